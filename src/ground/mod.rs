@@ -1,0 +1,15 @@
+//! Floor 0: what every room stands on. Words (priority, ending, refusal), time and chance as
+//! arguments, and the primitives that loom can model.
+
+pub(crate) mod config_error;
+pub(crate) mod ending;
+pub(crate) mod enforcement;
+pub(crate) mod handoff;
+pub(crate) mod metrics;
+pub(crate) mod outcome;
+pub(crate) mod primitives;
+pub(crate) mod priority;
+pub(crate) mod refused;
+pub(crate) mod rng;
+pub(crate) mod tenant;
+pub(crate) mod time;

@@ -1,0 +1,146 @@
+//! Why something was not accepted, and the thing itself, given back.
+
+use std::fmt;
+use std::time::Duration;
+
+/// Which tier of a limiter said no.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Scope {
+    /// The limit that everybody shares.
+    Global,
+    /// The limit of this key.
+    Key,
+}
+
+impl fmt::Display for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Global => "global",
+            Self::Key => "key",
+        })
+    }
+}
+
+/// Why something was not accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Reason {
+    /// No place left for this class: come back after [`Refused::retry_after`].
+    QueueFull,
+    /// A rate limit: come back after [`Refused::retry_after`].
+    RateLimited {
+        /// Which tier refused.
+        scope: Scope,
+    },
+    /// A circuit breaker ahead is open.
+    CircuitOpen,
+    /// Its deadline would pass before it could end, by what was measured lately.
+    DeadlineInfeasible,
+    /// Heavier than the whole capacity: it could never start.
+    TooLarge,
+    /// The same generation of this key is live with other content.
+    Conflict,
+    /// A newer generation of this key is live.
+    Stale,
+    /// Gave its place in the waiting room to something more important, before it was accepted.
+    Evicted,
+    /// Its deadline passed in the waiting room, before it was accepted.
+    Expired,
+    /// The pipeline is paused.
+    Paused,
+    /// The block is closed: do not come back.
+    Closed,
+}
+
+impl Reason {
+    /// The snake-case word for metric labels and logs.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::QueueFull => "queue_full",
+            Self::RateLimited { .. } => "rate_limited",
+            Self::CircuitOpen => "circuit_open",
+            Self::DeadlineInfeasible => "deadline_infeasible",
+            Self::TooLarge => "too_large",
+            Self::Conflict => "conflict",
+            Self::Stale => "stale",
+            Self::Evicted => "evicted",
+            Self::Expired => "expired",
+            Self::Paused => "paused",
+            Self::Closed => "closed",
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::QueueFull => f.write_str("the queue is full for its class"),
+            Self::RateLimited { scope } => write!(f, "the {scope} rate limit is spent"),
+            Self::CircuitOpen => f.write_str("a circuit breaker ahead is open"),
+            Self::DeadlineInfeasible => f.write_str("its deadline can't be met"),
+            Self::TooLarge => f.write_str("heavier than the whole capacity"),
+            Self::Conflict => f.write_str("the same generation is live with other content"),
+            Self::Stale => f.write_str("a newer generation is live"),
+            Self::Evicted => f.write_str("displaced in the waiting room"),
+            Self::Expired => f.write_str("its deadline passed in the waiting room"),
+            Self::Paused => f.write_str("paused"),
+            Self::Closed => f.write_str("closed"),
+        }
+    }
+}
+
+/// Something that was not accepted, with the reason. Gives the thing back; holds it inline.
+#[must_use = "it holds what was refused"]
+pub struct Refused<T> {
+    reason: Reason,
+    retry_after: Option<Duration>,
+    thing: T,
+}
+
+impl<T> Refused<T> {
+    pub(crate) fn new(reason: Reason, retry_after: Option<Duration>, thing: T) -> Self {
+        Self { reason, retry_after, thing }
+    }
+
+    /// Why.
+    pub fn reason(&self) -> Reason {
+        self.reason
+    }
+
+    /// When coming back makes sense, by what was measured; `None`: unknown, or never.
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.retry_after
+    }
+
+    /// The refused thing.
+    pub fn into_inner(self) -> T {
+        self.thing
+    }
+
+    /// The same refusal about another thing.
+    pub(crate) fn map<U>(self, f: impl FnOnce(T) -> U) -> Refused<U> {
+        Refused { reason: self.reason, retry_after: self.retry_after, thing: f(self.thing) }
+    }
+}
+
+impl<T> fmt::Debug for Refused<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Refused")
+            .field("reason", &self.reason)
+            .field("retry_after", &self.retry_after)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<T> fmt::Display for Refused<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "refused: {}", self.reason)?;
+        match self.retry_after {
+            Some(after) => write!(f, " (retry after {after:?})"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl<T> std::error::Error for Refused<T> {}

@@ -1,0 +1,45 @@
+//! The clock, settled once. Every timed method has a `…_at(now)` twin and every core takes `now`
+//! as an argument; a handle reads the clock here, at most once per operation.
+//!
+//! Under the feature `test-util` this is tokio's clock, so that a paused runtime drives everything.
+
+use std::future::Future;
+use std::time::{Duration, Instant};
+
+/// Now.
+#[allow(clippy::disallowed_methods, reason = "the one place that reads the clock")]
+pub(crate) fn now() -> Instant {
+    #[cfg(not(feature = "test-util"))]
+    return Instant::now();
+    #[cfg(feature = "test-util")]
+    return tokio::time::Instant::now().into_std();
+}
+
+/// `now + after`; `None` when that lies beyond what the clock can say: never.
+pub(crate) fn later(now: Instant, after: Duration) -> Option<Instant> {
+    now.checked_add(after)
+}
+
+/// The earlier of two instants of which either may be *never*.
+pub(crate) fn earlier(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (a, b) => a.or(b),
+    }
+}
+
+/// Sleeps until `at`; for ever when `None`.
+pub(crate) async fn sleep_until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Runs `future` until `at`; `None` when the time came first. An `at` that is *never* costs no timer.
+pub(crate) async fn until<F: Future>(at: Option<Instant>, future: F) -> Option<F::Output> {
+    match at {
+        Some(at) => tokio::time::timeout_at(at.into(), future).await.ok(),
+        None => Some(future.await),
+    }
+}

@@ -1,0 +1,11 @@
+//! Resilience building blocks for async Rust operators.
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+mod ground;
+
+pub use ground::config_error::ConfigError;
+pub use ground::ending::{Ending, Ledger};
+pub use ground::enforcement::Enforcement;
+pub use ground::outcome::Outcome;
+pub use ground::priority::Priority;
+pub use ground::refused::{Reason, Refused, Scope};
