@@ -1,0 +1,3 @@
+//! Floor 1: who waits, in which order, and who is shown the door.
+
+pub(crate) mod wait_queue;

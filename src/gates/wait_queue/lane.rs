@@ -1,0 +1,70 @@
+//! One tenant's line inside a class.
+
+use super::list::{Links, List};
+use super::slab::Slab;
+use crate::ground::tenant::Tenant;
+
+pub(super) type LaneId = u32;
+
+/// Two lines, served in order of acceptance: the fresh ones, which may be evicted from the tail,
+/// and the pinned ones, which may not.
+#[derive(Debug, Default)]
+pub(super) struct Lane {
+    pub(super) fresh: List,
+    pub(super) pinned: List,
+    /// Seats this lane may still take in its turn.
+    pub(super) deficit: u32,
+    pub(super) owner: Owner,
+    /// Its bucket among the lanes of the class, by length (`longest.rs`).
+    pub(super) bucket: u32,
+}
+
+/// How a lane is found again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Owner {
+    /// The lane of exactly this tenant.
+    Tenant(Tenant),
+    /// One of the lanes shared by hash.
+    Shared(u8),
+}
+
+impl Default for Owner {
+    fn default() -> Self {
+        Self::Tenant(Tenant::NONE)
+    }
+}
+
+impl Lane {
+    pub(super) fn is_empty(&self) -> bool {
+        self.fresh.is_empty() && self.pinned.is_empty()
+    }
+
+    /// Who is next: the one accepted first.
+    pub(super) fn front<T>(&self, slab: &Slab<T>) -> Option<u32> {
+        match (self.pinned.head(), self.fresh.head()) {
+            (Some(pinned), Some(fresh)) => {
+                let pinned_first = slab.get(pinned).accept_no < slab.get(fresh).accept_no;
+                Some(if pinned_first { pinned } else { fresh })
+            }
+            (pinned, fresh) => pinned.or(fresh),
+        }
+    }
+
+    /// Inserts in order of acceptance into the fresh or the pinned line.
+    pub(super) fn insert<T>(&mut self, links: &mut Links, slab: &Slab<T>, index: u32) {
+        let entry = slab.get(index);
+        let list = if entry.pinned { &mut self.pinned } else { &mut self.fresh };
+        let is_later = |other: u32| slab.get(other).accept_no > entry.accept_no;
+        let before_all = list.head().is_some_and(is_later);
+        let mut after = if before_all { None } else { list.tail() };
+        while let Some(other) = after.filter(|&other| is_later(other)) {
+            after = links.prev(other);
+        }
+        links.insert_after(list, after, index);
+    }
+
+    pub(super) fn unlink<T>(&mut self, links: &mut Links, slab: &Slab<T>, index: u32) {
+        let list = if slab.get(index).pinned { &mut self.pinned } else { &mut self.fresh };
+        links.unlink(list, index);
+    }
+}

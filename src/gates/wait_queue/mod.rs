@@ -1,0 +1,49 @@
+//! The one waiting line of the crate: bounded, ordered by class, fair between tenants.
+//!
+//! Pure: it lives behind its owner's lock, takes `now` as an argument, wakes nobody and drops
+//! nothing. What waits is a value: a task, a waiting future's cell, a run. Every value that
+//! leaves is returned, to be dropped or woken after the unlock. It holds no permits: its owner
+//! keeps `free` and calls [`WaitQueue::take`] again after every release, cancel, expiry, raise
+//! and resize.
+//!
+//! # Rules
+//!
+//! 1. *Thresholds.* A class may fill the queue up to `max(1, ceil(cap × ratio))` places. In this
+//!    order: below that → in; else a lower class waits → its newest (of the longest tenant of the
+//!    lowest class) is evicted; else the caller's tenant holds at least two places fewer than the
+//!    longest of its class → that one's newest is evicted; else refused.
+//! 2. *Starvation bound.* A class that waits while `N` grants in a row went above it gets the
+//!    next one, the lowest first on a tie. So a waiter with `p` waiters of its class at or before
+//!    it in the round starts within `p × (N + 3)` grants, or leaves for a stated reason.
+//! 3. *Tenants.* Deficit round robin in seats (Shreedhar and Varghese, 1995), with the heaviest
+//!    waiting weight as the quantum, so each visit serves somebody: O(1). First in, first out
+//!    holds inside a class and tenant. At most 1,024 tenants of a class have lanes of their own;
+//!    the rest share 256 by hash.
+//! 4. *Weights.* A head that does not fit yields `Short`, and nothing of its class or below is
+//!    granted until it fits; a higher class is, unless the head stands there by its starvation
+//!    turn. So a heavy waiter can't be starved by light ones.
+//! 5. *Expiry.* An expired head is returned as such and never granted. Before it evicts or
+//!    refuses, the queue drops up to 8 expired waiters, wherever they stand.
+//! 6. *Pinned* waiters (readmitted, or pinned by hand) are never evicted, and stand in the order
+//!    in which they were first accepted, ahead of all that was accepted later.
+//!
+//! Push, pop, cancel and evict are O(1); `readmit`, `pin` and `raise` are O(1) at either end of
+//! the lane and else walk past the waiters accepted later.
+
+mod class;
+mod deadlines;
+mod lane;
+mod list;
+mod longest;
+#[cfg(all(test, not(headworks_loom)))]
+mod model;
+mod queue;
+mod rules;
+mod slab;
+#[cfg(all(test, not(headworks_loom)))]
+mod tests;
+
+pub(crate) use queue::{Committed, Drain, Granted, Head, Plan, Take, WaitQueue};
+pub use rules::Thresholds;
+pub(crate) use rules::{Place, Rules};
+pub(crate) use slab::Ticket;

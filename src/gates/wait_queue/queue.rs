@@ -1,0 +1,337 @@
+//! The queue itself: the rules of the room, over classes, lanes and slab.
+
+use std::num::NonZeroU32;
+use std::time::Instant;
+
+use super::class::Class;
+use super::deadlines::Deadlines;
+use super::list::{Links, NIL};
+use super::rules::{Place, Rules};
+use super::slab::{Entry, Slab, Ticket};
+use crate::Priority;
+use crate::ground::tenant::Tenant;
+
+/// How many expired waiters one full queue drops before it evicts or refuses: enough to make
+/// room, few enough to bound the lock.
+const EXPIRED_AT_ONCE: usize = 8;
+
+/// See the room's head.
+#[derive(Debug)]
+pub(crate) struct WaitQueue<T> {
+    rules: Rules,
+    limits: [usize; 4],
+    /// Places counted against the cap by somebody who does not stand in line.
+    held: usize,
+    max_weight: u32,
+    accepted: u64,
+    classes: [Class; 4],
+    slab: Slab<T>,
+    links: Links,
+    deadlines: Deadlines,
+}
+
+/// What admitting would mean. Good under the lock it was made under.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Plan {
+    /// There is room.
+    Queue,
+    /// This waiter gives its place.
+    Evict(Ticket),
+    /// No.
+    Refuse,
+}
+
+/// One admission.
+#[derive(Debug)]
+pub(crate) struct Committed<T> {
+    pub(crate) ticket: Ticket,
+    pub(crate) accept_no: u64,
+    pub(crate) evicted: Option<T>,
+}
+
+/// What a seat, permit or token that came free goes to.
+#[derive(Debug)]
+pub(crate) enum Take<T> {
+    Granted(Granted<T>),
+    /// Its deadline passed while it waited. Ask again.
+    Expired(T),
+    /// Heavier than the capacity has become. Ask again.
+    TooLarge(T),
+    /// The head needs this much more than is free.
+    Short {
+        missing: u32,
+    },
+    Empty,
+}
+
+/// One waiter's turn.
+#[derive(Debug)]
+pub(crate) struct Granted<T> {
+    pub(crate) value: T,
+    pub(crate) class: Priority,
+    pub(crate) tenant: Tenant,
+    pub(crate) weight: NonZeroU32,
+    pub(crate) accept_no: u64,
+}
+
+/// Whom the next [`WaitQueue::take`] would look at.
+#[derive(Debug)]
+pub(crate) struct Head<'a, T> {
+    pub(crate) ticket: Ticket,
+    pub(crate) value: &'a T,
+    pub(crate) class: Priority,
+    pub(crate) weight: NonZeroU32,
+    /// It stands here by its starvation turn: nothing goes before it, of any class.
+    pub(crate) by_turn: bool,
+}
+
+impl<T> WaitQueue<T> {
+    pub(crate) fn new(rules: Rules) -> Self {
+        Self {
+            limits: rules.thresholds.limits(rules.cap),
+            rules,
+            held: 0,
+            max_weight: u32::MAX,
+            accepted: 0,
+            classes: Default::default(),
+            slab: Slab::new(),
+            links: Links::default(),
+            deadlines: Deadlines::default(),
+        }
+    }
+
+    /// Waiters in line.
+    pub(crate) fn len(&self) -> usize {
+        self.slab.len()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Waiters of this class.
+    pub(crate) fn depth(&self, class: Priority) -> usize {
+        self.classes[class.index()].len
+    }
+
+    /// A new cap, from the next admission on; nobody who waits loses the place.
+    pub(crate) fn set_cap(&mut self, cap: usize) {
+        self.rules.cap = cap;
+        self.limits = self.rules.thresholds.limits(cap);
+    }
+
+    /// Places taken by somebody who is not in line, counted against the cap.
+    pub(crate) fn set_held(&mut self, held: usize) {
+        self.held = held;
+    }
+
+    /// The greatest weight that can ever be granted: heavier heads leave as `TooLarge`.
+    pub(crate) fn set_max_weight(&mut self, max: u32) {
+        self.max_weight = max;
+    }
+
+    /// What admitting one of this class and tenant would mean. Changes nothing, but that up to 8
+    /// expired waiters leave (into `expired`) before it says anything but `Queue`.
+    pub(crate) fn plan(
+        &mut self,
+        class: Priority,
+        tenant: Tenant,
+        now: Instant,
+        expired: &mut Vec<T>,
+    ) -> Plan {
+        let plan = self.decide(class, tenant);
+        if plan == Plan::Queue {
+            return plan;
+        }
+        let before = expired.len();
+        while let Some(index) = self.deadlines.expired(now) {
+            expired.push(self.remove(index).value);
+            if expired.len() - before == EXPIRED_AT_ONCE {
+                break;
+            }
+        }
+        if expired.len() == before { plan } else { self.decide(class, tenant) }
+    }
+
+    /// Rule 1.
+    fn decide(&self, class: Priority, tenant: Tenant) -> Plan {
+        if self.len() + self.held < self.limits[class.index()] {
+            return Plan::Queue;
+        }
+        if !self.rules.evicts {
+            return Plan::Refuse;
+        }
+        let lower = self.classes[..class.index()].iter().find_map(Class::evictable);
+        let own = &self.classes[class.index()];
+        let longer = || {
+            let is_longer = own.longest.len() >= own.held_by(tenant) + 2;
+            own.evictable().filter(|_| is_longer)
+        };
+        match lower.or_else(longer) {
+            Some(victim) => Plan::Evict(self.slab.ticket(victim)),
+            None => Plan::Refuse,
+        }
+    }
+
+    /// Carries a plan out. `now` only starts the clock of deadlines.
+    pub(crate) fn commit(
+        &mut self,
+        plan: Plan,
+        place: Place,
+        value: T,
+        now: Instant,
+    ) -> Committed<T> {
+        debug_assert!(plan != Plan::Refuse, "a refusal is not to be committed");
+        let evicted = match plan {
+            Plan::Evict(victim) => self.cancel(victim),
+            Plan::Queue | Plan::Refuse => None,
+        };
+        self.accepted += 1;
+        let accept_no = self.accepted;
+        let ticket = self.insert(place, accept_no, false, value);
+        if let Some(deadline) = place.deadline {
+            self.deadlines.insert(ticket.index, deadline, now);
+        }
+        Committed { ticket, accept_no, evicted }
+    }
+
+    /// `plan` and `commit` in one; a refusal gives the value back.
+    pub(crate) fn offer(
+        &mut self,
+        place: Place,
+        value: T,
+        now: Instant,
+        expired: &mut Vec<T>,
+    ) -> Result<Committed<T>, T> {
+        match self.plan(place.class, place.tenant, now, expired) {
+            Plan::Refuse => Err(value),
+            plan => Ok(self.commit(plan, place, value, now)),
+        }
+    }
+
+    /// Back in line with the place it was first accepted at: past the cap, never evicted, and
+    /// without a deadline of the queue's (its owner keeps that time).
+    pub(crate) fn readmit(&mut self, place: Place, accept_no: u64, value: T) -> Ticket {
+        self.insert(place, accept_no, true, value)
+    }
+
+    fn insert(&mut self, place: Place, accept_no: u64, pinned: bool, value: T) -> Ticket {
+        let ticket = self.slab.insert(Entry { value, place, accept_no, lane: NIL, pinned });
+        self.classes[place.class.index()].insert(&mut self.links, &mut self.slab, ticket.index);
+        ticket
+    }
+
+    /// Offers `free` seats to whoever is next.
+    pub(crate) fn take(&mut self, free: u32, now: Instant) -> Take<T> {
+        let Some((index, _)) = self.next() else { return Take::Empty };
+        let place = self.slab.get(index).place;
+        if place.deadline.is_some_and(|deadline| deadline <= now) {
+            return Take::Expired(self.remove(index).value);
+        }
+        let weight = place.weight.get();
+        if weight > self.max_weight {
+            return Take::TooLarge(self.remove(index).value);
+        }
+        if weight > free {
+            return Take::Short { missing: weight - free };
+        }
+        self.passed_over(place.class);
+        if place.deadline.is_some() {
+            self.deadlines.remove(index);
+        }
+        self.classes[place.class.index()].serve(&mut self.links, &self.slab, index);
+        let Entry { value, place, accept_no, .. } = self.slab.remove(index);
+        let Place { class, tenant, weight, .. } = place;
+        Take::Granted(Granted { value, class, tenant, weight, accept_no })
+    }
+
+    /// A grant of this class went by: here, or in a line that shares its seats with this one.
+    pub(crate) fn passed_over(&mut self, class: Priority) {
+        for lower in self.classes[..class.index()].iter_mut().filter(|lower| lower.len > 0) {
+            lower.passed = lower.passed.saturating_add(1);
+        }
+    }
+
+    /// Whom the next `take` would look at.
+    pub(crate) fn head(&mut self) -> Option<Head<'_, T>> {
+        let (index, by_turn) = self.next()?;
+        let ticket = self.slab.ticket(index);
+        let Entry { value, place, .. } = self.slab.get(index);
+        Some(Head { ticket, value, class: place.class, weight: place.weight, by_turn })
+    }
+
+    /// Rule 2: the lowest class whose turn it is by being passed over, else the highest.
+    fn next(&mut self) -> Option<(u32, bool)> {
+        let bound = self.rules.starvation_bound;
+        let by_turn = self.classes.iter().position(|c| c.len > 0 && c.passed >= bound);
+        let class = by_turn.or_else(|| self.classes.iter().rposition(|c| c.len > 0))?;
+        let index = self.classes[class].front(&self.slab)?;
+        Some((index, by_turn.is_some()))
+    }
+
+    /// Out of line, if it still waits.
+    pub(crate) fn cancel(&mut self, ticket: Ticket) -> Option<T> {
+        let index = self.slab.index(ticket)?;
+        Some(self.remove(index).value)
+    }
+
+    fn remove(&mut self, index: u32) -> Entry<T> {
+        let place = self.slab.get(index).place;
+        if place.deadline.is_some() {
+            self.deadlines.remove(index);
+        }
+        self.classes[place.class.index()].unlink(&mut self.links, &self.slab, index);
+        self.slab.remove(index)
+    }
+
+    /// Moves a waiter to another class, in order of acceptance there. Nothing if it has left.
+    pub(crate) fn raise(&mut self, ticket: Ticket, class: Priority) {
+        self.restand(ticket, |entry| entry.place.class = class);
+    }
+
+    /// From now on it is never evicted. Nothing if it has left.
+    pub(crate) fn pin(&mut self, ticket: Ticket) {
+        self.restand(ticket, |entry| entry.pinned = true);
+    }
+
+    fn restand(&mut self, ticket: Ticket, change: impl FnOnce(&mut Entry<T>)) {
+        let Some(index) = self.slab.index(ticket) else { return };
+        let class = self.slab.get(index).place.class;
+        self.classes[class.index()].unlink(&mut self.links, &self.slab, index);
+        change(self.slab.get_mut(index));
+        let class = self.slab.get(index).place.class;
+        self.classes[class.index()].insert(&mut self.links, &mut self.slab, index);
+    }
+
+    /// Another value in the same place: the old one, or `Err` with the new one if it has left.
+    pub(crate) fn replace(&mut self, ticket: Ticket, value: T) -> Result<T, T> {
+        match self.slab.index(ticket) {
+            Some(index) => Ok(std::mem::replace(&mut self.slab.get_mut(index).value, value)),
+            None => Err(value),
+        }
+    }
+
+    /// Everybody out, in the order they would have been served. The queue is empty at once; the
+    /// values are for after the unlock.
+    pub(crate) fn close(&mut self) -> Drain<T> {
+        let mut empty = Self::new(self.rules);
+        empty.held = self.held;
+        empty.max_weight = self.max_weight;
+        empty.accepted = self.accepted;
+        empty.slab = self.slab.successor();
+        Drain(std::mem::replace(self, empty))
+    }
+}
+
+/// Those who waited when the queue was closed.
+#[derive(Debug)]
+pub(crate) struct Drain<T>(WaitQueue<T>);
+
+impl<T> Iterator for Drain<T> {
+    type Item = T;
+
+    fn next(&mut self) -> Option<T> {
+        let (index, _) = self.0.next()?;
+        Some(self.0.remove(index).value)
+    }
+}

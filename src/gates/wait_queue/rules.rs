@@ -1,0 +1,115 @@
+//! What a queue is told: its rules, and the place a waiter asks for.
+
+use std::num::NonZeroU32;
+use std::time::Instant;
+
+use crate::ConfigError;
+use crate::Priority;
+use crate::ground::tenant::Tenant;
+
+/// How much of a queue's cap each class may fill, as ratios in `0.0..=1.0`.
+///
+/// Graded, so that the last places are kept for what matters most. A class may always fill at
+/// least one place.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
+#[non_exhaustive]
+pub struct Thresholds {
+    /// Default: 0.80.
+    pub low: f64,
+    /// Default: 0.90.
+    pub normal: f64,
+    /// Default: 0.95.
+    pub high: f64,
+    /// Default: 1.0.
+    pub urgent: f64,
+}
+
+impl Default for Thresholds {
+    fn default() -> Self {
+        Self { low: 0.80, normal: 0.90, high: 0.95, urgent: 1.0 }
+    }
+}
+
+impl Thresholds {
+    /// The same ratio for every class.
+    #[must_use]
+    pub const fn flat(ratio: f64) -> Self {
+        Self { low: ratio, normal: ratio, high: ratio, urgent: ratio }
+    }
+
+    /// Other ratios, lowest class first.
+    #[must_use]
+    pub const fn new(low: f64, normal: f64, high: f64, urgent: f64) -> Self {
+        Self { low, normal, high, urgent }
+    }
+
+    const fn ratios(&self) -> [f64; 4] {
+        [self.low, self.normal, self.high, self.urgent]
+    }
+
+    pub(crate) fn check(&self, field: &'static str) -> Result<(), ConfigError> {
+        let ratios = self.ratios();
+        let rising = ratios.windows(2).all(|pair| pair[0] <= pair[1]);
+        let bounded = ratios.iter().all(|ratio| *ratio > 0.0 && *ratio <= 1.0);
+        ConfigError::unless(
+            rising && bounded,
+            field,
+            format_args!("{ratios:?}"),
+            "ratios above 0 and up to 1 that don't fall from low to urgent",
+        )
+    }
+
+    /// Places each class may fill of `cap`.
+    pub(super) fn limits(&self, cap: usize) -> [usize; 4] {
+        self.ratios().map(|ratio| ((cap as f64 * ratio).ceil() as usize).max(1))
+    }
+}
+
+/// The rules of one queue.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rules {
+    pub(crate) cap: usize,
+    pub(crate) thresholds: Thresholds,
+    /// Grants in a row that may go above a waiting class before it gets one.
+    pub(crate) starvation_bound: u32,
+    pub(crate) evicts: bool,
+}
+
+impl Rules {
+    /// 32 lets the class above keep 97 % of the grants while the one below still moves.
+    pub(crate) const STARVATION_BOUND: u32 = 32;
+
+    /// Graded thresholds, with eviction.
+    pub(crate) fn new(cap: usize) -> Self {
+        Self {
+            cap,
+            thresholds: Thresholds::default(),
+            starvation_bound: Self::STARVATION_BOUND,
+            evicts: true,
+        }
+    }
+
+    /// Every class up to the cap, nobody evicted.
+    pub(crate) fn flat(cap: usize) -> Self {
+        Self { thresholds: Thresholds::flat(1.0), evicts: false, ..Self::new(cap) }
+    }
+}
+
+/// What a waiter asks for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place {
+    pub(crate) class: Priority,
+    pub(crate) tenant: Tenant,
+    /// Seats, permits or tokens it takes when granted.
+    pub(crate) weight: NonZeroU32,
+    pub(crate) deadline: Option<Instant>,
+}
+
+impl Place {
+    /// No tenant, weight 1, no deadline.
+    pub(crate) fn new(class: Priority) -> Self {
+        Self { class, tenant: Tenant::NONE, weight: NonZeroU32::MIN, deadline: None }
+    }
+}

@@ -1,0 +1,126 @@
+//! Where the waiters lie: a growing table with a free list, and tickets that never name another.
+
+use super::lane::LaneId;
+use super::list::NIL;
+use super::rules::Place;
+
+/// Names one waiter for as long as it waits; afterwards it names nobody, ever.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Ticket {
+    pub(super) index: u32,
+    serial: u64,
+}
+
+/// One waiter.
+#[derive(Debug)]
+pub(super) struct Entry<T> {
+    pub(super) value: T,
+    pub(super) place: Place,
+    /// Order of first acceptance.
+    pub(super) accept_no: u64,
+    pub(super) lane: LaneId,
+    pub(super) pinned: bool,
+}
+
+#[derive(Debug)]
+enum Slot<T> {
+    Vacant { next: u32 },
+    Taken { serial: u64, entry: Entry<T> },
+}
+
+#[derive(Debug)]
+pub(super) struct Slab<T> {
+    slots: Vec<Slot<T>>,
+    vacant: u32,
+    serial: u64,
+    len: usize,
+}
+
+impl<T> Slab<T> {
+    pub(super) fn new() -> Self {
+        Self { slots: Vec::new(), vacant: NIL, serial: 0, len: 0 }
+    }
+
+    /// An empty slab whose tickets are none of this one's.
+    pub(super) fn successor(&self) -> Self {
+        Self { serial: self.serial, ..Self::new() }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+
+    pub(super) fn insert(&mut self, entry: Entry<T>) -> Ticket {
+        self.serial += 1;
+        self.len += 1;
+        let taken = Slot::Taken { serial: self.serial, entry };
+        let index = match self.slots.get_mut(self.vacant as usize) {
+            Some(slot) => {
+                let index = self.vacant;
+                if let Slot::Vacant { next } = *slot {
+                    self.vacant = next;
+                }
+                *slot = taken;
+                index
+            }
+            None => {
+                self.slots.push(taken);
+                (self.slots.len() - 1) as u32
+            }
+        };
+        Ticket { index, serial: self.serial }
+    }
+
+    /// The caller knows that the index is taken: it came from a list or a checked ticket.
+    pub(super) fn remove(&mut self, index: u32) -> Entry<T> {
+        let vacant = Slot::Vacant { next: self.vacant };
+        match std::mem::replace(&mut self.slots[index as usize], vacant) {
+            Slot::Taken { entry, .. } => {
+                self.vacant = index;
+                self.len -= 1;
+                if self.len == 0 {
+                    self.give_back();
+                }
+                entry
+            }
+            Slot::Vacant { .. } => unreachable!("a listed index is taken"),
+        }
+    }
+
+    /// An empty slab keeps a small table and gives the memory of a past flood back.
+    fn give_back(&mut self) {
+        const KEPT: usize = 1024;
+        if self.slots.len() > KEPT {
+            self.slots = Vec::new();
+            self.vacant = NIL;
+        }
+    }
+
+    pub(super) fn index(&self, ticket: Ticket) -> Option<u32> {
+        match self.slots.get(ticket.index as usize) {
+            Some(Slot::Taken { serial, .. }) if *serial == ticket.serial => Some(ticket.index),
+            _ => None,
+        }
+    }
+
+    pub(super) fn ticket(&self, index: u32) -> Ticket {
+        match &self.slots[index as usize] {
+            Slot::Taken { serial, .. } => Ticket { index, serial: *serial },
+            Slot::Vacant { .. } => unreachable!("a listed index is taken"),
+        }
+    }
+
+    pub(super) fn get(&self, index: u32) -> &Entry<T> {
+        match &self.slots[index as usize] {
+            Slot::Taken { entry, .. } => entry,
+            Slot::Vacant { .. } => unreachable!("a listed index is taken"),
+        }
+    }
+
+    pub(super) fn get_mut(&mut self, index: u32) -> &mut Entry<T> {
+        match &mut self.slots[index as usize] {
+            Slot::Taken { entry, .. } => entry,
+            Slot::Vacant { .. } => unreachable!("a listed index is taken"),
+        }
+    }
+}

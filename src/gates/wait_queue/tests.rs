@@ -1,0 +1,258 @@
+//! Tables for each rule, and the model beside the queue under random steps.
+
+use std::collections::HashMap;
+use std::num::NonZeroU32;
+use std::time::{Duration, Instant};
+
+use proptest::prelude::*;
+
+use super::class::{EXACT_TENANTS, SHARED_LANES};
+use super::model::Pair;
+use super::{Place, Plan, Rules, Take, Thresholds, WaitQueue};
+use crate::Priority::{self, High, Low, Normal, Urgent};
+use crate::ground::tenant::Tenant;
+use crate::ground::time;
+
+fn queue(cap: usize) -> WaitQueue<u32> {
+    WaitQueue::new(Rules::new(cap))
+}
+
+fn of(class: Priority, tenant: u64) -> Place {
+    Place { tenant: Tenant(tenant), ..Place::new(class) }
+}
+
+fn weighing(class: Priority, weight: u32) -> Place {
+    Place { weight: NonZeroU32::new(weight).unwrap(), ..Place::new(class) }
+}
+
+fn offer(queue: &mut WaitQueue<u32>, place: Place, value: u32) -> Result<Option<u32>, u32> {
+    let mut expired = Vec::new();
+    let admitted = queue.offer(place, value, time::now(), &mut expired);
+    assert!(expired.is_empty());
+    admitted.map(|committed| committed.evicted)
+}
+
+fn granted(queue: &mut WaitQueue<u32>) -> Option<u32> {
+    match queue.take(u32::MAX, time::now()) {
+        Take::Granted(granted) => Some(granted.value),
+        Take::Empty => None,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn each_class_fills_the_queue_up_to_its_own_limit() {
+    for (class, places) in [(Low, 16), (Normal, 18), (High, 19), (Urgent, 20)] {
+        let mut queue = queue(20);
+        let admitted = (0..100).filter(|&i| offer(&mut queue, Place::new(class), i).is_ok());
+        assert_eq!(admitted.count(), places, "{class}");
+    }
+}
+
+#[test]
+fn a_class_may_always_fill_one_place() {
+    let rules = Rules { thresholds: Thresholds::new(0.01, 0.01, 0.01, 1.0), ..Rules::new(2) };
+    let mut queue: WaitQueue<u32> = WaitQueue::new(rules);
+    assert_eq!(offer(&mut queue, Place::new(Low), 1), Ok(None));
+    assert_eq!(offer(&mut queue, Place::new(Low), 2), Err(2));
+}
+
+#[test]
+fn the_newest_of_the_longest_tenant_of_the_lowest_class_goes_first() {
+    let mut queue = queue(6);
+    for (place, value) in [
+        (of(Normal, 1), 10),
+        (of(Low, 1), 11),
+        (of(Low, 2), 12),
+        (of(Low, 2), 13),
+        (of(Low, 1), 14),
+        (of(Urgent, 0), 15),
+    ] {
+        assert_eq!(offer(&mut queue, place, value), Ok(None));
+    }
+    // Both tenants of `Low` hold two; tenant 2 has held them for longer.
+    assert_eq!(offer(&mut queue, Place::new(High), 20), Ok(Some(13)));
+    assert_eq!(offer(&mut queue, Place::new(High), 21), Ok(Some(14)));
+    let last: Vec<_> = (22..24).map(|v| offer(&mut queue, Place::new(High), v)).collect();
+    assert_eq!(last.iter().flatten().flatten().count(), 2, "the last two lows go too");
+    assert_eq!(offer(&mut queue, Place::new(High), 24), Ok(Some(10)), "then the normal one");
+    assert_eq!(offer(&mut queue, Place::new(High), 25), Err(25), "nobody lower is left");
+}
+
+#[test]
+fn a_tenant_with_two_fewer_displaces_the_longest_of_its_class() {
+    let mut queue = queue(10);
+    for value in 0..9 {
+        assert_eq!(offer(&mut queue, of(Normal, 1), value), Ok(None));
+    }
+    let evicted: Vec<_> = (100..108).map(|v| offer(&mut queue, of(Normal, 2), v)).collect();
+    assert_eq!(evicted[..4], [Ok(Some(8)), Ok(Some(7)), Ok(Some(6)), Ok(Some(5))]);
+    assert_eq!(evicted[4], Err(104), "four against five is fair enough");
+}
+
+#[test]
+fn urgent_first_but_the_passed_over_get_their_turn() {
+    let mut queue = queue(1000);
+    for value in 0..200 {
+        offer(&mut queue, Place::new(Urgent), 1000 + value).unwrap();
+    }
+    for (class, base) in [(Low, 0), (Normal, 100), (High, 200)] {
+        for value in 0..2 {
+            offer(&mut queue, Place::new(class), base + value).unwrap();
+        }
+    }
+    let order: Vec<u32> = std::iter::from_fn(|| granted(&mut queue)).collect();
+    let place = |value: u32| order.iter().position(|&v| v == value).unwrap() + 1;
+    for (p, values) in [(1, [0, 100, 200]), (2, [1, 101, 201])] {
+        for value in values {
+            assert!(place(value) <= p * (32 + 3), "{value} at {}", place(value));
+        }
+    }
+    assert_eq!(order[32], 0, "the lowest first on a tie");
+}
+
+#[test]
+fn a_heavy_head_is_not_overtaken_by_its_equals_or_those_below() {
+    let mut queue = queue(100);
+    let now = time::now();
+    offer(&mut queue, weighing(Normal, 5), 1).unwrap();
+    offer(&mut queue, of(Normal, 7), 2).unwrap();
+    offer(&mut queue, Place::new(Low), 3).unwrap();
+    assert!(matches!(queue.take(3, now), Take::Short { missing: 2 }));
+    offer(&mut queue, Place::new(High), 4).unwrap();
+    assert!(matches!(queue.take(3, now), Take::Granted(g) if g.value == 4));
+    assert!(matches!(queue.take(3, now), Take::Short { missing: 2 }));
+    assert!(matches!(queue.take(5, now), Take::Granted(g) if g.value == 1));
+}
+
+#[test]
+fn at_its_starvation_turn_a_heavy_head_stops_even_the_class_above() {
+    let mut queue = queue(1000);
+    let now = time::now();
+    offer(&mut queue, weighing(Low, 5), 1).unwrap();
+    for value in 100..200 {
+        offer(&mut queue, Place::new(Urgent), value).unwrap();
+    }
+    for _ in 0..32 {
+        assert!(matches!(queue.take(1, now), Take::Granted(g) if g.class == Urgent));
+    }
+    assert!(matches!(queue.take(1, now), Take::Short { missing: 4 }));
+    assert!(queue.head().unwrap().by_turn);
+    assert!(matches!(queue.take(5, now), Take::Granted(g) if g.value == 1));
+    assert!(matches!(queue.take(1, now), Take::Granted(g) if g.class == Urgent));
+}
+
+#[test]
+fn tenants_take_turns_by_seats_not_by_tasks() {
+    let mut queue = queue(1000);
+    for value in 0..60 {
+        let heavy = Place { tenant: Tenant(1), ..weighing(Normal, 3) };
+        offer(&mut queue, heavy, value).unwrap();
+        offer(&mut queue, of(Normal, 2), 100 + value).unwrap();
+    }
+    let mut seats = HashMap::new();
+    for _ in 0..40 {
+        let Take::Granted(granted) = queue.take(10, time::now()) else { panic!() };
+        *seats.entry(granted.tenant).or_insert(0) += granted.weight.get();
+    }
+    assert_eq!(seats[&Tenant(1)], seats[&Tenant(2)]);
+}
+
+#[test]
+fn an_expired_head_is_returned_and_never_granted() {
+    let mut queue = queue(10);
+    let now = time::now();
+    let place = Place { deadline: Some(now + Duration::from_millis(5)), ..Place::new(Normal) };
+    queue.offer(place, 1, now, &mut Vec::new()).unwrap();
+    offer(&mut queue, Place::new(Normal), 2).unwrap();
+    let late = now + Duration::from_millis(5);
+    assert!(matches!(queue.take(0, late), Take::Expired(1)));
+    assert!(matches!(queue.take(1, late), Take::Granted(g) if g.value == 2));
+}
+
+#[test]
+fn a_full_queue_drops_eight_expired_ones_before_it_evicts() {
+    let mut queue = WaitQueue::new(Rules { thresholds: Thresholds::flat(1.0), ..Rules::new(30) });
+    let now = time::now();
+    let mut expired = Vec::new();
+    for value in 0..30_u32 {
+        let after = Duration::from_millis(u64::from(value % 3) * 10_000);
+        let deadline = (value < 20).then(|| now + after);
+        let place = Place { deadline, ..Place::new(Low) };
+        queue.offer(place, value, now, &mut expired).unwrap();
+    }
+    let late = now + Duration::from_millis(15_000);
+    assert_eq!(queue.plan(Urgent, Tenant::NONE, late, &mut expired), Plan::Queue);
+    assert_eq!(expired.len(), 8);
+    assert!(expired.iter().all(|value| value % 3 < 2 && *value < 20));
+    // A clock that reads earlier than before finds nobody too early.
+    assert!(matches!(queue.plan(Low, Tenant::NONE, now, &mut expired), Plan::Queue));
+    assert_eq!(expired.len(), 8);
+}
+
+#[test]
+fn after_a_resize_what_can_never_fit_leaves() {
+    let mut queue = queue(10);
+    offer(&mut queue, weighing(Normal, 8), 1).unwrap();
+    offer(&mut queue, Place::new(Normal), 2).unwrap();
+    queue.set_max_weight(4);
+    assert!(matches!(queue.take(4, time::now()), Take::TooLarge(1)));
+    assert!(matches!(queue.take(4, time::now()), Take::Granted(g) if g.value == 2));
+}
+
+#[test]
+fn readmitted_ones_go_before_what_was_accepted_later_and_are_never_evicted() {
+    let mut queue = queue(4);
+    let now = time::now();
+    for value in 1..=4 {
+        offer(&mut queue, Place::new(Low), value).unwrap_or_default();
+    }
+    let Take::Granted(first) = queue.take(1, now) else { panic!() };
+    let Take::Granted(second) = queue.take(1, now) else { panic!() };
+    offer(&mut queue, Place::new(Low), 5).unwrap();
+    queue.readmit(Place::new(Low), second.accept_no, second.value);
+    queue.readmit(Place::new(Low), first.accept_no, first.value);
+    for value in 10..13 {
+        offer(&mut queue, Place::new(Urgent), value).unwrap_or_default();
+    }
+    let order: Vec<u32> = std::iter::from_fn(|| granted(&mut queue)).collect();
+    let lows: Vec<u32> = order.into_iter().filter(|v| *v < 10).collect();
+    assert_eq!(lows[..2], [1, 2]);
+}
+
+#[test]
+fn beyond_a_thousand_tenants_lanes_are_shared_and_order_within_a_tenant_holds() {
+    let mut queue: WaitQueue<u32> = WaitQueue::new(Rules::flat(1 << 20));
+    let tenants = EXACT_TENANTS as u64 + 2 * SHARED_LANES;
+    let spread = |tenant: u64| tenant.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    for round in 0..3 {
+        for tenant in 0..tenants {
+            let value = (tenant * 3 + round) as u32;
+            offer(&mut queue, of(Normal, spread(tenant)), value).unwrap();
+        }
+    }
+    let mut last = HashMap::new();
+    while let Some(value) = granted(&mut queue) {
+        let (tenant, round) = (value / 3, value % 3);
+        assert_eq!(last.insert(tenant, round).map_or(0, |r: u32| r + 1), round);
+    }
+    assert_eq!(last.len() as u64, tenants);
+}
+
+/// The corpus of the fuzz target, and whatever a bug once needed.
+#[test]
+fn seeds_agree_with_the_model() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/fuzz/seeds/wait_queue_ops");
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        let bytes = std::fs::read(entry.path()).unwrap();
+        Pair::new(time::now()).run(bytes.as_chunks::<4>().0);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 1000, failure_persistence: None, ..Default::default() })]
+    #[test]
+    fn every_step_agrees_with_the_model(ops in prop::collection::vec(any::<[u8; 4]>(), 0..300)) {
+        Pair::new(time::now()).run(&ops);
+    }
+}
