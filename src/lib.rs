@@ -1,6 +1,7 @@
 //! Resilience building blocks for async Rust operators.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod blocks;
 mod gates;
 mod ground;
 

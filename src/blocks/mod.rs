@@ -1,0 +1,3 @@
+//! Floor 2: the blocks, each usable alone.
+
+pub mod worker_pool;
