@@ -2,14 +2,17 @@
 //! arguments, and the primitives that loom can model.
 
 pub(crate) mod config_error;
+pub(crate) mod deadlines;
 pub(crate) mod ending;
 pub(crate) mod enforcement;
 pub(crate) mod handoff;
+pub(crate) mod list;
 pub(crate) mod metrics;
 pub(crate) mod outcome;
 pub(crate) mod primitives;
 pub(crate) mod priority;
 pub(crate) mod refused;
 pub(crate) mod rng;
+pub(crate) mod slab;
 pub(crate) mod tenant;
 pub(crate) mod time;

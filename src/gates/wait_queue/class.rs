@@ -2,10 +2,10 @@
 
 use std::collections::HashMap;
 
-use super::lane::{Lane, LaneId, Owner};
-use super::list::{Links, List, NIL};
+use super::lane::{Entry, Lane, LaneId, Owner};
 use super::longest::Longest;
-use super::slab::Slab;
+use crate::ground::list::{Links, List, NIL};
+use crate::ground::slab::Slab;
 use crate::ground::tenant::Tenant;
 
 /// Tenants of a class with a lane of their own at a time. Enough for every operator seen; a
@@ -43,7 +43,7 @@ impl Class {
     }
 
     /// Puts the waiter in line, in order of acceptance.
-    pub(super) fn insert<T>(&mut self, links: &mut Links, slab: &mut Slab<T>, index: u32) {
+    pub(super) fn insert<T>(&mut self, links: &mut Links, slab: &mut Slab<Entry<T>>, index: u32) {
         let place = slab.get(index).place;
         let id = self.find(place.tenant).unwrap_or_else(|| self.open(place.tenant));
         slab.get_mut(index).lane = id;
@@ -58,7 +58,7 @@ impl Class {
     }
 
     /// Takes the waiter out of line; closes its lane when it was the last.
-    pub(super) fn unlink<T>(&mut self, links: &mut Links, slab: &Slab<T>, index: u32) {
+    pub(super) fn unlink<T>(&mut self, links: &mut Links, slab: &Slab<Entry<T>>, index: u32) {
         let id = slab.get(index).lane;
         let lane = &mut self.lanes[id as usize];
         let was = lane.fresh.len();
@@ -78,7 +78,7 @@ impl Class {
 
     /// Who is next. The lane whose turn it is gets its quantum when its head is heavier than what
     /// is left of the last one; asking twice changes nothing more.
-    pub(super) fn front<T>(&mut self, slab: &Slab<T>) -> Option<u32> {
+    pub(super) fn front<T>(&mut self, slab: &Slab<Entry<T>>) -> Option<u32> {
         let id = self.turns.head()?;
         let lane = &mut self.lanes[id as usize];
         let front = lane.front(slab)?;
@@ -90,7 +90,7 @@ impl Class {
 
     /// Takes a granted waiter out of line and charges its lane; the turn passes on when what is
     /// left does not pay for the next.
-    pub(super) fn serve<T>(&mut self, links: &mut Links, slab: &Slab<T>, index: u32) {
+    pub(super) fn serve<T>(&mut self, links: &mut Links, slab: &Slab<Entry<T>>, index: u32) {
         let id = slab.get(index).lane;
         let weight = slab.get(index).place.weight.get();
         let lane = &mut self.lanes[id as usize];

@@ -1,10 +1,22 @@
 //! One tenant's line inside a class.
 
-use super::list::{Links, List};
-use super::slab::Slab;
+use super::rules::Place;
+use crate::ground::list::{Links, List};
+use crate::ground::slab::Slab;
 use crate::ground::tenant::Tenant;
 
 pub(super) type LaneId = u32;
+
+/// One waiter.
+#[derive(Debug)]
+pub(super) struct Entry<T> {
+    pub(super) value: T,
+    pub(super) place: Place,
+    /// Order of first acceptance.
+    pub(super) accept_no: u64,
+    pub(super) lane: LaneId,
+    pub(super) pinned: bool,
+}
 
 /// Two lines, served in order of acceptance: the fresh ones, which may be evicted from the tail,
 /// and the pinned ones, which may not.
@@ -40,7 +52,7 @@ impl Lane {
     }
 
     /// Who is next: the one accepted first.
-    pub(super) fn front<T>(&self, slab: &Slab<T>) -> Option<u32> {
+    pub(super) fn front<T>(&self, slab: &Slab<Entry<T>>) -> Option<u32> {
         match (self.pinned.head(), self.fresh.head()) {
             (Some(pinned), Some(fresh)) => {
                 let pinned_first = slab.get(pinned).accept_no < slab.get(fresh).accept_no;
@@ -51,7 +63,7 @@ impl Lane {
     }
 
     /// Inserts in order of acceptance into the fresh or the pinned line.
-    pub(super) fn insert<T>(&mut self, links: &mut Links, slab: &Slab<T>, index: u32) {
+    pub(super) fn insert<T>(&mut self, links: &mut Links, slab: &Slab<Entry<T>>, index: u32) {
         let entry = slab.get(index);
         let list = if entry.pinned { &mut self.pinned } else { &mut self.fresh };
         let is_later = |other: u32| slab.get(other).accept_no > entry.accept_no;
@@ -63,7 +75,7 @@ impl Lane {
         links.insert_after(list, after, index);
     }
 
-    pub(super) fn unlink<T>(&mut self, links: &mut Links, slab: &Slab<T>, index: u32) {
+    pub(super) fn unlink<T>(&mut self, links: &mut Links, slab: &Slab<Entry<T>>, index: u32) {
         let list = if slab.get(index).pinned { &mut self.pinned } else { &mut self.fresh };
         links.unlink(list, index);
     }

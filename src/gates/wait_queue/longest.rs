@@ -6,7 +6,7 @@
 //! fresh waiters only: what can't be evicted makes no lane long.
 
 use super::lane::{Lane, LaneId};
-use super::list::{Links, List, NIL};
+use crate::ground::list::{Links, List, NIL};
 
 #[derive(Debug, Default)]
 pub(super) struct Longest {

@@ -31,21 +31,18 @@
 //! the lane and else walk past the waiters accepted later.
 
 mod class;
-mod deadlines;
 mod lane;
-mod list;
 mod longest;
 #[cfg(all(test, not(headworks_loom)))]
 mod model;
 mod queue;
 mod room;
 mod rules;
-mod slab;
 #[cfg(all(test, not(headworks_loom)))]
 mod tests;
 
+pub(crate) use crate::ground::slab::Ticket;
 pub(crate) use queue::{Committed, Drain, Granted, Head, Plan, Take, WaitQueue};
 pub(crate) use room::{Room, Turn};
 pub use rules::Thresholds;
 pub(crate) use rules::{Place, Rules};
-pub(crate) use slab::Ticket;

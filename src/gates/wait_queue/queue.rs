@@ -4,11 +4,12 @@ use std::num::NonZeroU32;
 use std::time::Instant;
 
 use super::class::Class;
-use super::deadlines::Deadlines;
-use super::list::{Links, NIL};
+use super::lane::Entry;
 use super::rules::{Place, Rules};
-use super::slab::{Entry, Slab, Ticket};
 use crate::Priority;
+use crate::ground::deadlines::Deadlines;
+use crate::ground::list::{Links, NIL};
+use crate::ground::slab::{Slab, Ticket};
 use crate::ground::tenant::Tenant;
 
 /// How many expired waiters one full queue drops before it evicts or refuses: enough to make
@@ -25,7 +26,7 @@ pub(crate) struct WaitQueue<T> {
     max_weight: u32,
     accepted: u64,
     classes: [Class; 4],
-    slab: Slab<T>,
+    slab: Slab<Entry<T>>,
     links: Links,
     deadlines: Deadlines,
 }
@@ -182,17 +183,23 @@ impl<T> WaitQueue<T> {
         now: Instant,
     ) -> Committed<T> {
         debug_assert!(plan != Plan::Refuse, "a refusal is not to be committed");
-        let evicted = match plan {
-            Plan::Evict(victim) => self.cancel(victim),
-            Plan::Queue | Plan::Refuse => None,
-        };
-        self.accepted += 1;
-        let accept_no = self.accepted;
+        let (accept_no, evicted) = self.reserve(plan);
         let ticket = self.insert(place, accept_no, false, value);
         if let Some(deadline) = place.deadline {
             self.deadlines.insert(ticket.index, deadline, now);
         }
         Committed { ticket, accept_no, evicted }
+    }
+
+    /// Carries a plan out for one that will stand in line later, by `resume`: its number, and who
+    /// was evicted for it. Until then its owner counts it as held.
+    pub(crate) fn reserve(&mut self, plan: Plan) -> (u64, Option<T>) {
+        let evicted = match plan {
+            Plan::Evict(victim) => self.cancel(victim),
+            Plan::Queue | Plan::Refuse => None,
+        };
+        self.accepted += 1;
+        (self.accepted, evicted)
     }
 
     /// `plan` and `commit` in one; a refusal gives the value back.
@@ -213,6 +220,11 @@ impl<T> WaitQueue<T> {
     /// without a deadline of the queue's (its owner keeps that time).
     pub(crate) fn readmit(&mut self, place: Place, accept_no: u64, value: T) -> Ticket {
         self.insert(place, accept_no, true, value)
+    }
+
+    /// In line with the place it was accepted at, past the cap, and evictable like any other.
+    pub(crate) fn resume(&mut self, place: Place, accept_no: u64, value: T) -> Ticket {
+        self.insert(place, accept_no, false, value)
     }
 
     fn insert(&mut self, place: Place, accept_no: u64, pinned: bool, value: T) -> Ticket {

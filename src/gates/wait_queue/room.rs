@@ -9,8 +9,8 @@ use std::time::Instant;
 
 use super::queue::{Committed, WaitQueue};
 use super::rules::{Place, Rules};
-use super::slab::Ticket;
 use crate::Priority;
+use crate::ground::slab::Ticket;
 
 /// Behind its owner's lock, the same as the queue it stands before.
 #[derive(Debug)]

@@ -1,10 +1,10 @@
-//! Which waiters have expired, without a heap: a hierarchical timing wheel (Varghese and Lauck,
+//! What is due by now, without a heap: a hierarchical timing wheel (Varghese and Lauck,
 //! 1987), six levels of 64 slots, a tick of 2²⁰ ns (1.05 ms), reaching 2.2 years.
 //!
-//! A deadline is rounded up to a tick, so an expired waiter is found at most one tick late, and
-//! none is found early. A `now` older than the last one finds only what was due by then.
+//! A deadline is rounded up to a tick, so what is due is found at most one tick late, and nothing
+//! is found early. A `now` older than the last one finds only what was due by then.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::list::{Links, List};
 
@@ -14,7 +14,7 @@ const SLOTS: usize = 1 << SLOT_BITS;
 const TICK_BITS: u32 = 20;
 
 #[derive(Debug, Default)]
-pub(super) struct Deadlines {
+pub(crate) struct Deadlines {
     /// Set by the first deadline; ticks count from it.
     epoch: Option<Instant>,
     /// The tick that has been worked off up to.
@@ -41,20 +41,30 @@ struct Due {
 }
 
 impl Deadlines {
-    pub(super) fn insert(&mut self, index: u32, deadline: Instant, now: Instant) {
+    pub(crate) fn insert(&mut self, index: u32, deadline: Instant, now: Instant) {
         let epoch = *self.epoch.get_or_insert(now);
         let wheel = self.wheel.get_or_insert_default();
         wheel.insert(index, tick_after(epoch, deadline), self.current);
     }
 
-    pub(super) fn remove(&mut self, index: u32) {
+    pub(crate) fn remove(&mut self, index: u32) {
         if let Some(wheel) = &mut self.wheel {
             wheel.remove(index);
         }
     }
 
+    /// When to look again: never later than the next one is due.
+    pub(crate) fn next(&self) -> Option<Instant> {
+        let wheel = self.wheel.as_ref()?;
+        let tick = match wheel.slots[0][self.current as usize % SLOTS].head() {
+            Some(_) => self.current,
+            None => wheel.next_slot(self.current)?.0,
+        };
+        self.epoch?.checked_add(Duration::from_nanos(tick.checked_shl(TICK_BITS)?))
+    }
+
     /// One that is due at `now`. It stays until it is removed.
-    pub(super) fn expired(&mut self, now: Instant) -> Option<u32> {
+    pub(crate) fn expired(&mut self, now: Instant) -> Option<u32> {
         let (Some(epoch), Some(wheel)) = (self.epoch, &mut self.wheel) else { return None };
         let target = tick_before(epoch, now);
         loop {

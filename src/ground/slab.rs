@@ -1,35 +1,22 @@
-//! Where the waiters lie: a growing table with a free list, and tickets that never name another.
+//! A growing table with a free list, and tickets that never name another entry.
 
-use super::lane::LaneId;
 use super::list::NIL;
-use super::rules::Place;
 
-/// Names one waiter for as long as it waits; afterwards it names nobody, ever.
+/// Names one entry for as long as it lies here; afterwards it names nothing, ever.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Ticket {
-    pub(super) index: u32,
+    pub(crate) index: u32,
     serial: u64,
-}
-
-/// One waiter.
-#[derive(Debug)]
-pub(super) struct Entry<T> {
-    pub(super) value: T,
-    pub(super) place: Place,
-    /// Order of first acceptance.
-    pub(super) accept_no: u64,
-    pub(super) lane: LaneId,
-    pub(super) pinned: bool,
 }
 
 #[derive(Debug)]
 enum Slot<T> {
     Vacant { next: u32 },
-    Taken { serial: u64, entry: Entry<T> },
+    Taken { serial: u64, entry: T },
 }
 
 #[derive(Debug)]
-pub(super) struct Slab<T> {
+pub(crate) struct Slab<T> {
     slots: Vec<Slot<T>>,
     vacant: u32,
     serial: u64,
@@ -37,20 +24,20 @@ pub(super) struct Slab<T> {
 }
 
 impl<T> Slab<T> {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { slots: Vec::new(), vacant: NIL, serial: 0, len: 0 }
     }
 
     /// An empty slab whose tickets are none of this one's.
-    pub(super) fn successor(&self) -> Self {
+    pub(crate) fn successor(&self) -> Self {
         Self { serial: self.serial, ..Self::new() }
     }
 
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.len
     }
 
-    pub(super) fn insert(&mut self, entry: Entry<T>) -> Ticket {
+    pub(crate) fn insert(&mut self, entry: T) -> Ticket {
         self.serial += 1;
         self.len += 1;
         let taken = Slot::Taken { serial: self.serial, entry };
@@ -72,7 +59,7 @@ impl<T> Slab<T> {
     }
 
     /// The caller knows that the index is taken: it came from a list or a checked ticket.
-    pub(super) fn remove(&mut self, index: u32) -> Entry<T> {
+    pub(crate) fn remove(&mut self, index: u32) -> T {
         let vacant = Slot::Vacant { next: self.vacant };
         match std::mem::replace(&mut self.slots[index as usize], vacant) {
             Slot::Taken { entry, .. } => {
@@ -96,31 +83,39 @@ impl<T> Slab<T> {
         }
     }
 
-    pub(super) fn index(&self, ticket: Ticket) -> Option<u32> {
+    pub(crate) fn index(&self, ticket: Ticket) -> Option<u32> {
         match self.slots.get(ticket.index as usize) {
             Some(Slot::Taken { serial, .. }) if *serial == ticket.serial => Some(ticket.index),
             _ => None,
         }
     }
 
-    pub(super) fn ticket(&self, index: u32) -> Ticket {
+    pub(crate) fn ticket(&self, index: u32) -> Ticket {
         match &self.slots[index as usize] {
             Slot::Taken { serial, .. } => Ticket { index, serial: *serial },
             Slot::Vacant { .. } => unreachable!("a listed index is taken"),
         }
     }
 
-    pub(super) fn get(&self, index: u32) -> &Entry<T> {
+    pub(crate) fn get(&self, index: u32) -> &T {
         match &self.slots[index as usize] {
             Slot::Taken { entry, .. } => entry,
             Slot::Vacant { .. } => unreachable!("a listed index is taken"),
         }
     }
 
-    pub(super) fn get_mut(&mut self, index: u32) -> &mut Entry<T> {
+    pub(crate) fn get_mut(&mut self, index: u32) -> &mut T {
         match &mut self.slots[index as usize] {
             Slot::Taken { entry, .. } => entry,
             Slot::Vacant { .. } => unreachable!("a listed index is taken"),
         }
+    }
+
+    /// All tickets, in no order that means anything but the same for the same history.
+    pub(crate) fn tickets(&self) -> impl Iterator<Item = Ticket> {
+        self.slots.iter().enumerate().filter_map(|(index, slot)| match slot {
+            Slot::Taken { serial, .. } => Some(Ticket { index: index as u32, serial: *serial }),
+            Slot::Vacant { .. } => None,
+        })
     }
 }

@@ -2,7 +2,7 @@
 //! each index in at most one of them. O(1) everything, no allocation per node.
 
 /// No index.
-pub(super) const NIL: u32 = u32::MAX;
+pub(crate) const NIL: u32 = u32::MAX;
 
 #[derive(Clone, Copy, Debug)]
 struct Link {
@@ -12,7 +12,7 @@ struct Link {
 
 /// One list: its ends and its length.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct List {
+pub(crate) struct List {
     head: u32,
     tail: u32,
     len: usize,
@@ -25,44 +25,44 @@ impl Default for List {
 }
 
 impl List {
-    pub(super) fn head(&self) -> Option<u32> {
+    pub(crate) fn head(&self) -> Option<u32> {
         (self.head != NIL).then_some(self.head)
     }
 
-    pub(super) fn tail(&self) -> Option<u32> {
+    pub(crate) fn tail(&self) -> Option<u32> {
         (self.tail != NIL).then_some(self.tail)
     }
 
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.len
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.len == 0
     }
 }
 
 /// The links of all indices.
 #[derive(Debug, Default)]
-pub(super) struct Links(Vec<Link>);
+pub(crate) struct Links(Vec<Link>);
 
 impl Links {
-    pub(super) fn prev(&self, index: u32) -> Option<u32> {
+    pub(crate) fn prev(&self, index: u32) -> Option<u32> {
         let prev = self.0[index as usize].prev;
         (prev != NIL).then_some(prev)
     }
 
-    pub(super) fn next(&self, index: u32) -> Option<u32> {
+    pub(crate) fn next(&self, index: u32) -> Option<u32> {
         let next = self.0[index as usize].next;
         (next != NIL).then_some(next)
     }
 
-    pub(super) fn push_back(&mut self, list: &mut List, index: u32) {
+    pub(crate) fn push_back(&mut self, list: &mut List, index: u32) {
         self.insert_after(list, list.tail(), index);
     }
 
     /// Inserts behind `after`; at the front when that is `None`.
-    pub(super) fn insert_after(&mut self, list: &mut List, after: Option<u32>, index: u32) {
+    pub(crate) fn insert_after(&mut self, list: &mut List, after: Option<u32>, index: u32) {
         let next = after.map_or(list.head, |after| self.0[after as usize].next);
         self.ensure(index);
         self.0[index as usize] = Link { prev: after.unwrap_or(NIL), next };
@@ -77,7 +77,7 @@ impl Links {
         list.len += 1;
     }
 
-    pub(super) fn unlink(&mut self, list: &mut List, index: u32) {
+    pub(crate) fn unlink(&mut self, list: &mut List, index: u32) {
         let Link { prev, next } = self.0[index as usize];
         match prev {
             NIL => list.head = next,
