@@ -5,6 +5,8 @@ mod blocks;
 mod gates;
 mod ground;
 
+pub use blocks::circuit_breaker::{self, CircuitBreaker};
+pub use blocks::retry::{self, Retry};
 pub use ground::config_error::ConfigError;
 pub use ground::ending::{Ending, Ledger};
 pub use ground::enforcement::Enforcement;

@@ -1,3 +1,5 @@
 //! Floor 2: the blocks, each usable alone.
 
+pub mod circuit_breaker;
+pub mod retry;
 pub mod worker_pool;

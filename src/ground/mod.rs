@@ -5,6 +5,7 @@ pub(crate) mod config_error;
 pub(crate) mod deadlines;
 pub(crate) mod ending;
 pub(crate) mod enforcement;
+pub(crate) mod exponential;
 pub(crate) mod handoff;
 pub(crate) mod list;
 pub(crate) mod metrics;

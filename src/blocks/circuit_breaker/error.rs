@@ -1,0 +1,54 @@
+//! What a caller is told.
+
+use std::time::{Duration, Instant};
+
+/// The circuit is open, or half-open with all its probes under way: the call was not made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the circuit is open, retry in {:?}", self.retry_after())]
+pub struct CircuitOpen {
+    next_probe_at: Instant,
+    refused_at: Instant,
+}
+
+impl CircuitOpen {
+    pub(super) fn new(next_probe_at: Instant, refused_at: Instant) -> Self {
+        Self { next_probe_at, refused_at }
+    }
+
+    /// When another call has a chance. While all probes are under way this is when the oldest of
+    /// them is given up; one that reports earlier makes a place earlier.
+    #[must_use]
+    pub fn next_probe_at(&self) -> Instant {
+        self.next_probe_at
+    }
+
+    /// How long after the refusal that is.
+    #[must_use]
+    pub fn retry_after(&self) -> Duration {
+        self.next_probe_at.saturating_duration_since(self.refused_at)
+    }
+}
+
+/// Why [`CircuitBreaker::call`](super::CircuitBreaker::call) gave no result.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CallError<E> {
+    /// The call was not made: come back after [`CircuitOpen::retry_after`].
+    #[error(transparent)]
+    Open(#[from] CircuitOpen),
+    /// The call ran longer than `call_timeout` and was dropped. Counted as a failure.
+    #[error("the call timed out")]
+    TimedOut,
+    /// The call ended with its own error.
+    #[error("the call failed")]
+    Inner(#[source] E),
+}
+
+impl<E> CallError<E> {
+    /// The call's own error, if it ended with one.
+    pub fn into_inner(self) -> Option<E> {
+        match self {
+            Self::Inner(error) => Some(error),
+            Self::Open(_) | Self::TimedOut => None,
+        }
+    }
+}
