@@ -13,3 +13,5 @@ pub use ground::enforcement::Enforcement;
 pub use ground::outcome::Outcome;
 pub use ground::priority::Priority;
 pub use ground::refused::{Reason, Refused, Scope};
+
+pub use blocks::worker_pool::{self, TaskError, TaskHandle, WorkerPool, WorkerPoolConfig};

@@ -29,10 +29,15 @@ pub(crate) trait Post: Send + Sync + 'static {
     /// Books what was done and gives the next job: one lock for both.
     fn next(&self, turn: Turn<Self::Done>) -> Next<Self::Job>;
 
-    /// Does it. Must not panic.
+    /// Does it. Must not panic, must charge the runtime's budget (jobs that are always ready would
+    /// else keep the worker from ever yielding), and must book the job as cancelled when it is
+    /// dropped half-way, as a runtime does that shuts down.
     fn work(&self, job: Self::Job) -> impl Future<Output = Self::Done> + Send;
 
     fn crew(&self) -> &Crew;
+
+    /// The last worker has left, told to or because its runtime ended: nobody pulls any more.
+    fn deserted(&self) {}
 }
 
 /// Why a worker asks for a job.
@@ -123,11 +128,10 @@ impl Crew {
         time::until(until, self.gone.cancelled()).await.is_some()
     }
 
-    fn leave(&self) {
+    /// Whether this was the last one.
+    fn leave(&self) -> bool {
         // AcqRel: the last one to leave sees what the others did before they left.
-        if self.alive.fetch_sub(1, Ordering::AcqRel) == 1 {
-            self.gone.cancel();
-        }
+        self.alive.fetch_sub(1, Ordering::AcqRel) == 1
     }
 }
 
@@ -136,7 +140,10 @@ struct Leaving<P: Post>(Arc<P>);
 
 impl<P: Post> Drop for Leaving<P> {
     fn drop(&mut self) {
-        self.0.crew().leave();
+        if self.0.crew().leave() {
+            self.0.deserted();
+            self.0.crew().gone.cancel();
+        }
     }
 }
 

@@ -115,6 +115,11 @@ impl<T> WaitQueue<T> {
         self.classes[class.index()].len
     }
 
+    /// Places this class may fill.
+    pub(crate) fn limit(&self, class: Priority) -> usize {
+        self.limits[class.index()]
+    }
+
     /// A new cap, from the next admission on; nobody who waits loses the place.
     pub(crate) fn set_cap(&mut self, cap: usize) {
         self.rules.cap = cap;

@@ -1,0 +1,155 @@
+//! What a pool is told.
+
+use std::borrow::Cow;
+use std::thread;
+use std::time::Duration;
+
+use crate::ConfigError;
+use crate::gates::wait_queue::{Rules, Thresholds};
+
+/// The most places a queue may have: what its 32-bit links can name, with room to spare.
+const MOST_PLACES: usize = 1 << 30;
+/// The most seats: each is a worker, and more of them than this is a mistake in the unit.
+const MOST_SEATS: usize = 1 << 16;
+
+/// Configuration of a [`WorkerPool`](super::WorkerPool). Plain data; checked by
+/// [`WorkerPool::new`](super::WorkerPool::new).
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
+#[non_exhaustive]
+pub struct WorkerPoolConfig {
+    /// Tells this pool from others in snapshots, metrics and logs. Default: `"worker_pool"`.
+    pub name: Cow<'static, str>,
+    /// How many tasks may wait, over all classes and tenants. The waiting room of
+    /// [`submit`](super::WorkerPool::submit) has as many places of its own. Default: 2,000.
+    pub queue_capacity: usize,
+    /// Which share of the queue each class may fill. Default: 0.80, 0.90, 0.95, 1.0.
+    pub thresholds: Thresholds,
+    /// How many starts in a row may go above a waiting class before it gets one. Default: 32.
+    pub starvation_bound: u32,
+    /// How many tasks run at once. Default: four times the parallelism of the machine.
+    pub concurrency: Concurrency,
+    /// How long a task may run unless it says otherwise; `None`: for ever. Default: 60 s.
+    pub task_timeout: Option<Duration>,
+}
+
+/// Who decides how many seats a pool has. A task takes as many seats as it weighs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
+#[non_exhaustive]
+pub enum Concurrency {
+    /// Always so many.
+    Fixed(usize),
+}
+
+impl Default for Concurrency {
+    /// Four times the parallelism of the machine: tasks of an operator mostly wait for others.
+    fn default() -> Self {
+        Self::Fixed(thread::available_parallelism().map_or(4, |n| n.get().saturating_mul(4)))
+    }
+}
+
+impl Default for WorkerPoolConfig {
+    fn default() -> Self {
+        Self {
+            name: Cow::Borrowed("worker_pool"),
+            queue_capacity: 2_000,
+            thresholds: Thresholds::default(),
+            starvation_bound: Rules::STARVATION_BOUND,
+            concurrency: Concurrency::default(),
+            task_timeout: Some(Duration::from_secs(60)),
+        }
+    }
+}
+
+impl WorkerPoolConfig {
+    /// Sets [`name`](Self::name).
+    #[must_use]
+    pub fn with_name(mut self, name: impl Into<Cow<'static, str>>) -> Self {
+        self.name = name.into();
+        self
+    }
+
+    /// Sets [`queue_capacity`](Self::queue_capacity).
+    #[must_use]
+    pub fn with_queue_capacity(mut self, places: usize) -> Self {
+        self.queue_capacity = places;
+        self
+    }
+
+    /// Sets [`thresholds`](Self::thresholds).
+    #[must_use]
+    pub fn with_thresholds(mut self, thresholds: Thresholds) -> Self {
+        self.thresholds = thresholds;
+        self
+    }
+
+    /// Sets [`starvation_bound`](Self::starvation_bound).
+    #[must_use]
+    pub fn with_starvation_bound(mut self, starts: u32) -> Self {
+        self.starvation_bound = starts;
+        self
+    }
+
+    /// Sets [`concurrency`](Self::concurrency).
+    #[must_use]
+    pub fn with_concurrency(mut self, concurrency: Concurrency) -> Self {
+        self.concurrency = concurrency;
+        self
+    }
+
+    /// Sets [`task_timeout`](Self::task_timeout).
+    #[must_use]
+    pub fn with_task_timeout(mut self, timeout: Option<Duration>) -> Self {
+        self.task_timeout = timeout;
+        self
+    }
+
+    pub(super) fn check(&self) -> Result<Limits, ConfigError> {
+        let Concurrency::Fixed(seats) = self.concurrency;
+        ConfigError::unless(
+            (1..=MOST_PLACES).contains(&self.queue_capacity),
+            "worker_pool.queue_capacity",
+            self.queue_capacity,
+            "between 1 and 2^30 places",
+        )?;
+        ConfigError::unless(
+            (1..=MOST_SEATS).contains(&seats),
+            "worker_pool.concurrency",
+            seats,
+            "between 1 and 65536 tasks at once",
+        )?;
+        ConfigError::unless(
+            self.starvation_bound >= 1,
+            "worker_pool.starvation_bound",
+            self.starvation_bound,
+            "at least 1 start",
+        )?;
+        ConfigError::unless(
+            self.task_timeout != Some(Duration::ZERO),
+            "worker_pool.task_timeout",
+            "0 s",
+            "above 0, or none",
+        )?;
+        self.thresholds.check("worker_pool.thresholds")?;
+        Ok(Limits {
+            rules: Rules {
+                cap: self.queue_capacity,
+                thresholds: self.thresholds,
+                starvation_bound: self.starvation_bound,
+                evicts: true,
+            },
+            // At most 2^16, checked above.
+            seats: seats as u32,
+        })
+    }
+}
+
+/// A checked configuration, as the core wants it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    pub(super) rules: Rules,
+    pub(super) seats: u32,
+}

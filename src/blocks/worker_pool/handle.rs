@@ -1,0 +1,97 @@
+//! What the submitter holds.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use super::error::TaskError;
+use super::node::Join;
+use super::quiet::drop_quietly;
+use super::shared::Shared;
+use super::task::TaskId;
+use crate::gates::wait_queue::Ticket;
+
+/// The result of an accepted task, once it is there.
+///
+/// Dropping it detaches: the task goes on, and its result is dropped. See
+/// [`cancel_on_drop`](Self::cancel_on_drop) for the other way.
+///
+/// # Cancel safety
+///
+/// The result stays where it is until it is read: polling through `&mut handle` in a `select!`
+/// loses nothing. Once it has been read, the handle stays pending.
+#[must_use = "dropping a handle detaches its task; await it for the result"]
+pub struct TaskHandle<T> {
+    node: Arc<dyn Join<T>>,
+    pool: Arc<Shared>,
+    ticket: Ticket,
+    id: TaskId,
+    when_dropped: WhenDropped,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum WhenDropped {
+    Detach,
+    Cancel,
+}
+
+impl<T> TaskHandle<T> {
+    pub(super) fn new(
+        node: Arc<dyn Join<T>>,
+        pool: Arc<Shared>,
+        (ticket, id): (Ticket, TaskId),
+    ) -> Self {
+        Self { node, pool, ticket, id, when_dropped: WhenDropped::Detach }
+    }
+
+    /// Names the task in logs and in [`DrainReport::unresponsive`](super::DrainReport).
+    #[must_use]
+    pub fn id(&self) -> TaskId {
+        self.id
+    }
+
+    /// Cancels the task: at once while it waits, which frees its place; at its next await point
+    /// while it runs. Nothing if it has ended. The handle then gives [`TaskError::Cancelled`],
+    /// or the result that came first.
+    pub fn cancel(&self) {
+        if !self.pool.cancel(self.ticket) {
+            self.node.stop();
+        }
+    }
+
+    /// The same handle, but dropping it cancels the task.
+    pub fn cancel_on_drop(mut self) -> Self {
+        self.when_dropped = WhenDropped::Cancel;
+        self
+    }
+}
+
+impl<T> Future for TaskHandle<T> {
+    type Output = Result<T, TaskError>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.node.outcome().poll(cx)
+    }
+}
+
+impl<T> Drop for TaskHandle<T> {
+    fn drop(&mut self) {
+        let unread = self.node.outcome().leave();
+        match unread {
+            Some(result) => drop_quietly(result),
+            None if self.when_dropped == WhenDropped::Cancel => self.cancel(),
+            None => {}
+        }
+    }
+}
+
+impl<T> fmt::Debug for TaskHandle<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TaskHandle")
+            .field("id", &self.id)
+            .field("when_dropped", &self.when_dropped)
+            .finish_non_exhaustive()
+    }
+}

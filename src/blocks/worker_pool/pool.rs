@@ -1,0 +1,216 @@
+//! The handle.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+
+use super::config::WorkerPoolConfig;
+use super::crew::Crew;
+use super::handle::TaskHandle;
+use super::metrics::{DrainReport, WorkerPoolSnapshot};
+use super::shared::{STOP_GRACE, Shared};
+use super::task::Task;
+use super::{run, submit};
+use crate::ground::time;
+use crate::{ConfigError, Ending, Refused};
+
+/// A pool of workers behind one bounded queue with priorities. Cloning gives another handle.
+///
+/// Dropping the last handle without [`shutdown`](Self::shutdown) cancels everything, waiting and
+/// running, and waits for nothing.
+///
+/// ```
+/// use headworks::{Priority, WorkerPool, WorkerPoolConfig, worker_pool::Task};
+/// use std::time::Duration;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let pool = WorkerPool::new(WorkerPoolConfig::default())?;
+/// let plain = pool.try_submit(async { 1 + 1 })?;
+/// let urgent = pool.try_submit(Task::new(async { 2 + 2 }).priority(Priority::Urgent))?;
+/// assert_eq!((plain.await?, urgent.await?), (2, 4));
+///
+/// let report = pool.shutdown(Duration::from_secs(5)).await;
+/// assert_eq!(report.ledger.completed, 2);
+/// assert!(report.ledger.is_exact());
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct WorkerPool {
+    owner: Arc<Owner>,
+}
+
+/// What all handles of a pool hold together, and no worker: the last one to go ends the pool.
+struct Owner {
+    shared: Arc<Shared>,
+    name: Cow<'static, str>,
+    task_timeout: Option<Duration>,
+}
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        self.shared.halt(Ending::Cancelled);
+    }
+}
+
+impl WorkerPool {
+    /// Makes the pool and starts its workers on the runtime that is entered here.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Invalid`]: a value is out of its range. [`ConfigError::NoRuntime`]: no
+    /// tokio runtime is entered here.
+    ///
+    /// # Panics
+    ///
+    /// When that runtime was built without its timer (`enable_time`), which timeouts need.
+    ///
+    /// # Cost
+    ///
+    /// One tokio task for each seat.
+    pub fn new(config: WorkerPoolConfig) -> Result<Self, ConfigError> {
+        let limits = config.check()?;
+        let runtime = Handle::try_current().map_err(|_| ConfigError::NoRuntime)?;
+        // Here rather than in a worker, where nobody would see it.
+        drop(tokio::time::sleep(Duration::ZERO));
+        let shared = Arc::new(Shared::new(limits));
+        Crew::start(&shared, limits.seats as usize, &runtime);
+        let WorkerPoolConfig { name, task_timeout, .. } = config;
+        Ok(Self { owner: Arc::new(Owner { shared, name, task_timeout }) })
+    }
+
+    /// Accepts the task, or gives it back; never waits. In a full queue it may take the place of
+    /// a waiting task of a lower class, or of a tenant that holds more places than its own: that
+    /// one ends [`TaskError::Evicted`](super::TaskError::Evicted).
+    ///
+    /// # Errors
+    ///
+    /// [`Refused`] with the task's future and the reason:
+    /// [`QueueFull`](crate::Reason::QueueFull): its class may not have another place, or others
+    /// of its class wait in [`submit`](Self::submit); come back after `retry_after`.
+    /// [`DeadlineInfeasible`](crate::Reason::DeadlineInfeasible): by the mean service time
+    /// (from 20 samples on) it would not end in time.
+    /// [`TooLarge`](crate::Reason::TooLarge): it weighs more than there are seats.
+    /// [`Closed`](crate::Reason::Closed).
+    ///
+    /// # Cost
+    ///
+    /// One lock, two allocations, O(1). A refusal allocates nothing.
+    pub fn try_submit<F>(
+        &self,
+        task: impl Into<Task<F>>,
+    ) -> Result<TaskHandle<F::Output>, Refused<F>>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send,
+    {
+        submit::now_or_never(&self.owner.shared, self.timed(task.into()))
+    }
+
+    /// Accepts the task as soon as there is room, or gives it back. Callers wait in a room of
+    /// their own, in order of class and as bounded as the queue; the task's deadline ends the
+    /// wait.
+    ///
+    /// # Errors
+    ///
+    /// As [`try_submit`](Self::try_submit), where `QueueFull` means that the room is full as
+    /// well; and [`Evicted`](crate::Reason::Evicted): displaced in the room by something more
+    /// important; [`Expired`](crate::Reason::Expired): the deadline passed in the room.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped, it leaves the room; the task was not accepted, and is dropped with it.
+    pub async fn submit<F>(
+        &self,
+        task: impl Into<Task<F>>,
+    ) -> Result<TaskHandle<F::Output>, Refused<F>>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send,
+    {
+        submit::in_turn(&self.owner.shared, self.timed(task.into())).await
+    }
+
+    /// Runs the future right here, polled by the caller, once it has its turn in the queue and a
+    /// seat. So it may borrow, and needs no allocation when the pool is idle.
+    ///
+    /// It counts as accepted when it gets its seat. From then on it is the caller's: no timeout
+    /// and no deadline is applied, for nobody but the caller can drop it. A panic unwinds through
+    /// the caller, with the seat given back.
+    ///
+    /// # Errors
+    ///
+    /// As [`try_submit`](Self::try_submit), and [`Evicted`](crate::Reason::Evicted) or
+    /// [`Expired`](crate::Reason::Expired) while it waited for its turn.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped while it waits, it leaves the line. Dropped while it runs, the seat is given back
+    /// and the future dropped: counted as cancelled.
+    pub async fn run<F: Future>(&self, task: impl Into<Task<F>>) -> Result<F::Output, Refused<F>> {
+        run::inline(&self.owner.shared, task.into()).await
+    }
+
+    /// Takes no more work from here on. What was accepted goes on; who waits in `submit` is
+    /// refused. Calling it again is harmless.
+    pub fn close(&self) {
+        self.owner.shared.close();
+    }
+
+    /// Closes the pool, lets what was accepted go on for `within`, and then ends it: tasks that
+    /// were not started end [`Returned`](super::TaskError::Returned), running ones are dropped at
+    /// their next await point and end [`Cancelled`](super::TaskError::Cancelled).
+    ///
+    /// Returns when nothing is left, and 100 ms after `within` at the latest, given a runtime
+    /// worker that still runs: tasks that do not come to an await point by then are listed as
+    /// unresponsive, as are callers that are still inside [`run`](Self::run). Calling it again,
+    /// or more than once at a time, is harmless: the shortest `within` counts for all.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped, the pool stays closed and works on; what `within` would have ended is not ended.
+    pub async fn shutdown(&self, within: Duration) -> DrainReport {
+        let shared = &self.owner.shared;
+        let until = time::later(time::now(), within);
+        shared.close();
+        if !shared.drained(until).await {
+            shared.halt(Ending::Returned);
+            let until = until.and_then(|until| time::later(until, STOP_GRACE));
+            shared.drained(until).await;
+        }
+        shared.report()
+    }
+
+    /// A look at the pool under its lock: all numbers belong together.
+    #[must_use]
+    pub fn snapshot(&self) -> WorkerPoolSnapshot {
+        let look = self.owner.shared.read(super::core::Core::look);
+        WorkerPoolSnapshot {
+            name: self.owner.name.clone(),
+            depth: look.depth,
+            capacity: look.capacity,
+            busy: look.busy,
+            limit: look.limit,
+            room: look.room,
+            ledger: look.ledger,
+            refused: look.refused,
+            mean_service: look.mean_service,
+        }
+    }
+
+    /// With the pool's timeout where it has none of its own.
+    fn timed<F>(&self, task: Task<F>) -> Task<F> {
+        Task { timeout: task.timeout.or(self.owner.task_timeout), ..task }
+    }
+}
+
+impl fmt::Debug for WorkerPool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WorkerPool").field("name", &self.owner.name).finish_non_exhaustive()
+    }
+}

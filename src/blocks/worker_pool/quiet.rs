@@ -1,0 +1,13 @@
+//! Dropping what belongs to a user, whose `Drop` may panic.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+/// Drops `thing`; a panic in its `Drop` stops here. The panic hook has reported it by then.
+pub(super) fn drop_quietly<T>(thing: T) {
+    if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(thing))) {
+        // A payload may panic in its turn, and so on for ever: that second one is leaked.
+        if let Err(worse) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
+            std::mem::forget(worse);
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! Who sits where: everything that runs now.
+
+use std::time::Instant;
+
+use super::task::TaskId;
+
+/// The seats of a pool, and who has taken them. `T` is the task, or nothing for an inline run.
+#[derive(Debug)]
+pub(super) struct Seats<T> {
+    limit: u32,
+    busy: u32,
+    seated: Vec<Option<Seated<T>>>,
+    vacant: Vec<u32>,
+}
+
+/// Names a taken seat until it is given up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct SeatNo(u32);
+
+/// One that runs.
+#[derive(Debug)]
+pub(super) struct Seated<T> {
+    pub(super) id: TaskId,
+    pub(super) weight: u32,
+    pub(super) since: Instant,
+    pub(super) task: Option<T>,
+}
+
+impl<T> Seats<T> {
+    pub(super) fn new(limit: u32) -> Self {
+        Self { limit, busy: 0, seated: Vec::new(), vacant: Vec::new() }
+    }
+
+    pub(super) fn limit(&self) -> u32 {
+        self.limit
+    }
+
+    pub(super) fn busy(&self) -> u32 {
+        self.busy
+    }
+
+    pub(super) fn free(&self) -> u32 {
+        self.limit.saturating_sub(self.busy)
+    }
+
+    /// How many run, counted from the table itself.
+    pub(super) fn len(&self) -> usize {
+        self.seated.len() - self.vacant.len()
+    }
+
+    /// The caller has looked at [`free`](Self::free).
+    pub(super) fn sit(&mut self, one: Seated<T>) -> SeatNo {
+        debug_assert!(one.weight <= self.free(), "nobody sits on anybody's lap");
+        self.busy += one.weight;
+        match self.vacant.pop() {
+            Some(no) => {
+                self.seated[no as usize] = Some(one);
+                SeatNo(no)
+            }
+            None => {
+                self.seated.push(Some(one));
+                // Never more than `limit`, a u32.
+                SeatNo((self.seated.len() - 1) as u32)
+            }
+        }
+    }
+
+    /// Gives the seat up; `None` only for a seat given up before, which is a bug of ours.
+    pub(super) fn rise(&mut self, no: SeatNo) -> Option<Seated<T>> {
+        let one = self.seated.get_mut(no.0 as usize)?.take();
+        debug_assert!(one.is_some(), "a seat is given up once");
+        if let Some(one) = &one {
+            self.busy -= one.weight;
+            self.vacant.push(no.0);
+        }
+        one
+    }
+
+    /// Everybody who runs, in the order of the seats.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Seated<T>> {
+        self.seated.iter().flatten()
+    }
+}
