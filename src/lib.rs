@@ -7,11 +7,10 @@ mod ground;
 
 pub use blocks::circuit_breaker::{self, CircuitBreaker};
 pub use blocks::retry::{self, Retry};
+pub use blocks::worker_pool::{self, TaskError, TaskHandle, WorkerPool, WorkerPoolConfig};
 pub use ground::config_error::ConfigError;
 pub use ground::ending::{Ending, Ledger};
 pub use ground::enforcement::Enforcement;
 pub use ground::outcome::Outcome;
 pub use ground::priority::Priority;
 pub use ground::refused::{Reason, Refused, Scope};
-
-pub use blocks::worker_pool::{self, TaskError, TaskHandle, WorkerPool, WorkerPoolConfig};
