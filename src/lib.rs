@@ -6,6 +6,11 @@ mod gates;
 mod ground;
 
 pub use blocks::circuit_breaker::{self, CircuitBreaker};
+#[cfg(feature = "http")]
+#[cfg_attr(docsrs, doc(cfg(feature = "http")))]
+pub use blocks::http_transport::{
+    self, Transport, TransportConfig, TransportError, TransportFactory,
+};
 pub use blocks::retry::{self, Retry};
 pub use blocks::worker_pool::{self, TaskError, TaskHandle, WorkerPool, WorkerPoolConfig};
 pub use ground::config_error::ConfigError;

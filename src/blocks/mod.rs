@@ -1,5 +1,7 @@
 //! Floor 2: the blocks, each usable alone.
 
 pub mod circuit_breaker;
+#[cfg(feature = "http")]
+pub mod http_transport;
 pub mod retry;
 pub mod worker_pool;

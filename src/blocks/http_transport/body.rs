@@ -1,0 +1,196 @@
+//! The body of an answer: it holds the connection until it has been read to its end.
+
+use std::fmt;
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use bytes::{Bytes, BytesMut};
+use http_body::{Body as _, Frame, SizeHint};
+use hyper::body::Incoming;
+use tokio::time::Sleep;
+
+use super::allowance::Allowance;
+use super::error::{Phase, TransportError, broken_body};
+use super::permit::Lease;
+use crate::ground::time::now;
+
+/// The body of an answer, as it comes in.
+///
+/// Read it with [`chunk`](Self::chunk), [`bytes`](Self::bytes), or as an [`http_body::Body`]. Its
+/// connection returns to the pool when the end has been read; a body dropped before that closes
+/// its connection, whose place is then free. `total_timeout` and `body_idle_timeout` hold here.
+pub struct Body {
+    incoming: Incoming,
+    lease: Option<Lease>,
+    allowance: Allowance,
+    idle_timeout: Duration,
+    silence: Silence,
+    failed: bool,
+}
+
+type Piece = Result<Frame<Bytes>, TransportError>;
+
+/// The timer of the silence between two pieces; made at the first one that has to be waited for.
+#[derive(Default)]
+struct Silence {
+    timer: Option<Pin<Box<Sleep>>>,
+    /// Until when this silence may last. `None`: it has not begun.
+    until: Option<Instant>,
+}
+
+impl Silence {
+    fn poll_over(
+        &mut self,
+        begin: impl FnOnce() -> Option<Instant>,
+        cx: &mut Context<'_>,
+    ) -> Poll<()> {
+        if self.until.is_none() {
+            self.until = begin();
+            let Some(at) = self.until else { return Poll::Pending };
+            match &mut self.timer {
+                Some(timer) => timer.as_mut().reset(at.into()),
+                none => *none = Some(Box::pin(tokio::time::sleep_until(at.into()))),
+            }
+        }
+        self.timer.as_mut().map_or(Poll::Pending, |timer| timer.as_mut().poll(cx))
+    }
+}
+
+impl Body {
+    pub(super) fn new(
+        incoming: Incoming,
+        lease: Lease,
+        allowance: Allowance,
+        idle_timeout: Duration,
+    ) -> Self {
+        let silence = Silence::default();
+        let mut body =
+            Self { incoming, lease: Some(lease), allowance, idle_timeout, silence, failed: false };
+        if body.incoming.is_end_stream() {
+            body.release();
+        }
+        body
+    }
+
+    /// The next piece; `None` at the end. Trailers are passed over.
+    ///
+    /// # Errors
+    ///
+    /// `ClosedEarly`, `InvalidAnswer`, `BodyIdleTimeout`, `TotalTimeout`: the answer is lost and
+    /// its connection closed.
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing is lost: a piece that has not been returned comes with the next call.
+    pub async fn chunk(&mut self) -> Option<Result<Bytes, TransportError>> {
+        loop {
+            match poll_fn(|cx| Pin::new(&mut *self).poll_frame(cx)).await? {
+                Ok(frame) => match frame.into_data() {
+                    Ok(data) => return Some(Ok(data)),
+                    Err(_trailers) => continue,
+                },
+                Err(error) => return Some(Err(error)),
+            }
+        }
+    }
+
+    /// The whole body, of at most `limit_bytes`. One that comes in one piece is not copied.
+    ///
+    /// # Errors
+    ///
+    /// As [`chunk`](Self::chunk), and `BodyTooLarge`.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped, what was read is lost and the connection closed.
+    pub async fn bytes(mut self, limit_bytes: usize) -> Result<Bytes, TransportError> {
+        let too_large = TransportError::BodyTooLarge { limit_bytes };
+        if self.size_hint().lower() > limit_bytes as u64 {
+            return Err(too_large);
+        }
+        let Some(first) = self.chunk().await.transpose()? else { return Ok(Bytes::new()) };
+        let Some(mut next) = self.chunk().await.transpose()? else {
+            return if first.len() > limit_bytes { Err(too_large) } else { Ok(first) };
+        };
+        let mut all = BytesMut::from(first);
+        loop {
+            if all.len() + next.len() > limit_bytes {
+                return Err(too_large);
+            }
+            all.extend_from_slice(&next);
+            match self.chunk().await.transpose()? {
+                Some(chunk) => next = chunk,
+                None => return Ok(all.freeze()),
+            }
+        }
+    }
+
+    fn release(&mut self) {
+        if let Some(lease) = self.lease.take() {
+            lease.finish();
+        }
+    }
+
+    fn fail(&mut self, error: TransportError) -> Poll<Option<Piece>> {
+        self.failed = true;
+        // Closes the connection.
+        self.lease = None;
+        Poll::Ready(Some(Err(error)))
+    }
+
+    fn on_silence(&mut self, cx: &mut Context<'_>) -> Poll<Option<Piece>> {
+        let (allowance, idle) = (self.allowance, self.idle_timeout);
+        let over = self.silence.poll_over(|| allowance.until(now(), idle), cx);
+        match over {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(()) => {
+                let late = self.allowance.late(self.silence.until, Phase::Body);
+                self.fail(late)
+            }
+        }
+    }
+}
+
+impl http_body::Body for Body {
+    type Data = Bytes;
+    type Error = TransportError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Piece>> {
+        if self.failed {
+            return Poll::Ready(None);
+        }
+        match Pin::new(&mut self.incoming).poll_frame(cx) {
+            Poll::Pending => self.on_silence(cx),
+            Poll::Ready(Some(Err(error))) => self.fail(broken_body(error)),
+            Poll::Ready(None) => {
+                self.release();
+                Poll::Ready(None)
+            }
+            Poll::Ready(Some(Ok(frame))) => {
+                self.silence.until = None;
+                if self.incoming.is_end_stream() {
+                    self.release();
+                } else if self.allowance.is_over(now()) {
+                    return self.fail(TransportError::TotalTimeout { phase: Phase::Body });
+                }
+                Poll::Ready(Some(Ok(frame)))
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.incoming.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.incoming.size_hint()
+    }
+}
+
+impl fmt::Debug for Body {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Body").field("size", &self.size_hint()).finish_non_exhaustive()
+    }
+}

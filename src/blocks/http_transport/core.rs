@@ -1,0 +1,500 @@
+//! Who gets which connection: the host table, the idle lists and the places, decided without I/O.
+//!
+//! Generic over what a connection (`C`) and a waiter (`W`) are, so that tests use numbers. Nothing
+//! is dropped or woken here: what leaves is returned.
+
+use std::collections::{HashMap, VecDeque};
+use std::time::{Duration, Instant};
+
+use super::host::HostKey;
+use super::metrics::{CloseReason, HostSnapshot, PoolCounts};
+use crate::gates::wait_queue::{Place, Rules, Take, Ticket, WaitQueue};
+use crate::ground::priority::Priority;
+
+/// The numbers of the configuration that decide.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    pub(super) idle_overall: usize,
+    pub(super) idle_per_host: usize,
+    pub(super) open_per_host: usize,
+    pub(super) open_overall: usize,
+    pub(super) hosts: usize,
+    pub(super) waiting_per_host: usize,
+    pub(super) idle_timeout: Duration,
+}
+
+/// A slot of the host table. The generation tells a host from the one that had its slot before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct HostId {
+    index: usize,
+    generation: u32,
+}
+
+/// A connection that is on loan, or idle.
+#[derive(Debug)]
+pub(super) struct Held<C> {
+    pub(super) conn: C,
+    pub(super) host: HostId,
+    pub(super) id: u64,
+    pub(super) retire_at: Option<Instant>,
+}
+
+/// The first answer to a request.
+#[derive(Debug)]
+pub(super) enum Ask<C> {
+    /// This one, as it is.
+    Use(Held<C>),
+    /// A place: dial.
+    Dial(HostId),
+    /// No place: call [`Core::wait`] under the same lock.
+    Wait(HostId),
+    /// No slot for this host.
+    TooManyHosts,
+}
+
+/// A waiter's entry into the line.
+#[derive(Debug)]
+pub(super) struct Waiting<W> {
+    pub(super) ticket: Ticket,
+    pub(super) evicted: Option<W>,
+}
+
+/// What a connection's own task learns when its time came.
+#[derive(Debug)]
+pub(super) enum Look<C> {
+    /// It stays: look again then.
+    Again(Instant),
+    /// It was idle, and is out of the list now: close it.
+    Retire(Held<C>, CloseReason),
+}
+
+/// Connections taken out of the pool, to be closed after the unlock.
+pub(super) type Closing<C> = Vec<(Held<C>, CloseReason)>;
+
+#[derive(Debug)]
+struct Idle<C> {
+    held: Held<C>,
+    since: Instant,
+    /// Which became idle first, over all hosts.
+    order: u64,
+}
+
+#[derive(Debug)]
+struct Host<C, W> {
+    key: HostKey,
+    generation: u32,
+    open: usize,
+    /// Oldest in front; taken from the back.
+    idle: VecDeque<Idle<C>>,
+    queue: WaitQueue<W>,
+    /// `idle` and `waiting` are kept by the lists themselves, `active` by subtraction.
+    counts: PoolCounts,
+}
+
+#[derive(Debug)]
+pub(super) struct Core<C, W> {
+    limits: Limits,
+    /// Looked up, never walked.
+    index: HashMap<HostKey, usize>,
+    hosts: Vec<Host<C, W>>,
+    open: usize,
+    idle: usize,
+    waiting: usize,
+    /// The slot where the search for the next waiter starts.
+    turn: usize,
+    /// Hand-overs in a row while another host's head could not dial for the overall cap.
+    passed: u32,
+    /// Connections and idle spells begun so far.
+    serial: u64,
+    totals: PoolCounts,
+}
+
+impl<C, W> Core<C, W> {
+    pub(super) fn new(limits: Limits) -> Self {
+        Self {
+            limits,
+            index: HashMap::new(),
+            hosts: Vec::new(),
+            open: 0,
+            idle: 0,
+            waiting: 0,
+            turn: 0,
+            passed: 0,
+            serial: 0,
+            totals: PoolCounts::default(),
+        }
+    }
+
+    /// A request to `key`. The newest idle connection, else a place, else the line.
+    pub(super) fn ask(&mut self, key: &HostKey, now: Instant, closing: &mut Closing<C>) -> Ask<C> {
+        let Some(index) = self.slot(key) else { return Ask::TooManyHosts };
+        while let Some(idle) = self.hosts[index].idle.pop_back() {
+            self.idle -= 1;
+            match idle.expired(self.limits.idle_timeout, now) {
+                Some(reason) => closing.push((idle.held, reason)),
+                None => {
+                    self.reused(index);
+                    return Ask::Use(idle.held);
+                }
+            }
+        }
+        self.ask_place(index)
+    }
+
+    /// A request to `key` whose pooled connection turned out to be dead: never an idle one.
+    pub(super) fn ask_fresh(&mut self, key: &HostKey) -> Ask<C> {
+        self.slot(key).map_or(Ask::TooManyHosts, |index| self.ask_place(index))
+    }
+
+    fn ask_place(&mut self, index: usize) -> Ask<C> {
+        let host = &self.hosts[index];
+        let id = host.id(index);
+        // Nobody barges: who could be served already has been (invariant 3).
+        if host.queue.is_empty() && self.has_place(index) {
+            self.dial(index);
+            return Ask::Dial(id);
+        }
+        Ask::Wait(id)
+    }
+
+    /// Joins the line of `host`; `Err`: no room in it. An idle connection that holds the place this
+    /// waiter needs is closed for it.
+    pub(super) fn wait(
+        &mut self,
+        host: HostId,
+        class: Priority,
+        waiter: W,
+        now: Instant,
+        closing: &mut Closing<C>,
+    ) -> Result<Waiting<W>, W> {
+        let Some(index) = self.find(host) else { return Err(waiter) };
+        // No waiter has a deadline, so none expires.
+        let mut expired = Vec::new();
+        let slot = &mut self.hosts[index];
+        let committed = slot.queue.offer(Place::new(class), waiter, now, &mut expired)?;
+        debug_assert!(expired.is_empty());
+        if committed.evicted.is_none() {
+            self.waiting += 1;
+        }
+        let victim = if self.hosts[index].open >= self.limits.open_per_host {
+            self.pop_oldest_of(index).map(|held| (held, CloseReason::Replaced))
+        } else {
+            self.pop_oldest().map(|held| (held, CloseReason::Displaced))
+        };
+        closing.extend(victim);
+        Ok(Waiting { ticket: committed.ticket, evicted: committed.evicted })
+    }
+
+    /// Leaves the line. `None`: already left.
+    pub(super) fn cancel(&mut self, host: HostId, ticket: Ticket) -> Option<W> {
+        let index = self.find(host)?;
+        let waiter = self.hosts[index].queue.cancel(ticket)?;
+        self.waiting -= 1;
+        Some(waiter)
+    }
+
+    /// A place became a connection: its number.
+    pub(super) fn opened(&mut self, host: HostId) -> u64 {
+        self.serial += 1;
+        if let Some(index) = self.find(host) {
+            let counts = &mut self.hosts[index].counts;
+            counts.dialling -= 1;
+            counts.opened += 1;
+            self.totals.dialling -= 1;
+            self.totals.opened += 1;
+        }
+        self.serial
+    }
+
+    /// A connection that may carry another request comes back: to its host's head, else to the
+    /// idle list, unless it is too old or its place is needed more elsewhere.
+    pub(super) fn give_back(
+        &mut self,
+        held: Held<C>,
+        now: Instant,
+        closing: &mut Closing<C>,
+    ) -> Option<(W, Held<C>)> {
+        let Some(index) = self.find(held.host) else {
+            closing.push((held, CloseReason::Surplus));
+            return None;
+        };
+        if held.is_too_old(now) {
+            closing.push((held, CloseReason::MaxAge));
+        } else if self.must_yield(index) {
+            self.passed = 0;
+            self.turn = index + 1;
+            closing.push((held, CloseReason::Displaced));
+        } else if let Some(waiter) = self.take(index, now) {
+            self.reused(index);
+            return Some((waiter, held));
+        } else {
+            self.keep(index, held, now, closing);
+        }
+        None
+    }
+
+    /// The granted connection was declined by a waiter that had left: it was no reuse.
+    pub(super) fn declined(&mut self, host: HostId) {
+        if let Some(index) = self.find(host) {
+            self.hosts[index].counts.reused -= 1;
+            self.totals.reused -= 1;
+        }
+    }
+
+    /// A dial came to nothing: its place is free. Who dials instead?
+    pub(super) fn not_opened(&mut self, host: HostId, now: Instant) -> Option<(W, HostId)> {
+        let index = self.find(host)?;
+        self.hosts[index].counts.dialling -= 1;
+        self.totals.dialling -= 1;
+        self.free(index, now)
+    }
+
+    /// A connection has ended: its place is free, and if it was idle it comes out of the list.
+    pub(super) fn closed(
+        &mut self,
+        host: HostId,
+        id: u64,
+        reason: CloseReason,
+        now: Instant,
+    ) -> (Option<Held<C>>, Option<(W, HostId)>) {
+        let Some(index) = self.find(host) else { return (None, None) };
+        let held = self.pop_idle(index, id);
+        self.hosts[index].counts.closed.count(reason);
+        self.totals.closed.count(reason);
+        (held, self.free(index, now))
+    }
+
+    /// The time of connection `id` may have come.
+    pub(super) fn look(&mut self, host: HostId, id: u64, now: Instant) -> Look<C> {
+        let later = now + self.limits.idle_timeout;
+        let Some(index) = self.find(host) else { return Look::Again(later) };
+        let Some(at) = self.hosts[index].idle.iter().position(|idle| idle.held.id == id) else {
+            return Look::Again(later);
+        };
+        let idle = &self.hosts[index].idle[at];
+        match idle.expired(self.limits.idle_timeout, now) {
+            None => Look::Again(idle.expires_at(self.limits.idle_timeout)),
+            Some(reason) => match self.pop_idle(index, id) {
+                Some(held) => Look::Retire(held, reason),
+                None => Look::Again(later),
+            },
+        }
+    }
+
+    pub(super) fn in_all(&self) -> PoolCounts {
+        let mut counts = self.totals;
+        counts.idle = self.idle;
+        counts.waiting = self.waiting;
+        counts.active = self.open - self.idle - counts.dialling;
+        counts
+    }
+
+    pub(super) fn each_host(&self) -> Vec<HostSnapshot> {
+        self.hosts.iter().map(Host::snapshot).collect()
+    }
+}
+
+/// Places and turns.
+impl<C, W> Core<C, W> {
+    fn has_place(&self, index: usize) -> bool {
+        self.open < self.limits.open_overall && self.hosts[index].open < self.limits.open_per_host
+    }
+
+    fn dial(&mut self, index: usize) {
+        let host = &mut self.hosts[index];
+        host.open += 1;
+        host.counts.dialling += 1;
+        self.open += 1;
+        self.totals.dialling += 1;
+    }
+
+    fn free(&mut self, index: usize, now: Instant) -> Option<(W, HostId)> {
+        self.hosts[index].open -= 1;
+        self.open -= 1;
+        let next = self.next_dialler(None)?;
+        let waiter = self.take(next, now)?;
+        self.turn = next + 1;
+        self.passed = 0;
+        self.dial(next);
+        Some((waiter, self.hosts[next].id(next)))
+    }
+
+    /// The highest-class head among the hosts below their cap, round robin on a tie; not `but`.
+    fn next_dialler(&mut self, but: Option<usize>) -> Option<usize> {
+        if self.waiting == 0 {
+            return None;
+        }
+        let mut best: Option<(Priority, usize)> = None;
+        for step in 0..self.hosts.len() {
+            let index = (self.turn + step) % self.hosts.len();
+            let host = &mut self.hosts[index];
+            if Some(index) == but || host.open >= self.limits.open_per_host {
+                continue;
+            }
+            let Some(head) = host.queue.head() else { continue };
+            if best.is_none_or(|(class, _)| head.class > class) {
+                best = Some((head.class, index));
+            }
+        }
+        best.map(|(_, index)| index)
+    }
+
+    /// Whether a connection of this host must end, so that another host's head may dial: at once
+    /// when nobody of its own waits, else after [`Rules::STARVATION_BOUND`] hand-overs in a row
+    /// past a head of no lower class.
+    fn must_yield(&mut self, index: usize) -> bool {
+        if self.open < self.limits.open_overall {
+            return false;
+        }
+        let Some(other) = self.next_dialler(Some(index)) else { return false };
+        let theirs = self.hosts[other].queue.head().map(|head| head.class);
+        match self.hosts[index].queue.head().map(|head| head.class) {
+            None => true,
+            Some(own) if theirs >= Some(own) => {
+                self.passed += 1;
+                self.passed > Rules::STARVATION_BOUND
+            }
+            Some(_) => false,
+        }
+    }
+
+    fn take(&mut self, index: usize, now: Instant) -> Option<W> {
+        match self.hosts[index].queue.take(1, now) {
+            Take::Granted(granted) => {
+                self.waiting -= 1;
+                Some(granted.value)
+            }
+            // Weights are 1 and nobody has a deadline.
+            Take::Expired(_) | Take::TooLarge(_) | Take::Short { .. } | Take::Empty => None,
+        }
+    }
+}
+
+/// The idle lists.
+impl<C, W> Core<C, W> {
+    fn keep(&mut self, index: usize, held: Held<C>, now: Instant, closing: &mut Closing<C>) {
+        if self.limits.idle_per_host == 0 || self.limits.idle_overall == 0 {
+            closing.push((held, CloseReason::Surplus));
+            return;
+        }
+        // The newest stays: it is the one that most likely still works.
+        let surplus = if self.hosts[index].idle.len() >= self.limits.idle_per_host {
+            self.pop_oldest_of(index)
+        } else if self.idle >= self.limits.idle_overall {
+            self.pop_oldest()
+        } else {
+            None
+        };
+        closing.extend(surplus.map(|held| (held, CloseReason::Surplus)));
+        self.serial += 1;
+        let idle = Idle { held, since: now, order: self.serial };
+        self.hosts[index].idle.push_back(idle);
+        self.idle += 1;
+    }
+
+    fn pop_oldest_of(&mut self, index: usize) -> Option<Held<C>> {
+        let idle = self.hosts[index].idle.pop_front()?;
+        self.idle -= 1;
+        Some(idle.held)
+    }
+
+    /// O(hosts), and only at the idle or the overall cap.
+    fn pop_oldest(&mut self) -> Option<Held<C>> {
+        let fronts = self.hosts.iter().enumerate();
+        let oldest = fronts.filter_map(|(at, host)| Some((host.idle.front()?.order, at))).min();
+        oldest.and_then(|(_, index)| self.pop_oldest_of(index))
+    }
+
+    fn pop_idle(&mut self, index: usize, id: u64) -> Option<Held<C>> {
+        let list = &mut self.hosts[index].idle;
+        let at = list.iter().position(|idle| idle.held.id == id)?;
+        let idle = list.remove(at)?;
+        self.idle -= 1;
+        Some(idle.held)
+    }
+
+    fn reused(&mut self, index: usize) {
+        self.hosts[index].counts.reused += 1;
+        self.totals.reused += 1;
+    }
+}
+
+/// The host table.
+impl<C, W> Core<C, W> {
+    fn find(&self, host: HostId) -> Option<usize> {
+        let known = self.hosts.get(host.index).is_some_and(|it| it.generation == host.generation);
+        debug_assert!(known, "a host with a connection or a waiter keeps its slot");
+        known.then_some(host.index)
+    }
+
+    fn slot(&mut self, key: &HostKey) -> Option<usize> {
+        if let Some(index) = self.index.get(key) {
+            return Some(*index);
+        }
+        let index = if self.hosts.len() < self.limits.hosts {
+            self.hosts.push(Host::new(key.clone(), 0, self.limits));
+            self.hosts.len() - 1
+        } else {
+            let unused = self.hosts.iter().position(Host::is_unused)?;
+            let old = &self.hosts[unused];
+            let fresh = Host::new(key.clone(), old.generation.wrapping_add(1), self.limits);
+            let old = std::mem::replace(&mut self.hosts[unused], fresh);
+            self.index.remove(&old.key);
+            unused
+        };
+        self.index.insert(key.clone(), index);
+        Some(index)
+    }
+}
+
+impl<C, W> Host<C, W> {
+    fn new(key: HostKey, generation: u32, limits: Limits) -> Self {
+        Self {
+            key,
+            generation,
+            open: 0,
+            idle: VecDeque::new(),
+            queue: WaitQueue::new(Rules::new(limits.waiting_per_host)),
+            counts: PoolCounts::default(),
+        }
+    }
+
+    fn id(&self, index: usize) -> HostId {
+        HostId { index, generation: self.generation }
+    }
+
+    fn is_unused(&self) -> bool {
+        self.open == 0 && self.queue.is_empty()
+    }
+
+    fn snapshot(&self) -> HostSnapshot {
+        let mut counts = self.counts;
+        counts.idle = self.idle.len();
+        counts.waiting = self.queue.len();
+        counts.active = self.open - counts.idle - counts.dialling;
+        HostSnapshot { host: self.key.to_string(), counts }
+    }
+}
+
+impl<C> Held<C> {
+    fn is_too_old(&self, now: Instant) -> bool {
+        self.retire_at.is_some_and(|at| at <= now)
+    }
+}
+
+impl<C> Idle<C> {
+    fn expired(&self, idle_timeout: Duration, now: Instant) -> Option<CloseReason> {
+        if self.held.is_too_old(now) {
+            Some(CloseReason::MaxAge)
+        } else if now.saturating_duration_since(self.since) >= idle_timeout {
+            Some(CloseReason::IdleTimeout)
+        } else {
+            None
+        }
+    }
+
+    fn expires_at(&self, idle_timeout: Duration) -> Instant {
+        let idle_until = self.since + idle_timeout;
+        self.held.retire_at.map_or(idle_until, |at| at.min(idle_until))
+    }
+}

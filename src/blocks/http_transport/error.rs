@@ -1,0 +1,265 @@
+//! What a request can end with, phase by phase.
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::io::ErrorKind;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::StatusCode;
+
+use crate::ground::outcome::Outcome;
+
+/// Why a request got no answer, or not a whole one. One variant per phase and cause.
+///
+/// [`is_retryable`](Self::is_retryable) says whether the same request may go better later, and
+/// [`outcome`](Self::outcome) what it says about the backend.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TransportError {
+    /// The URL is not an absolute one with a host, or carries credentials.
+    #[error("invalid url: {0}")]
+    InvalidUrl(&'static str),
+    /// Neither `http` nor `https`, or `https` without the feature `tls`.
+    #[error("unsupported scheme: {0}")]
+    UnsupportedScheme(&'static str),
+    /// The request can't be sent as it is.
+    #[error("invalid request: {0}")]
+    InvalidRequest(&'static str),
+    /// No connection came free in time.
+    #[error("no connection came free in time")]
+    PoolWaitTimeout,
+    /// The host's waiting room is full for this class.
+    #[error("too many requests wait for this host")]
+    PoolFull,
+    /// Every known host has connections or waiters, and there is no room for another.
+    #[error("too many hosts at once")]
+    TooManyHosts,
+    /// Name lookup or connecting failed.
+    #[error("could not connect")]
+    Dial(#[source] Cause),
+    /// Name lookup and connecting took too long.
+    #[error("connecting took too long")]
+    DialTimeout,
+    /// The TLS handshake failed: a certificate that isn't trusted, or no common protocol.
+    #[error("the tls handshake failed")]
+    Tls(#[source] Cause),
+    /// The TLS handshake took too long.
+    #[error("the tls handshake took too long")]
+    TlsTimeout,
+    /// The connection broke before the answer's header was complete.
+    #[error("sending the request failed")]
+    Send(#[source] Cause),
+    /// The stream that was to be the request's body failed.
+    #[error("the request's body failed")]
+    RequestBody(#[source] Cause),
+    /// What came back is not HTTP.
+    #[error("the answer is not http")]
+    InvalidAnswer(#[source] Cause),
+    /// The answer's header is larger than `max_header_bytes`.
+    #[error("the answer's header is too large")]
+    HeaderTooLarge,
+    /// The answer's header did not come in time.
+    #[error("the answer's header did not come in time")]
+    HeaderTimeout,
+    /// The answer's body stood still for too long.
+    #[error("the answer's body stood still for too long")]
+    BodyIdleTimeout,
+    /// The answer ended before its body was complete.
+    #[error("the answer ended early")]
+    ClosedEarly(#[source] Cause),
+    /// The answer's body is larger than the reader allowed.
+    #[error("the answer's body is larger than {limit_bytes} bytes")]
+    BodyTooLarge {
+        /// The limit that was given.
+        limit_bytes: usize,
+    },
+    /// The whole took longer than `total_timeout`.
+    #[error("the request took too long in all; it was in its {phase} phase")]
+    TotalTimeout {
+        /// Where it stood.
+        phase: Phase,
+    },
+    /// The value can't be written as JSON.
+    #[cfg(feature = "json")]
+    #[error("the value can't be written as json")]
+    JsonEncode(#[source] Cause),
+    /// The answer is not the JSON that was expected.
+    #[cfg(feature = "json")]
+    #[error("the answer is not the expected json")]
+    JsonDecode {
+        /// Whether the answer was cut short, empty or no JSON at all (may go better next time), or
+        /// well-formed JSON of the wrong shape.
+        malformed: bool,
+        /// What the parser said.
+        #[source]
+        cause: Cause,
+    },
+    /// `post_json`: the backend answered, but not with a 2xx.
+    #[error("the backend answered {status}")]
+    Status {
+        /// What it answered.
+        status: StatusCode,
+        /// Its `Retry-After`, at most 1 h.
+        retry_after: Option<Duration>,
+        /// The first 1,024 bytes of its body at most. From outside: not to be trusted.
+        body: Bytes,
+    },
+}
+
+/// Where a request stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Phase {
+    /// Waiting for a connection.
+    PoolWait,
+    /// Looking the name up and connecting.
+    Dial,
+    /// The TLS handshake.
+    Tls,
+    /// Sending, and waiting for the answer's header.
+    Header,
+    /// Reading the answer's body.
+    Body,
+}
+
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::PoolWait => "pool wait",
+            Self::Dial => "dial",
+            Self::Tls => "tls",
+            Self::Header => "header",
+            Self::Body => "body",
+        })
+    }
+}
+
+/// The error beneath, to be printed: its type is the transport's own business.
+#[derive(Debug)]
+pub struct Cause(Box<dyn StdError + Send + Sync>);
+
+impl Cause {
+    pub(super) fn new(error: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        Self(error.into())
+    }
+
+    /// Whether a broken socket lies at the bottom of it.
+    fn is_io(&self) -> bool {
+        // rustls hides what it says about a certificate in an `InvalidData`.
+        io_kind(&*self.0).is_some_and(|kind| kind != ErrorKind::InvalidData)
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl StdError for Cause {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.0.source()
+    }
+}
+
+impl TransportError {
+    /// Whether the same request may go better later.
+    ///
+    /// It says nothing about whether the backend saw this one: after [`Send`](Self::Send),
+    /// [`HeaderTimeout`](Self::HeaderTimeout) and anything about the body it may have, so repeat
+    /// only what may happen twice.
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            Self::PoolWaitTimeout | Self::PoolFull | Self::TooManyHosts => true,
+            Self::Dial(_) | Self::DialTimeout | Self::TlsTimeout | Self::Send(_) => true,
+            Self::InvalidAnswer(_) | Self::HeaderTimeout | Self::BodyIdleTimeout => true,
+            Self::ClosedEarly(_) | Self::TotalTimeout { .. } => true,
+            Self::Tls(cause) => cause.is_io(),
+            #[cfg(feature = "json")]
+            Self::JsonDecode { malformed, .. } => *malformed,
+            #[cfg(feature = "json")]
+            Self::JsonEncode(_) => false,
+            Self::Status { status, .. } => may_pass(*status),
+            Self::InvalidUrl(_) | Self::UnsupportedScheme(_) | Self::InvalidRequest(_) => false,
+            Self::RequestBody(_) | Self::HeaderTooLarge | Self::BodyTooLarge { .. } => false,
+        }
+    }
+
+    /// When the backend asked to be called again: its `Retry-After`, at most 1 h.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Status { retry_after, .. } => *retry_after,
+            _ => None,
+        }
+    }
+
+    /// What it says about the backend, for a circuit breaker.
+    ///
+    /// 5xx and everything that broke on the way is a failure; 429 and the other 4xx are ignored (the
+    /// backend works), and so is what never left this process.
+    #[must_use]
+    pub fn outcome(&self) -> Outcome {
+        match self {
+            Self::Status { status, .. } if status.is_server_error() => Outcome::Failure,
+            Self::Status { .. } => Outcome::Ignored,
+            Self::InvalidUrl(_) | Self::UnsupportedScheme(_) | Self::InvalidRequest(_) => {
+                Outcome::Ignored
+            }
+            Self::PoolWaitTimeout | Self::PoolFull | Self::TooManyHosts => Outcome::Ignored,
+            Self::TotalTimeout { phase: Phase::PoolWait } | Self::RequestBody(_) => {
+                Outcome::Ignored
+            }
+            #[cfg(feature = "json")]
+            Self::JsonEncode(_) => Outcome::Ignored,
+            _ => Outcome::Failure,
+        }
+    }
+}
+
+/// 408, 425, 429 and the 5xx that aren't about what was asked for (501, 505).
+fn may_pass(status: StatusCode) -> bool {
+    match status.as_u16() {
+        408 | 425 | 429 => true,
+        501 | 505 => false,
+        code => code >= 500,
+    }
+}
+
+/// What hyper's error before the end of the answer's header means.
+pub(super) fn broken_head(error: hyper::Error) -> TransportError {
+    // hyper says `is_parse_too_large` to servers only; a test holds it to this text.
+    if error.is_parse() && error.to_string().contains("too large") {
+        TransportError::HeaderTooLarge
+    } else if error.is_parse() {
+        TransportError::InvalidAnswer(Cause::new(error))
+    } else if error.is_user() {
+        TransportError::RequestBody(Cause::new(error))
+    } else {
+        TransportError::Send(Cause::new(error))
+    }
+}
+
+/// What hyper's error inside the answer's body means.
+pub(super) fn broken_body(error: hyper::Error) -> TransportError {
+    match io_kind(&error) {
+        // A chunk's size or end that is none.
+        Some(ErrorKind::InvalidData | ErrorKind::InvalidInput) => {
+            TransportError::InvalidAnswer(Cause::new(error))
+        }
+        _ => TransportError::ClosedEarly(Cause::new(error)),
+    }
+}
+
+fn io_kind(error: &(dyn StdError + 'static)) -> Option<ErrorKind> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(io) = error.downcast_ref::<std::io::Error>() {
+            return Some(io.kind());
+        }
+        next = error.source();
+    }
+    None
+}

@@ -1,0 +1,74 @@
+//! One pool per distinct configuration.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Weak};
+
+use super::config::TransportConfig;
+use super::dial::Connector;
+use super::shared::Shared;
+#[cfg(feature = "tls")]
+use super::tls::Tls;
+use super::transport::Transport;
+use crate::ground::config_error::ConfigError;
+use crate::ground::primitives::Mutex;
+
+/// Distinct configurations in use at a time.
+const MAX_POOLS: usize = 64;
+
+/// Hands out transports; equal configurations share one pool, and all share one TLS session cache.
+///
+/// Keep one per process. It holds no pool alive: one without transports is gone.
+#[derive(Debug)]
+pub struct TransportFactory {
+    /// Looked up and pruned, never asked for an order.
+    pools: Mutex<HashMap<TransportConfig, Weak<Shared>>>,
+    #[cfg(feature = "tls")]
+    tls: Tls,
+}
+
+impl TransportFactory {
+    /// A factory without pools.
+    ///
+    /// # Errors
+    ///
+    /// `ConfigError::Invalid` when TLS can't be set up.
+    pub fn new() -> Result<Self, ConfigError> {
+        Ok(Self {
+            pools: Mutex::new(HashMap::new()),
+            #[cfg(feature = "tls")]
+            tls: Tls::new()?,
+        })
+    }
+
+    /// A transport over the one pool of this configuration. Starts nothing.
+    ///
+    /// # Errors
+    ///
+    /// `ConfigError::Invalid`, naming the field that is out of range; or `transport` when 64 other
+    /// configurations are in use.
+    pub fn transport(&self, config: impl Into<TransportConfig>) -> Result<Transport, ConfigError> {
+        let config = config.into();
+        config.check()?;
+        let mut pools = self.pools.lock();
+        if let Some(shared) = pools.get(&config).and_then(Weak::upgrade) {
+            return Ok(Transport::new(shared));
+        }
+        if pools.len() >= MAX_POOLS {
+            pools.retain(|_, pool| pool.strong_count() > 0);
+        }
+        ConfigError::unless(
+            pools.len() < MAX_POOLS,
+            "transport",
+            &config.name,
+            "at most 64 distinct configurations in use at a time",
+        )?;
+        let connector = Connector::new(
+            &config,
+            #[cfg(feature = "tls")]
+            self.tls.clone(),
+        );
+        let shared = Arc::new(Shared::new(config.clone(), connector));
+        pools.insert(config, Arc::downgrade(&shared));
+        Ok(Transport::new(shared))
+    }
+}

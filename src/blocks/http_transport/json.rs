@@ -1,0 +1,98 @@
+//! JSON in, JSON out.
+
+use bytes::Bytes;
+use http::header::{ACCEPT, CONTENT_TYPE, HeaderValue};
+use http::{Method, Request, Response, Uri};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::body::Body;
+use super::error::{Cause, TransportError};
+use super::request_body::TransportBody;
+use super::retry_after::retry_after;
+use super::transport::{Transport, parse};
+
+/// Of an answer that is an error, this much is kept …
+const PREFIX_BYTES: usize = 1_024;
+/// … and this much read, so that the connection can be used again.
+const DRAIN_BYTES: usize = 64 << 10;
+
+impl Transport {
+    /// Posts `value` as JSON and reads the answer as JSON.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send), and: `JsonEncode`; `Status` when the answer is not a 2xx;
+    /// `BodyTooLarge` above `max_json_bytes`; `JsonDecode`.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`send`](Self::send).
+    pub async fn post_json<T, R>(
+        &self,
+        url: impl TryInto<Uri>,
+        value: &T,
+    ) -> Result<R, TransportError>
+    where
+        T: Serialize + ?Sized,
+        R: DeserializeOwned,
+    {
+        let mut request = Request::new(value);
+        *request.method_mut() = Method::POST;
+        *request.uri_mut() = parse(url)?;
+        self.send_json(request).await
+    }
+
+    /// As [`post_json`](Self::post_json), with a method, headers and extensions of one's own. The
+    /// content type is JSON unless the request says another.
+    ///
+    /// # Errors
+    ///
+    /// As [`post_json`](Self::post_json).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`send`](Self::send).
+    pub async fn send_json<T, R>(&self, request: Request<&T>) -> Result<R, TransportError>
+    where
+        T: Serialize + ?Sized,
+        R: DeserializeOwned,
+    {
+        let (parts, value) = request.into_parts();
+        let json = serde_json::to_vec(value)
+            .map_err(|error| TransportError::JsonEncode(Cause::new(error)))?;
+        let mut request = Request::from_parts(parts, TransportBody::from(json));
+        let json = HeaderValue::from_static("application/json");
+        request.headers_mut().entry(CONTENT_TYPE).or_insert_with(|| json.clone());
+        request.headers_mut().entry(ACCEPT).or_insert(json);
+        let answer = self.json_answer(request).await?;
+        serde_json::from_slice(&answer).map_err(|error| TransportError::JsonDecode {
+            malformed: !error.is_data(),
+            cause: Cause::new(error),
+        })
+    }
+
+    async fn json_answer(&self, request: Request<TransportBody>) -> Result<Bytes, TransportError> {
+        let answer = self.send(request).await?;
+        if !answer.status().is_success() {
+            return Err(refused(answer).await);
+        }
+        answer.into_body().bytes(self.max_json_bytes()).await
+    }
+}
+
+async fn refused(answer: Response<Body>) -> TransportError {
+    let (status, retry_after) = (answer.status(), retry_after(answer.headers()));
+    let mut body = answer.into_body();
+    let (mut prefix, mut read) = (Vec::new(), 0);
+    // What goes wrong in here does not matter: the status is the error.
+    while let Some(Ok(chunk)) = body.chunk().await {
+        let room = PREFIX_BYTES - prefix.len();
+        prefix.extend_from_slice(&chunk[..chunk.len().min(room)]);
+        read += chunk.len();
+        if read > DRAIN_BYTES {
+            break;
+        }
+    }
+    TransportError::Status { status, retry_after, body: prefix.into() }
+}

@@ -1,0 +1,87 @@
+//! A pooled HTTP/1.1 client with caps, classes and a timeout for every phase.
+//!
+//! ```no_run
+//! use headworks::http_transport::{Preset, TransportFactory};
+//!
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let transport = TransportFactory::new()?.transport(Preset::HighThroughput)?;
+//! let answer = transport.get("http://127.0.0.1:8080/healthz").await?;
+//! println!("{} {:?}", answer.status(), answer.into_body().bytes(1_024).await?);
+//! println!("{:?}", transport.snapshot().in_all);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # What it guarantees
+//!
+//! - Never more open connections than `open_per_host` and `open_overall`, dialling ones and those
+//!   still being closed included.
+//! - A request never waits unseen: `pool_wait_timeout`, a bounded room per host, order by class.
+//! - Every phase has a timeout and an error of its own, and all lie inside `total_timeout`, which
+//!   holds until the last byte of the body.
+//! - Only a connection whose answer was read to its end is used again; every other way to end a
+//!   request closes it and frees its place.
+//! - A request is sent a second time only if it provably was not sent, or if it is idempotent, can
+//!   be replayed, and no byte of an answer had come.
+//!
+//! # When not to use it
+//!
+//! It speaks HTTP/1.1 only, follows no redirects, keeps no cookies, uses no proxy and decodes no
+//! compression. It does not retry what failed: that is `retry`'s, and the breaker's
+//! classification is in [`TransportError::outcome`].
+//!
+//! # A connection's states
+//!
+//! A *place* is the right to one open connection. It is `dialling`, then `active` or `idle`, and
+//! free again when the socket has been closed.
+//!
+//! # Invariants
+//!
+//! 1. One lock holds host table, idle lists, both caps and every host's line. It is held for no
+//!    I/O, no wake-up and no drop of anything with a `Drop` of ours.
+//! 2. `open` of a host ≤ `open_per_host`; the sum of all ≤ `open_overall`; both count places.
+//! 3. While a request waits, no place could serve it: its host is at its cap or all are at the
+//!    overall cap. So whoever comes finds the line empty before it takes a place.
+//! 4. A returned connection goes to its host's head; if nobody of its host waits, and another
+//!    host's head could dial but for the overall cap, it is closed for that one.
+//! 5. A freed place goes to the highest-class head among the hosts below their caps, round robin on
+//!    a tie. When a request can't dial for the overall cap, the oldest idle connection is closed.
+//! 6. A host that keeps being handed its own connections while another's head of no lower class is
+//!    held back by the overall cap alone, gives one up after 32 in a row.
+//! 7. A place is given back by `Drop`: of the dialling future, or of the connection's task after
+//!    the socket was closed. A connection is given back by its `Lease`; dropping that closes it.
+//!
+//! Lock order: drivers → pool → a waiter's cell; the factory's lock is held with none of them.
+
+mod allowance;
+mod body;
+mod config;
+mod connection;
+mod core;
+mod dial;
+mod error;
+mod factory;
+mod host;
+#[cfg(feature = "json")]
+mod json;
+mod metrics;
+mod permit;
+mod request_body;
+#[cfg(feature = "json")]
+mod retry_after;
+mod send;
+mod shared;
+#[cfg(all(test, not(headworks_loom)))]
+mod tests;
+#[cfg(feature = "tls")]
+mod tls;
+mod transport;
+mod wait;
+
+pub use body::Body;
+pub use config::{Preset, TransportConfig};
+pub use error::{Cause, Phase, TransportError};
+pub use factory::TransportFactory;
+pub use metrics::{CloseReason, Closed, HostSnapshot, PoolCounts, TransportSnapshot};
+pub use request_body::TransportBody;
+pub use transport::Transport;

@@ -1,0 +1,136 @@
+//! The two rights a request can hold, and the way back of each.
+
+use std::sync::{Arc, Weak};
+use std::time::Instant;
+
+use super::connection::Conn;
+use super::core::{Held, HostId, Look};
+use super::metrics::CloseReason;
+use super::shared::Shared;
+
+/// The right to one open connection, counted by both caps. Dropping it frees it.
+#[derive(Debug)]
+pub(super) struct Place {
+    /// Weak: a connection's task must not keep the pool that owns it.
+    shared: Weak<Shared>,
+    host: HostId,
+    stage: Stage,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Stage {
+    Dialling,
+    Open { id: u64, retire_at: Option<Instant>, reason: CloseReason },
+}
+
+impl Place {
+    pub(super) fn new(shared: &Arc<Shared>, host: HostId) -> Self {
+        Self { shared: Arc::downgrade(shared), host, stage: Stage::Dialling }
+    }
+
+    pub(super) fn host(&self) -> HostId {
+        self.host
+    }
+
+    /// The dial succeeded.
+    pub(super) fn opens(&mut self, id: u64, retire_at: Option<Instant>) {
+        // What it counts as when its task is dropped without a word: its runtime ended.
+        self.stage = Stage::Open { id, retire_at, reason: CloseReason::Abandoned };
+    }
+
+    pub(super) fn closes_for(&mut self, why: CloseReason) {
+        if let Stage::Open { reason, .. } = &mut self.stage {
+            *reason = why;
+        }
+    }
+
+    /// When the connection's task first asks whether it has been idle for too long.
+    pub(super) fn first_look(&self, now: Instant) -> Instant {
+        let idle_timeout = self.shared.upgrade().map(|shared| shared.idle_timeout());
+        self.no_later_than_old(now + idle_timeout.unwrap_or_default(), now)
+    }
+
+    /// `None`: the pool is gone.
+    pub(super) fn look(&self, now: Instant) -> Option<Look<Conn>> {
+        let Stage::Open { id, .. } = self.stage else { return None };
+        Some(match self.shared.upgrade()?.look(self.host, id, now) {
+            Look::Again(at) => Look::Again(self.no_later_than_old(at, now)),
+            retire => retire,
+        })
+    }
+
+    fn no_later_than_old(&self, at: Instant, now: Instant) -> Instant {
+        match self.stage {
+            Stage::Open { retire_at: Some(old), .. } if old > now => at.min(old),
+            Stage::Open { .. } | Stage::Dialling => at,
+        }
+    }
+
+    pub(super) fn give_back(&self, held: Held<Conn>) {
+        if let Some(shared) = self.shared.upgrade() {
+            shared.give_back(held);
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let Some(shared) = self.shared.upgrade() else { return };
+        match self.stage {
+            Stage::Dialling => shared.not_opened(self.host),
+            Stage::Open { id, reason, .. } => shared.closed(self.host, id, reason),
+        }
+    }
+}
+
+/// A connection on loan. Dropping it closes the connection: only [`Lease::finish`] and
+/// [`Lease::unused`] bring it back.
+#[derive(Debug)]
+pub(super) struct Lease {
+    shared: Arc<Shared>,
+    /// `None` only after it has been brought back.
+    held: Option<Held<Conn>>,
+    reused: bool,
+}
+
+impl Lease {
+    pub(super) fn new(shared: Arc<Shared>, held: Held<Conn>, reused: bool) -> Self {
+        Self { shared, held: Some(held), reused }
+    }
+
+    /// Whether it has carried a request before.
+    pub(super) fn is_reused(&self) -> bool {
+        self.reused
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.held.as_ref().is_none_or(|held| held.conn.is_closed())
+    }
+
+    pub(super) fn conn(&mut self) -> Option<&mut Conn> {
+        self.held.as_mut().map(|held| &mut held.conn)
+    }
+
+    /// The answer has been read to its end.
+    pub(super) fn finish(mut self) {
+        let Some(held) = self.held.take() else { return };
+        if held.conn.is_ready() {
+            self.shared.give_back(held);
+        } else if !held.conn.is_closed() {
+            held.settle();
+        }
+    }
+
+    /// Without its guard.
+    pub(super) fn into_held(mut self) -> Option<Held<Conn>> {
+        self.held.take()
+    }
+
+    /// It was never used: it goes to the next in line.
+    pub(super) fn unused(mut self) {
+        if let Some(held) = self.held.take() {
+            self.shared.declined(held.host);
+            self.shared.give_back(held);
+        }
+    }
+}

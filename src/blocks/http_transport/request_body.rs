@@ -1,0 +1,126 @@
+//! What a request carries: bytes, or a stream.
+
+use std::borrow::Cow;
+use std::error::Error as StdError;
+use std::fmt;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http_body::{Frame, SizeHint};
+use http_body_util::BodyExt;
+use http_body_util::combinators::UnsyncBoxBody;
+
+use super::error::Cause;
+
+/// The body of a request: [`Bytes`] without an allocation, or a boxed stream.
+///
+/// Made `From` `()`, [`Bytes`], `Vec<u8>`, `String` and static slices, or with
+/// [`stream`](Self::stream). Bytes are *replayable*: an idempotent request that carries them may be
+/// sent a second time when a pooled connection turns out to be dead. A stream is sent once.
+pub struct TransportBody(Inner);
+
+enum Inner {
+    Bytes(Bytes),
+    Stream(UnsyncBoxBody<Bytes, Cause>),
+}
+
+impl TransportBody {
+    /// No bytes at all.
+    #[must_use]
+    pub const fn empty() -> Self {
+        Self(Inner::Bytes(Bytes::new()))
+    }
+
+    /// A body that is produced while it is sent. One allocation.
+    ///
+    /// Its own size hint decides between `Content-Length` and chunked. When it fails, the request
+    /// ends as [`RequestBody`](super::TransportError::RequestBody) and its connection is closed.
+    pub fn stream<S>(stream: S) -> Self
+    where
+        S: http_body::Body<Data = Bytes> + Send + 'static,
+        S::Error: Into<Box<dyn StdError + Send + Sync>>,
+    {
+        Self(Inner::Stream(stream.map_err(Cause::new).boxed_unsync()))
+    }
+
+    /// The same bytes again; `None` for a stream.
+    pub(super) fn replay(&self) -> Option<Self> {
+        match &self.0 {
+            Inner::Bytes(bytes) => Some(Self(Inner::Bytes(bytes.clone()))),
+            Inner::Stream(_) => None,
+        }
+    }
+}
+
+impl Default for TransportBody {
+    fn default() -> Self {
+        Self::empty()
+    }
+}
+
+impl fmt::Debug for TransportBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Inner::Bytes(bytes) => write!(f, "TransportBody({} bytes)", bytes.len()),
+            Inner::Stream(_) => f.write_str("TransportBody(stream)"),
+        }
+    }
+}
+
+impl From<()> for TransportBody {
+    fn from((): ()) -> Self {
+        Self::empty()
+    }
+}
+
+impl From<Cow<'static, str>> for TransportBody {
+    fn from(text: Cow<'static, str>) -> Self {
+        match text {
+            Cow::Borrowed(text) => text.into(),
+            Cow::Owned(text) => text.into(),
+        }
+    }
+}
+
+macro_rules! from_bytes {
+    ($($kind:ty),*) => { $(
+        impl From<$kind> for TransportBody {
+            fn from(bytes: $kind) -> Self {
+                Self(Inner::Bytes(bytes.into()))
+            }
+        }
+    )* };
+}
+
+from_bytes!(Bytes, Vec<u8>, String, &'static str, &'static [u8]);
+
+impl http_body::Body for TransportBody {
+    type Data = Bytes;
+    type Error = Cause;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Cause>>> {
+        match &mut self.0 {
+            Inner::Bytes(bytes) if bytes.is_empty() => Poll::Ready(None),
+            Inner::Bytes(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
+            Inner::Stream(stream) => Pin::new(stream).poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.0 {
+            Inner::Bytes(bytes) => bytes.is_empty(),
+            Inner::Stream(stream) => stream.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.0 {
+            Inner::Bytes(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Inner::Stream(stream) => stream.size_hint(),
+        }
+    }
+}

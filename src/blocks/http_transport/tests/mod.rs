@@ -1,0 +1,7 @@
+//! The core by tables and against a naive model, with explicit time.
+
+mod config;
+mod model;
+mod table;
+#[cfg(feature = "tls")]
+mod tls;

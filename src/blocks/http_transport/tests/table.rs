@@ -1,0 +1,278 @@
+//! What the core decides, case by case.
+
+use std::time::{Duration, Instant};
+
+use super::super::core::{Ask, Closing, Core, Held, HostId, Limits, Look};
+use super::super::host::HostKey;
+use super::super::metrics::CloseReason;
+use crate::Priority;
+
+pub(super) fn key(name: &str) -> HostKey {
+    HostKey::of(&format!("http://{name}/").parse().unwrap()).unwrap()
+}
+
+pub(super) fn limits(per_host: usize, overall: usize) -> Limits {
+    Limits {
+        idle_overall: 100,
+        idle_per_host: 100,
+        open_per_host: per_host,
+        open_overall: overall,
+        hosts: 8,
+        waiting_per_host: 100,
+        idle_timeout: Duration::from_secs(90),
+    }
+}
+
+/// The clock reads are the tests' own.
+#[allow(clippy::disallowed_methods, reason = "any instant will do as the origin of a test")]
+pub(super) fn origin() -> Instant {
+    Instant::now()
+}
+
+struct Bench {
+    core: Core<(), &'static str>,
+    now: Instant,
+    closing: Closing<()>,
+}
+
+impl Bench {
+    fn new(limits: Limits) -> Self {
+        Self { core: Core::new(limits), now: origin(), closing: Vec::new() }
+    }
+
+    /// A connection to `name` that was dialled for nobody else.
+    fn open(&mut self, name: &str) -> Held<()> {
+        match self.core.ask(&key(name), self.now, &mut self.closing) {
+            Ask::Dial(host) => self.opened(host),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn opened(&mut self, host: HostId) -> Held<()> {
+        let id = self.core.opened(host);
+        Held { conn: (), host, id, retire_at: Some(self.now + Duration::from_secs(600)) }
+    }
+
+    fn wait(&mut self, name: &str, class: Priority, waiter: &'static str) -> HostId {
+        match self.core.ask(&key(name), self.now, &mut self.closing) {
+            Ask::Wait(host) => {
+                self.core.wait(host, class, waiter, self.now, &mut self.closing).unwrap();
+                host
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn back(&mut self, held: Held<()>) -> Option<&'static str> {
+        self.core.give_back(held, self.now, &mut self.closing).map(|(waiter, _)| waiter)
+    }
+
+    fn ends(&mut self, held: &Held<()>) -> Option<&'static str> {
+        let (_, next) = self.core.closed(held.host, held.id, CloseReason::ByPeer, self.now);
+        next.map(|(waiter, _)| waiter)
+    }
+
+    fn reasons(&mut self) -> Vec<CloseReason> {
+        std::mem::take(&mut self.closing).into_iter().map(|(_, reason)| reason).collect()
+    }
+}
+
+#[test]
+fn a_returned_connection_goes_to_its_hosts_head() {
+    let mut it = Bench::new(limits(1, 10));
+    let held = it.open("a");
+    it.wait("a", Priority::Low, "low");
+    it.wait("a", Priority::High, "high");
+    assert_eq!(it.back(held), Some("high"));
+    assert_eq!(it.core.in_all().reused, 1);
+}
+
+#[test]
+fn a_freed_place_goes_to_the_highest_class_below_its_hosts_cap() {
+    let mut it = Bench::new(limits(2, 3));
+    let held = [it.open("a"), it.open("a"), it.open("b")];
+    it.wait("a", Priority::Urgent, "a: at its cap");
+    it.wait("b", Priority::Normal, "b");
+    it.wait("c", Priority::High, "c");
+    assert_eq!(it.ends(&held[2]), Some("c"), "not a, whose cap is reached");
+    assert_eq!(it.ends(&held[0]), Some("a: at its cap"), "now it is below");
+}
+
+#[test]
+fn equal_heads_take_turns() {
+    let mut it = Bench::new(limits(3, 3));
+    let held = [it.open("a"), it.open("a"), it.open("a")];
+    for (name, waiter) in [("b", "b1"), ("b", "b2"), ("c", "c1"), ("d", "d1")] {
+        it.wait(name, Priority::Normal, waiter);
+    }
+    let served: Vec<_> = held.iter().map(|held| it.ends(held).unwrap()).collect();
+    assert_eq!(served, ["b1", "c1", "d1"]);
+}
+
+#[test]
+fn an_idle_connection_of_another_host_makes_room() {
+    let mut it = Bench::new(limits(2, 2));
+    let (first, second) = (it.open("a"), it.open("b"));
+    let oldest = first.id;
+    it.back(first);
+    it.back(second);
+    it.wait("c", Priority::Low, "c");
+    let (held, reason) = it.closing.pop().unwrap();
+    assert_eq!((held.id, reason), (oldest, CloseReason::Displaced));
+    assert!(it.closing.is_empty());
+    assert_eq!(it.ends(&held), Some("c"), "once its socket is closed");
+}
+
+#[test]
+fn a_returned_connection_that_blocks_another_hosts_dial_is_closed() {
+    let mut it = Bench::new(limits(2, 2));
+    let held = [it.open("a"), it.open("a")];
+    it.wait("b", Priority::Low, "b");
+    let [first, second] = held;
+    let id = first.id;
+    assert_eq!(it.back(first), None);
+    let (held, reason) = it.closing.pop().unwrap();
+    assert_eq!((held.id, reason), (id, CloseReason::Displaced));
+    assert_eq!(it.ends(&held), Some("b"));
+    assert_eq!(it.back(second), None);
+    assert_eq!(it.core.in_all().idle, 1);
+}
+
+#[test]
+fn a_host_hands_its_connection_on_32_times_before_it_yields_one() {
+    let mut it = Bench::new(limits(1, 1));
+    let mut held = it.open("a");
+    it.wait("b", Priority::Normal, "b");
+    for _ in 0..32 {
+        it.wait("a", Priority::Normal, "a");
+        let (waiter, again) =
+            it.core.give_back(held, it.now, &mut it.closing).expect("handed over");
+        assert_eq!(waiter, "a");
+        held = again;
+    }
+    it.wait("a", Priority::Normal, "a");
+    assert_eq!(it.back(held), None);
+    let (held, reason) = it.closing.pop().unwrap();
+    assert_eq!(reason, CloseReason::Displaced);
+    assert_eq!(it.ends(&held), Some("b"));
+}
+
+#[test]
+fn a_lower_class_elsewhere_never_makes_a_host_yield() {
+    let mut it = Bench::new(limits(1, 1));
+    let mut held = it.open("a");
+    it.wait("b", Priority::Low, "b");
+    for _ in 0..100 {
+        it.wait("a", Priority::Normal, "a");
+        held = it.core.give_back(held, it.now, &mut it.closing).expect("handed over").1;
+    }
+    assert_eq!(it.back(held), None, "and b is served once nobody of a waits");
+    assert_eq!(it.reasons(), [CloseReason::Displaced]);
+}
+
+#[test]
+fn the_newest_is_used_and_the_surplus_is_the_oldest() {
+    let mut it = Bench::new(Limits { idle_per_host: 2, idle_overall: 3, ..limits(9, 9) });
+    let held = ["a", "a", "a", "b", "b"].map(|name| it.open(name));
+    let ids: Vec<_> = held.iter().map(|held| held.id).collect();
+    for held in held {
+        it.back(held);
+    }
+    let closed: Vec<_> = it.closing.iter().map(|(held, _)| held.id).collect();
+    assert_eq!(closed, [ids[0], ids[1]], "the host's own first, then the oldest of all");
+    assert!(it.reasons().iter().all(|reason| *reason == CloseReason::Surplus));
+    match it.core.ask(&key("b"), it.now, &mut it.closing) {
+        Ask::Use(held) => assert_eq!(held.id, ids[4]),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn no_idle_connection_is_kept_where_none_is_allowed() {
+    let mut it = Bench::new(Limits { idle_per_host: 0, ..limits(9, 9) });
+    let held = it.open("a");
+    assert_eq!(it.back(held), None);
+    assert_eq!(it.reasons(), [CloseReason::Surplus]);
+}
+
+#[test]
+fn what_is_too_old_or_was_idle_too_long_is_not_used() {
+    let mut it = Bench::new(limits(9, 9));
+    let (early, late) = (it.open("a"), it.open("a"));
+    let id = early.id;
+    it.back(early);
+    it.now += Duration::from_secs(90);
+    let Ask::Dial(_) = it.core.ask(&key("a"), it.now, &mut it.closing) else { panic!() };
+    let (held, reason) = it.closing.pop().unwrap();
+    assert_eq!((held.id, reason), (id, CloseReason::IdleTimeout));
+    it.now += Duration::from_secs(600);
+    assert_eq!(it.back(late), None);
+    assert_eq!(it.reasons(), [CloseReason::MaxAge]);
+}
+
+#[test]
+fn a_connections_task_learns_when_to_look_again() {
+    let mut it = Bench::new(limits(9, 9));
+    let held = it.open("a");
+    let (host, id, began) = (held.host, held.id, it.now);
+    let seconds = |n| Duration::from_secs(n);
+    // In use: nothing to say before it could have been idle for long enough.
+    assert!(matches!(it.core.look(host, id, began), Look::Again(at) if at == began + seconds(90)));
+    it.now += seconds(50);
+    it.back(held);
+    let look = it.core.look(host, id, began + seconds(90));
+    assert!(matches!(look, Look::Again(at) if at == began + seconds(140)), "{look:?}");
+    let look = it.core.look(host, id, began + seconds(140));
+    assert!(matches!(look, Look::Retire(_, CloseReason::IdleTimeout)), "{look:?}");
+    assert_eq!(it.core.in_all().idle, 0);
+}
+
+#[test]
+fn an_older_now_than_the_last_changes_nothing() {
+    let mut it = Bench::new(limits(9, 9));
+    let held = it.open("a");
+    it.back(held);
+    it.now -= Duration::from_secs(5);
+    assert!(matches!(it.core.ask(&key("a"), it.now, &mut it.closing), Ask::Use(_)));
+}
+
+#[test]
+fn a_retry_gets_a_new_connection_never_an_idle_one() {
+    let mut it = Bench::new(limits(2, 2));
+    let held = it.open("a");
+    it.back(held);
+    let Ask::Dial(host) = it.core.ask_fresh(&key("a")) else { panic!() };
+    it.opened(host);
+    // At the cap: the idle one is closed for it.
+    let Ask::Wait(host) = it.core.ask_fresh(&key("a")) else { panic!() };
+    it.core.wait(host, Priority::Normal, "again", it.now, &mut it.closing).unwrap();
+    let (held, reason) = it.closing.pop().unwrap();
+    assert_eq!(reason, CloseReason::Replaced);
+    assert_eq!(it.ends(&held), Some("again"));
+}
+
+#[test]
+fn a_full_line_refuses_and_a_higher_class_displaces() {
+    let mut it = Bench::new(Limits { waiting_per_host: 1, ..limits(1, 1) });
+    let _held = it.open("a");
+    let host = it.wait("a", Priority::Low, "low");
+    let mut wait = |class, waiter| it.core.wait(host, class, waiter, it.now, &mut it.closing);
+    assert_eq!(wait(Priority::Low, "second").unwrap_err(), "second");
+    assert_eq!(wait(Priority::Urgent, "urgent").unwrap().evicted, Some("low"));
+    assert_eq!(it.core.in_all().waiting, 1);
+}
+
+#[test]
+fn the_host_table_is_bounded_and_an_unused_host_makes_room() {
+    let mut it = Bench::new(Limits { hosts: 2, ..limits(9, 9) });
+    let (a, b) = (it.open("a"), it.open("b"));
+    assert!(matches!(it.core.ask(&key("c"), it.now, &mut it.closing), Ask::TooManyHosts));
+    it.back(a);
+    assert!(matches!(it.core.ask(&key("c"), it.now, &mut it.closing), Ask::TooManyHosts));
+    it.ends(&b);
+    let c = it.open("c");
+    assert_ne!(c.host, b.host, "the slot is the same, the host is not");
+    let known: Vec<_> = it.core.each_host().into_iter().map(|host| host.host).collect();
+    assert_eq!(known, ["http://a", "http://c"]);
+    assert_eq!(it.core.in_all().opened, 3, "what a forgotten host did still counts");
+}

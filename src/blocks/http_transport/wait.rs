@@ -1,0 +1,64 @@
+//! Standing in a host's line.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use super::core::HostId;
+use super::permit::{Lease, Place};
+use super::shared::Shared;
+use crate::gates::wait_queue::Ticket;
+use crate::ground::handoff::Handoff;
+
+/// What a waiter is told. What it holds finds its own way back when dropped.
+#[derive(Debug)]
+pub(super) enum Verdict {
+    Use(Lease),
+    Dial(Place),
+    /// Its place in the line went to a higher class.
+    Evicted,
+}
+
+/// The cell a waiter and the pool share.
+pub(super) type Waiter = Arc<Handoff<Verdict>>;
+
+/// A place in line. Dropping it leaves the line; what had already come goes to the next.
+#[derive(Debug)]
+pub(super) struct Wait {
+    shared: Arc<Shared>,
+    host: HostId,
+    ticket: Ticket,
+    cell: Waiter,
+    served: bool,
+}
+
+impl Wait {
+    pub(super) fn new(shared: Arc<Shared>, host: HostId, ticket: Ticket, cell: Waiter) -> Self {
+        Self { shared, host, ticket, cell, served: false }
+    }
+}
+
+impl Future for Wait {
+    type Output = Verdict;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Verdict> {
+        let verdict = std::task::ready!(self.cell.poll(cx));
+        self.served = true;
+        Poll::Ready(verdict)
+    }
+}
+
+impl Drop for Wait {
+    fn drop(&mut self) {
+        if self.served {
+            return;
+        }
+        // First the cell, so that nothing more can come, then the line.
+        match self.cell.leave() {
+            Some(Verdict::Use(lease)) => lease.unused(),
+            Some(Verdict::Dial(_) | Verdict::Evicted) => {}
+            None => self.shared.cancel(self.host, self.ticket),
+        }
+    }
+}
