@@ -2,6 +2,7 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod blocks;
+mod facade;
 mod gates;
 mod ground;
 
@@ -11,8 +12,11 @@ pub use blocks::circuit_breaker::{self, CircuitBreaker};
 pub use blocks::http_transport::{
     self, Transport, TransportConfig, TransportError, TransportFactory,
 };
+pub use blocks::rate_limit::{self, RateLimiter, TieredRateLimiter};
 pub use blocks::retry::{self, Retry};
 pub use blocks::worker_pool::{self, TaskError, TaskHandle, WorkerPool, WorkerPoolConfig};
+pub use facade::pipeline::{self, Intent, IntentPipeline, Phase, PhaseError, Step};
+pub use gates::wait_queue::Thresholds;
 pub use ground::config_error::ConfigError;
 pub use ground::ending::{Ending, Ledger};
 pub use ground::enforcement::Enforcement;

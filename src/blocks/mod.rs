@@ -3,5 +3,6 @@
 pub mod circuit_breaker;
 #[cfg(feature = "http")]
 pub mod http_transport;
+pub mod rate_limit;
 pub mod retry;
 pub mod worker_pool;

@@ -117,6 +117,13 @@ impl Crew {
         }
     }
 
+    /// A member more, who does something else than pull.
+    pub(crate) fn enlist<P: Post>(post: &Arc<P>) -> Leaving<P> {
+        // Relaxed: whoever enlists holds the post, and nobody has left yet.
+        post.crew().alive.fetch_add(1, Ordering::Relaxed);
+        Leaving(Arc::clone(post))
+    }
+
     /// Wakes so many resting workers.
     pub(crate) fn ring(&self, times: usize) {
         self.bell.add_permits(times);
@@ -135,8 +142,14 @@ impl Crew {
     }
 }
 
-/// A worker's place in the crew; given up when it ends, however.
-struct Leaving<P: Post>(Arc<P>);
+/// A member's place in the crew; given up when it ends, however.
+pub(crate) struct Leaving<P: Post>(Arc<P>);
+
+impl<P: Post> Leaving<P> {
+    pub(crate) fn post(&self) -> &P {
+        &self.0
+    }
+}
 
 impl<P: Post> Drop for Leaving<P> {
     fn drop(&mut self) {

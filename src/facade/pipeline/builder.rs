@@ -1,0 +1,101 @@
+//! Putting phases together.
+
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use tokio::runtime::Handle;
+use tokio::sync::Notify;
+
+use super::chain::{AttemptRules, Chain, Start, Then};
+use super::config::{PhaseConfig, PipelineConfig};
+use super::core::{Core, Limits};
+use super::gate::Gate;
+use super::phase::Phase;
+use super::pipeline::IntentPipeline;
+use super::seat;
+use super::shared::Shared;
+use crate::ConfigError;
+use crate::blocks::worker_pool::crew::Crew;
+use crate::ground::primitives::Mutex;
+use crate::ground::rng::Rng;
+use crate::rate_limit::TieredRateLimiter;
+use crate::retry::RetryBudget;
+
+/// Takes the phases in order; [`build`](Self::build) starts the pipeline.
+#[derive(Debug)]
+pub struct Builder<P, C = Start> {
+    config: PipelineConfig,
+    phases: Vec<(&'static str, PhaseConfig)>,
+    chain: C,
+    payload: PhantomData<fn(P)>,
+}
+
+impl<P: Send + Sync + 'static> Builder<P, Start> {
+    pub(super) fn new(config: PipelineConfig) -> Self {
+        Self { config, phases: Vec::new(), chain: Start, payload: PhantomData }
+    }
+}
+
+impl<P: Send + Sync + 'static, C: Chain<P>> Builder<P, C> {
+    /// The next phase: its input is what the one before makes, first of all the payload.
+    pub fn phase<X: Phase<C::Out>>(
+        mut self,
+        name: &'static str,
+        config: PhaseConfig,
+        phase: X,
+    ) -> Builder<P, Then<C, X>> {
+        let rules = AttemptRules { name, timeout: config.timeout, critical: config.critical };
+        self.phases.push((name, config));
+        Builder {
+            config: self.config,
+            phases: self.phases,
+            chain: Then { before: self.chain, phase, rules },
+            payload: PhantomData,
+        }
+    }
+
+    /// Checks everything and starts the pipeline's tasks on the current tokio runtime: one per
+    /// seat, and one that keeps the time.
+    ///
+    /// # Errors
+    /// [`ConfigError::Invalid`] names the field, what it is and what it may be;
+    /// [`ConfigError::NoRuntime`] outside of a tokio runtime.
+    pub fn build(self) -> Result<IntentPipeline<P, C::Out>, ConfigError> {
+        let Self { config, phases, chain, .. } = self;
+        config.check()?;
+        ConfigError::unless(!phases.is_empty(), "pipeline.phases", "empty", "one or more")?;
+        for (position, (name, phase)) in phases.iter().enumerate() {
+            phase.check()?;
+            let is_first = phases.iter().position(|(other, _)| other == name) == Some(position);
+            ConfigError::unless(is_first, "phase.name", name, "another one in each phase")?;
+        }
+        let runtime = Handle::try_current().map_err(|_| ConfigError::NoRuntime)?;
+        let budget = RetryBudget::new(config.retry_budget.clone())?;
+        let ingress = config.ingress.clone().map(TieredRateLimiter::new).transpose()?;
+        let rules = config.rules();
+        let gate = |(name, phase): &(&'static str, PhaseConfig)| Gate::new(name, phase, rules);
+        let limits = Limits {
+            seats: config.seats as u32,
+            rules,
+            remembered_keys: config.remembered_keys,
+            key_backoff: config.key_backoff,
+            grace: config.critical_grace,
+        };
+        let gates = phases.iter().map(gate).collect();
+        let core = Core::new(limits, gates, budget, Rng::from_entropy());
+        let shared = Arc::new(Shared {
+            name: config.name,
+            phases: phases.iter().map(|(name, _)| *name).collect(),
+            runs: Arc::new(chain),
+            core: Mutex::new(core),
+            ingress,
+            crew: Crew::new(),
+            clock: Notify::new(),
+            emptied: Notify::new(),
+            returned: Mutex::new(None),
+        });
+        Crew::start(&shared, config.seats, &runtime);
+        runtime.spawn(seat::keep_time(Crew::enlist(&shared)));
+        Ok(IntentPipeline::new(shared))
+    }
+}

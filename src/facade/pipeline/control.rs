@@ -1,0 +1,117 @@
+//! The cell between a run's coroutine, the worker that polls it and the core that judges it.
+//!
+//! A run is one future through all its phases, polled only while it has a seat. It hands control
+//! back in two ways: `Pending` with a report in this cell means that the attempt is over and the
+//! seat is free; `Pending` without one means that the attempt waits for something of its own.
+
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Instant;
+
+use tokio::sync::Notify;
+
+use super::phase::PhaseError;
+use crate::ground::primitives::Mutex;
+use crate::ground::primitives::atomic::{AtomicBool, Ordering};
+
+/// How an attempt ended.
+#[derive(Debug)]
+pub(super) enum Report {
+    /// The phase is done. (After the last one the coroutine itself ends with the output.)
+    Done,
+    Again(std::time::Duration),
+    Failed(PhaseError),
+    TimedOut,
+    /// Dropped, because the core asked for it.
+    Stopped,
+}
+
+/// One attempt's permission to run.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Go {
+    pub(super) attempt: u32,
+    pub(super) started: Instant,
+}
+
+#[derive(Debug)]
+pub(super) struct Control {
+    pub(super) key: Arc<str>,
+    pub(super) generation: Option<u64>,
+    pub(super) span: tracing::Span,
+    cell: Mutex<Cell>,
+    stopped: AtomicBool,
+    stop: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Cell {
+    go: Option<Go>,
+    report: Option<Report>,
+    deadline: Option<Instant>,
+}
+
+impl Control {
+    pub(super) fn new(
+        key: Arc<str>,
+        generation: Option<u64>,
+        deadline: Option<Instant>,
+        span: tracing::Span,
+    ) -> Self {
+        let cell = Mutex::new(Cell { deadline, ..Cell::default() });
+        Self { key, generation, span, cell, stopped: AtomicBool::new(false), stop: Notify::new() }
+    }
+
+    /// The core: the next poll may start an attempt.
+    pub(super) fn go(&self, go: Go) {
+        self.cell.lock().go = Some(go);
+    }
+
+    /// The coroutine: waits for a seat.
+    pub(super) async fn seat(&self) -> Go {
+        std::future::poll_fn(|_| match self.cell.lock().go.take() {
+            Some(go) => Poll::Ready(go),
+            // Whoever grants the seat polls: no waker is needed.
+            None => Poll::Pending,
+        })
+        .await
+    }
+
+    /// The coroutine: the attempt is over.
+    pub(super) fn report(&self, report: Report) {
+        self.cell.lock().report = Some(report);
+    }
+
+    /// The worker: whether it is.
+    pub(super) fn take_report(&self) -> Option<Report> {
+        self.cell.lock().report.take()
+    }
+
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.cell.lock().deadline
+    }
+
+    /// A ticket that joined brought a later one.
+    pub(super) fn set_deadline(&self, deadline: Option<Instant>) {
+        self.cell.lock().deadline = deadline;
+    }
+
+    /// The core: end the attempt at its next await point; a critical one is only told.
+    pub(super) fn stop(&self) {
+        // Release: pairs with the Acquire below; the flag stands before the waiters look.
+        self.stopped.store(true, Ordering::Release);
+        self.stop.notify_waiters();
+    }
+
+    pub(super) fn is_stopped(&self) -> bool {
+        self.stopped.load(Ordering::Acquire)
+    }
+
+    /// Until it is stopped. Registers before it looks, so that a stop in between is not lost.
+    pub(super) async fn stopped(&self) {
+        let mut notified = std::pin::pin!(self.stop.notified());
+        notified.as_mut().enable();
+        if !self.is_stopped() {
+            notified.await;
+        }
+    }
+}

@@ -1,0 +1,379 @@
+//! The pure heart: admission, keys, gates, seats, timers and the ledger, behind one lock.
+//!
+//! Every method is `(&mut self, event, now) -> decision`; what is to be done outside the lock goes
+//! into [`Effects`]. `progress.rs` has the events after admission.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::control::Control;
+use super::gate::Gate;
+use super::keys::{Keys, Relation};
+use super::metrics::Refusals;
+use super::run::{Ask, Effects, EndedRun, Run, RunId, State};
+use super::trace::Trace;
+use crate::blocks::worker_pool::crew::Idlers;
+use crate::gates::wait_queue::{Plan, Room, Rules};
+use crate::ground::deadlines::Deadlines;
+use crate::ground::rng::Rng;
+use crate::ground::slab::Slab;
+use crate::ground::time;
+use crate::retry::{Backoff, RetryBudget};
+use crate::{Ending, Ledger, Priority, Reason};
+
+#[derive(Debug)]
+pub(super) struct Core<B> {
+    pub(super) gates: Vec<Gate>,
+    pub(super) runs: Slab<Run<B>>,
+    pub(super) keys: Keys,
+    /// Each run with an instant, by its slab index.
+    pub(super) alarms: Deadlines,
+    pub(super) room: Room,
+    pub(super) idlers: Idlers,
+    pub(super) seats: u32,
+    pub(super) busy: u32,
+    /// Runs that are parked: they hold places of the queue without standing in line.
+    pub(super) parked: usize,
+    /// Tickets.
+    pub(super) ledger: Ledger,
+    /// Runs.
+    pub(super) run_ledger: Ledger,
+    pub(super) refusals: Refusals,
+    pub(super) life: Life,
+    pub(super) key_backoff: Backoff,
+    pub(super) budget: RetryBudget,
+    pub(super) grace: Duration,
+    pub(super) rng: Rng,
+    /// When the timekeeper will look next.
+    pub(super) armed: Option<Instant>,
+}
+
+/// Where the pipeline is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Life {
+    Open,
+    /// Accepts nothing; what was accepted goes on.
+    Closing,
+    /// Starts nothing either: workers leave.
+    Over,
+}
+
+/// What an intent would be to the runs of its key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Admission {
+    /// Shares this run.
+    Join(RunId),
+    /// Takes the place of this one, which waits.
+    Replace(RunId),
+    /// A run of its own. `parked`: behind the running one of its key.
+    New { parked: bool },
+}
+
+pub(super) struct Limits {
+    pub(super) seats: u32,
+    pub(super) rules: Rules,
+    pub(super) remembered_keys: usize,
+    pub(super) key_backoff: Backoff,
+    pub(super) grace: Duration,
+}
+
+impl<B> Core<B> {
+    pub(super) fn new(limits: Limits, gates: Vec<Gate>, budget: RetryBudget, rng: Rng) -> Self {
+        Self {
+            gates,
+            runs: Slab::new(),
+            keys: Keys::new(limits.remembered_keys),
+            alarms: Deadlines::default(),
+            room: Room::new(limits.rules),
+            idlers: Idlers::default(),
+            seats: limits.seats,
+            busy: 0,
+            parked: 0,
+            ledger: Ledger::default(),
+            run_ledger: Ledger::default(),
+            refusals: Refusals::default(),
+            life: Life::Open,
+            key_backoff: limits.key_backoff,
+            budget,
+            grace: limits.grace,
+            rng,
+            armed: None,
+        }
+    }
+
+    /// Runs that wait: in line or parked.
+    pub(super) fn depth(&self) -> usize {
+        self.parked + self.gates.iter().map(|gate| gate.line.len()).sum::<usize>()
+    }
+
+    /// Step 1 of admission: closed, and what the key says. Costs nothing, changes nothing.
+    pub(super) fn relate(&self, ask: &Ask) -> Result<Admission, Reason> {
+        if self.is_closed() {
+            return Err(Reason::Closed);
+        }
+        let Some(key) = self.keys.get(&ask.key) else {
+            return Ok(Admission::New { parked: false });
+        };
+        let Some(current) = key.current else {
+            return Ok(Admission::New { parked: false });
+        };
+        // A version is held against every live one; only what is newer than all goes on.
+        for live in [Some(current), key.successor].into_iter().flatten() {
+            let Some(run) = self.run(live) else { continue };
+            match ask.version.beside(run.ask.version) {
+                Relation::Same if run.is_wanted() => return Ok(Admission::Join(live)),
+                Relation::Same | Relation::Newer => {}
+                Relation::Conflicting => return Err(Reason::Conflict),
+                Relation::Older => return Err(Reason::Stale),
+            }
+        }
+        let is_running = self.run(current).is_some_and(Run::is_running);
+        let waiting = key.successor.or_else(|| (!is_running).then_some(current));
+        Ok(waiting.map_or(Admission::New { parked: true }, Admission::Replace))
+    }
+
+    /// Whether an attempt of this weight could ever run.
+    pub(super) fn fits(&self, ask: &Ask) -> bool {
+        let narrowest = self.gates.iter().map(|gate| gate.concurrency).min().unwrap_or(0);
+        ask.weight.get() <= self.seats.min(narrowest)
+    }
+
+    /// Step 2: what can be known by looking. Changes nothing.
+    pub(super) fn peek(&self, ask: &Ask, now: Instant) -> Result<(), (Reason, Option<Instant>)> {
+        for gate in &self.gates {
+            let Some(breaker) = &gate.breaker else { continue };
+            breaker
+                .peek_at(now)
+                .map_err(|open| (Reason::CircuitOpen, Some(open.next_probe_at())))?;
+        }
+        let Some(deadline) = ask.deadline else { return Ok(()) };
+        let expected = self.expected(ask.class).unwrap_or_default();
+        let feasible =
+            deadline > now && time::later(now, expected).is_some_and(|end| end <= deadline);
+        if feasible { Ok(()) } else { Err((Reason::DeadlineInfeasible, None)) }
+    }
+
+    /// How long one of this class would take from now to its end, by the means of all phases;
+    /// `None` while any has too few samples.
+    fn expected(&self, class: Priority) -> Option<Duration> {
+        let service = self.service()?;
+        let line = &self.gates.first()?.line;
+        let ahead: usize = Priority::ALL[class.index()..].iter().map(|&c| line.depth(c)).sum();
+        Some(service + service.mul_f64(ahead as f64 / f64::from(self.seats)))
+    }
+
+    fn service(&self) -> Option<Duration> {
+        self.gates.iter().map(|gate| gate.took.get()).sum()
+    }
+
+    /// When a place may be free again: by the measured drain rate, and not before a gate that is
+    /// closed opens.
+    pub(super) fn retry_after(&self, now: Instant) -> Option<Duration> {
+        let per_place = self.service().map(|service| service.div_f64(f64::from(self.seats)));
+        let opens = self.gates.iter().filter_map(|gate| gate.closed_until).max();
+        let opens = opens.map(|at| at.saturating_duration_since(now));
+        per_place.max(opens).map(|after| after.max(Duration::from_millis(1)))
+    }
+
+    /// Step 3: what admitting a new run would mean.
+    pub(super) fn plan(&mut self, ask: &Ask, now: Instant) -> Plan {
+        let held = self.depth() - self.gates[0].line.len();
+        let line = &mut self.gates[0].line;
+        line.set_held(held);
+        // Runs end at their deadline by the alarms, so the line itself has none to drop.
+        line.plan(ask.class, ask.tenant, now, &mut Vec::new())
+    }
+
+    /// Step 5: a run of its own.
+    pub(super) fn admit(
+        &mut self,
+        plan: Plan,
+        ask: Ask,
+        parked: bool,
+        (control, body): (Arc<Control>, B),
+        now: Instant,
+        fx: &mut Effects<B>,
+    ) -> RunId {
+        let (accept_no, victim) = self.gates[0].line.reserve(plan);
+        if let Some(victim) = victim {
+            self.end(victim, Ending::Evicted, now, fx);
+        }
+        self.ledger.accepted += 1;
+        self.run_ledger.accepted += 1;
+        self.parked += 1;
+        let key = Arc::clone(&ask.key);
+        let id = self.runs.insert(Run {
+            ask,
+            control,
+            accept_no,
+            gate: 0,
+            state: State::Parked { until: None },
+            begun: false,
+            failures: 0,
+            tickets: 1,
+            alarm: None,
+            trace: Trace::new(now),
+            body,
+        });
+        self.keys.add(&key, id);
+        if parked {
+            self.set_alarm(id, now)
+        } else {
+            self.stand(id, now)
+        }
+        id
+    }
+
+    /// One ticket more for a live run: the higher class, the later deadline.
+    pub(super) fn join(&mut self, id: RunId, ask: &Ask, now: Instant) {
+        let Some(index) = self.runs.index(id) else { return };
+        let run = self.runs.get_mut(index);
+        self.ledger.accepted += 1;
+        run.tickets += 1;
+        run.ask.class = run.ask.class.max(ask.class);
+        let ends = run.ask.deadline.zip(ask.deadline);
+        run.ask.deadline = ends.map(|(old, new)| old.max(new));
+        run.control.set_deadline(run.ask.deadline);
+        let (class, gate) = (run.ask.class, run.gate);
+        if let State::Queued(ticket) = run.state {
+            self.gates[gate].line.raise(ticket, class);
+        }
+        self.set_alarm(id, now);
+    }
+
+    /// A newer version takes the place of one that waits: accept number, token and the higher
+    /// class stay; its tickets end `Superseded`, and it begins at the first phase.
+    pub(super) fn replace(
+        &mut self,
+        id: RunId,
+        ask: Ask,
+        (control, body): (Arc<Control>, B),
+        now: Instant,
+        fx: &mut Effects<B>,
+    ) {
+        let Some(index) = self.runs.index(id) else { return };
+        let stood_in_line = self.park(id);
+        let run = self.runs.get_mut(index);
+        let class = run.ask.class.max(ask.class);
+        // Behind a running one it stays there; out of a backoff it comes at once.
+        let is_successor = self.keys.get(&ask.key).is_some_and(|key| key.successor == Some(id));
+        run.ask = Ask { class, ..ask };
+        run.control = control;
+        run.gate = 0;
+        run.failures = 0;
+        run.state = State::Parked { until: None };
+        let tickets = std::mem::replace(&mut run.tickets, 1);
+        let mut trace = std::mem::replace(&mut run.trace, Trace::new(now));
+        trace.ended(now);
+        let body = std::mem::replace(&mut run.body, body);
+        self.ledger.accepted += 1;
+        self.run_ledger.accepted += 1;
+        self.ledger.record(Ending::Superseded, tickets);
+        self.run_ledger.record(Ending::Superseded, 1);
+        let ended = EndedRun {
+            body,
+            ending: Ending::Superseded,
+            phase: stood_in_line,
+            refund: false,
+            trace,
+        };
+        fx.ended.push(ended);
+        if is_successor { self.set_alarm(id, now) } else { self.stand(id, now) }
+    }
+
+    /// Ends a run that is not inside an attempt, or no longer.
+    pub(super) fn end(&mut self, id: RunId, ending: Ending, now: Instant, fx: &mut Effects<B>) {
+        let Some(index) = self.runs.index(id) else { return };
+        self.park(id);
+        self.parked -= 1;
+        let mut run = self.runs.remove(index);
+        run.trace.ended(now);
+        if run.tickets > 0 {
+            self.ledger.record(ending, run.tickets);
+            self.run_ledger.record(ending, 1);
+            if ending == Ending::Completed {
+                self.keys.succeeded(&run.ask.key);
+            }
+        }
+        let successor = self.keys.ended(&run.ask.key, id);
+        fx.ended.push(EndedRun {
+            body: run.body,
+            ending,
+            phase: run.gate,
+            refund: !run.begun,
+            trace: run.trace,
+        });
+        if let Some(successor) = successor {
+            self.stand(successor, now);
+        }
+    }
+
+    /// From parked into the line of its gate. A begun run is never evicted from there.
+    pub(super) fn stand(&mut self, id: RunId, now: Instant) {
+        let Some(index) = self.runs.index(id) else { return };
+        let run = self.runs.get_mut(index);
+        let line = &mut self.gates[run.gate].line;
+        let place = run.place();
+        let ticket = if run.begun {
+            line.readmit(place, run.accept_no, id)
+        } else {
+            line.resume(place, run.accept_no, id)
+        };
+        run.state = State::Queued(ticket);
+        self.parked -= 1;
+        self.set_alarm(id, now);
+    }
+
+    /// From wherever it is to parked, without an alarm. The phase it was at.
+    pub(super) fn park(&mut self, id: RunId) -> usize {
+        let Some(index) = self.runs.index(id) else { return 0 };
+        let run = self.runs.get_mut(index);
+        let state = std::mem::replace(&mut run.state, State::Parked { until: None });
+        if run.alarm.take().is_some() {
+            self.alarms.remove(index);
+        }
+        match state {
+            State::Queued(ticket) => {
+                self.gates[run.gate].line.cancel(ticket);
+                self.parked += 1;
+            }
+            State::Running(_) => {
+                let weight = run.ask.weight.get();
+                self.gates[run.gate].running -= weight;
+                self.busy -= weight;
+                self.parked += 1;
+            }
+            State::Parked { .. } => {}
+        }
+        run.gate
+    }
+
+    /// Sets the one alarm of a run to when something is due by itself.
+    pub(super) fn set_alarm(&mut self, id: RunId, now: Instant) {
+        let Some(index) = self.runs.index(id) else { return };
+        let run = self.runs.get_mut(index);
+        let due = run.due();
+        if run.alarm == due {
+            return;
+        }
+        if run.alarm.is_some() {
+            self.alarms.remove(index);
+        }
+        run.alarm = due;
+        if let Some(due) = due {
+            self.alarms.insert(index, due, now);
+        }
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.life != Life::Open
+    }
+
+    pub(super) fn run(&self, id: RunId) -> Option<&Run<B>> {
+        self.runs.index(id).map(|index| self.runs.get(index))
+    }
+
+    pub(super) fn run_mut(&mut self, id: RunId) -> Option<&mut Run<B>> {
+        self.runs.index(id).map(|index| self.runs.get_mut(index))
+    }
+}

@@ -1,0 +1,81 @@
+//! The façade: one admission decision, typed phases, an exact ledger.
+//!
+//! An author writes [`Phase`]s; an [`IntentPipeline`] decides which [`Intent`]s run now, which
+//! wait, which are refused and when to come back, runs them, retries them, and accounts for every
+//! single one.
+//!
+//! # Admission
+//! One decision under one lock, in this order: (1) closed, or what the key's live runs say;
+//! (2) a look at the breakers of the phases and at the deadline, which takes nothing; (3) a plan
+//! for a place in the queue: there is room, somebody less important is evicted, or no; (4) the
+//! ingress limiter, the last step that can fail; (5) the plan is carried out. So nothing is ever
+//! rolled back, and a refusal changes nothing anywhere.
+//!
+//! # Keys
+//! Two runs of one key never overlap. An intent whose generation and content equal a live run's
+//! joins it (and raises it to the higher class and the later deadline); with other or no content
+//! it is a `Conflict`; of a lower generation, `Stale`. A newer one, or one without generation,
+//! takes the place of a run that waits, whose tickets end `Superseded`, or becomes the one
+//! successor of a run that is inside an attempt.
+//!
+//! # Gates and seats
+//! Each phase has a gate: a line, a concurrency, perhaps a breaker and an egress limiter. A seat
+//! polls one attempt; a free seat goes to a starvation turn, else to the highest class, else to
+//! the latest phase, over all open gates. A gate whose breaker or limiter says no is closed until
+//! they say they will answer otherwise: its head stays head, and that is no failure. Between
+//! phases, in backoff and after [`Step::Again`] a run has no seat, keeps its place in the order,
+//! and counts against the queue's cap.
+//!
+//! # Failure
+//! A retryable error is repeated as the phase's policy and the pipeline's one budget allow; then
+//! the run waits for its key's backoff and begins a new round, until its deadline. Success resets
+//! the backoff. A permanent error, or a panic, ends it `Failed`.
+//!
+//! # Invariants
+//! 1. The core (`core.rs`, `progress.rs`) is pure and behind one lock; whatever it decides about
+//!    wakers, tickets and values of the user's happens after the unlock (`delivery.rs`). Lock
+//!    order: core → limiter or breaker; never the other way.
+//! 2. A run is exactly one of queued (in one gate's line), parked, or inside an attempt; `busy`
+//!    is the weight of the last kind, `parked` the number of the second.
+//! 3. Work never waits beside an idle seat: every operation ends in `settle`, which rouses a
+//!    worker when the core has work and somebody rests.
+//! 4. accepted = the sum of all endings + live, in tickets and in runs. Each ticket is counted
+//!    where its ending is decided, under the lock.
+//! 5. Depth ≤ queue capacity + seats: what was accepted stays within the capacity, and what comes
+//!    back from an attempt had a seat.
+//! 6. A coroutine is in its run's body or with one worker, never both; only a worker polls it.
+
+mod builder;
+mod chain;
+mod config;
+mod context;
+mod control;
+mod core;
+mod delivery;
+mod drain;
+mod gate;
+mod intent;
+mod keys;
+mod metrics;
+mod phase;
+#[allow(clippy::module_inception, reason = "the file is named for the noun in it")]
+mod pipeline;
+mod progress;
+mod run;
+mod seat;
+mod shared;
+mod submit;
+mod ticket;
+mod trace;
+
+pub use builder::Builder;
+pub use chain::{Chain, Start, Then};
+pub use config::{PhaseConfig, PipelineConfig};
+pub use context::PhaseContext;
+pub use drain::{DrainReport, Returned};
+pub use intent::Intent;
+pub use metrics::{PhaseSnapshot, PipelineSnapshot};
+pub use phase::{Phase, PhaseError, PhaseFn, Step, phase_fn};
+pub use pipeline::IntentPipeline;
+pub use ticket::{Done, Ended, Failure, Ticket};
+pub use trace::{PhaseTrace, Trace};

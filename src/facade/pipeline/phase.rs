@@ -1,0 +1,159 @@
+//! What an author writes: phases, and what they say.
+
+use std::fmt;
+use std::future::Future;
+use std::marker::PhantomData;
+use std::time::Duration;
+
+use super::context::PhaseContext;
+use crate::Outcome;
+
+/// One step of every intent's way. The output of one phase is the input of the next.
+///
+/// Implement it with a plain `async fn run`. A phase may run again for the same intent (a retry,
+/// or a later look after [`Step::Again`]), so it should be idempotent; a
+/// [`critical`](super::PhaseConfig::critical) one must be.
+pub trait Phase<In: ?Sized>: Send + Sync + 'static {
+    /// What it makes.
+    type Out: Send + Sync + 'static;
+
+    /// Makes it, one attempt.
+    ///
+    /// # Errors
+    /// A [`PhaseError`] says whether another attempt makes sense.
+    ///
+    /// # Cancel safety
+    /// Unless the phase is critical, the future is dropped at any await point by a timeout, a
+    /// cancel, or a shutdown.
+    fn run(
+        &self,
+        input: &In,
+        cx: &PhaseContext,
+    ) -> impl Future<Output = Result<Step<Self::Out>, PhaseError>> + Send;
+}
+
+/// How far an attempt came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step<O> {
+    /// The phase is done.
+    Done(O),
+    /// Not yet: look again later. No failure; the seat is released meanwhile.
+    Again {
+        /// How much later.
+        after: Duration,
+    },
+}
+
+/// Why an attempt failed. Opaque, but for what the pipeline needs to know.
+#[derive(Debug)]
+pub struct PhaseError {
+    pub(super) kind: ErrorKind,
+    source: Box<dyn std::error::Error + Send + Sync>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ErrorKind {
+    Retryable,
+    Permanent,
+    Overloaded { retry_after: Option<Duration> },
+}
+
+impl PhaseError {
+    /// Another attempt may succeed: the backend failed. Counts against its breaker.
+    pub fn retryable(source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self { kind: ErrorKind::Retryable, source: source.into() }
+    }
+
+    /// No attempt will succeed: the intent ends `Failed`. Says nothing about the backend.
+    pub fn permanent(source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self { kind: ErrorKind::Permanent, source: source.into() }
+    }
+
+    /// The backend asks for patience: another attempt makes sense, not before `retry_after`.
+    /// Not a failure of the backend.
+    pub fn overloaded(
+        source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+        retry_after: Option<Duration>,
+    ) -> Self {
+        Self { kind: ErrorKind::Overloaded { retry_after }, source: source.into() }
+    }
+
+    /// Whether another attempt makes sense.
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        self.kind != ErrorKind::Permanent
+    }
+
+    /// How the breaker of the phase sees it.
+    pub(super) fn outcome(&self) -> Outcome {
+        match self.kind {
+            ErrorKind::Retryable => Outcome::Failure,
+            ErrorKind::Permanent | ErrorKind::Overloaded { .. } => Outcome::Ignored,
+        }
+    }
+}
+
+impl fmt::Display for PhaseError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.kind {
+            ErrorKind::Retryable => "the attempt failed",
+            ErrorKind::Permanent => "the phase can't succeed",
+            ErrorKind::Overloaded { .. } => "the backend is overloaded",
+        })
+    }
+}
+
+impl std::error::Error for PhaseError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&*self.source)
+    }
+}
+
+/// A phase from a function: for steps that need nothing but their input.
+///
+/// The function may look at input and context, and gives a future that borrows neither.
+///
+/// ```
+/// use headworks::pipeline::{phase_fn, Phase, PhaseContext, PhaseError};
+///
+/// let measure = phase_fn(|text: &String, _: &PhaseContext| {
+///     let length = text.len();
+///     async move { Ok::<_, PhaseError>(length) }
+/// });
+/// # fn is_phase(_: impl Phase<String, Out = usize>) {}
+/// # is_phase(measure);
+/// ```
+pub fn phase_fn<In, O, F, Fut>(f: F) -> PhaseFn<In, F>
+where
+    In: ?Sized,
+    F: Fn(&In, &PhaseContext) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = Result<O, PhaseError>> + Send,
+{
+    PhaseFn { f, input: PhantomData }
+}
+
+/// The phase that [`phase_fn`] makes.
+pub struct PhaseFn<In: ?Sized, F> {
+    f: F,
+    input: PhantomData<fn(&In)>,
+}
+
+impl<In: ?Sized, F> fmt::Debug for PhaseFn<In, F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PhaseFn").finish_non_exhaustive()
+    }
+}
+
+impl<In, O, F, Fut> Phase<In> for PhaseFn<In, F>
+where
+    In: Sync + ?Sized + 'static,
+    O: Send + Sync + 'static,
+    F: Fn(&In, &PhaseContext) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = Result<O, PhaseError>> + Send,
+{
+    type Out = O;
+
+    async fn run(&self, input: &In, cx: &PhaseContext) -> Result<Step<O>, PhaseError> {
+        (self.f)(input, cx).await.map(Step::Done)
+    }
+}

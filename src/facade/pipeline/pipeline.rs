@@ -1,0 +1,145 @@
+//! The handle.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::builder::Builder;
+use super::chain::Start;
+use super::config::PipelineConfig;
+use super::drain::DrainReport;
+use super::intent::Intent;
+use super::metrics::PipelineSnapshot;
+use super::shared::Shared;
+use super::submit;
+use super::ticket::Ticket;
+use crate::Refused;
+
+/// Admits intents by one decision, runs them through typed phases, and accounts for every one.
+///
+/// Cheap to clone. When the last clone is dropped without a [`shutdown`](Self::shutdown), what
+/// waits ends `Returned`, what runs is dropped at its next await point (a critical attempt goes
+/// on to its end), and the pipeline's tasks leave.
+///
+/// ```
+/// use headworks::pipeline::{phase_fn, Intent, IntentPipeline, PhaseConfig, PipelineConfig};
+/// use std::time::Duration;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let measure = phase_fn(|text: &String, _| {
+///     let length = text.len();
+///     async move { Ok(length) }
+/// });
+/// let pipeline = IntentPipeline::builder::<String>(PipelineConfig::default())
+///     .phase("measure", PhaseConfig::local(), measure)
+///     .build()?;
+/// let ticket = pipeline.try_submit(Intent::new("default/web", "five!".to_owned()))?;
+/// assert_eq!(*ticket.await?.output, 5);
+/// let report = pipeline.shutdown(Duration::from_secs(1)).await;
+/// assert!(report.ledger.is_exact());
+/// # Ok(())
+/// # }
+/// ```
+pub struct IntentPipeline<P: Send + Sync + 'static, O: Send + Sync + 'static> {
+    owner: Arc<Owner<P, O>>,
+}
+
+/// Ends the pipeline when the last handle is gone.
+struct Owner<P: Send + Sync + 'static, O: Send + Sync + 'static>(Arc<Shared<P, O>>);
+
+impl<P: Send + Sync + 'static, O: Send + Sync + 'static> Drop for Owner<P, O> {
+    fn drop(&mut self) {
+        self.0.close();
+        self.0.cut();
+        self.0.abandon();
+    }
+}
+
+impl IntentPipeline<(), ()> {
+    /// Begins a pipeline for intents with this payload.
+    ///
+    /// (It is found as `IntentPipeline::builder::<P>(…)`: the output comes from the phases.)
+    pub fn builder<P: Send + Sync + 'static>(config: PipelineConfig) -> Builder<P, Start> {
+        Builder::new(config)
+    }
+}
+
+impl<P: Send + Sync + 'static, O: Send + Sync + 'static> IntentPipeline<P, O> {
+    pub(super) fn new(shared: Arc<Shared<P, O>>) -> Self {
+        Self { owner: Arc::new(Owner(shared)) }
+    }
+
+    /// Admits the intent now, or says why not and gives it back.
+    ///
+    /// All or nothing, over: closed, the key's other versions, the breakers of the phases, the
+    /// deadline, a place in the queue, and the ingress limiter, in this order. A refusal leaves
+    /// every one of them as it was.
+    ///
+    /// # Errors
+    /// [`Refused`] with the [`Reason`](crate::Reason) and, where one is known, a time to come
+    /// back.
+    ///
+    /// # Cost
+    /// One lock; O(phases) and the key's look-up. About four small allocations when admitted.
+    pub fn try_submit(&self, intent: Intent<P>) -> Result<Ticket<P, O>, Refused<Intent<P>>> {
+        self.shared().try_submit(intent)
+    }
+
+    /// Waits for a queue place and an ingress token, holding neither, in order of priority, in a
+    /// room as large as the queue.
+    ///
+    /// # Errors
+    /// What no waiting mends is refused at once: `Conflict`, `Stale`, `TooLarge`, `CircuitOpen`,
+    /// `DeadlineInfeasible`, `Closed`. While it waits: `Evicted` by something more important,
+    /// `Expired` at its deadline, `Closed`. `QueueFull` when even the room is full.
+    ///
+    /// # Cancel safety
+    /// Dropped before it is ready, nothing was accepted and the intent is dropped.
+    pub async fn submit(&self, intent: Intent<P>) -> Result<Ticket<P, O>, Refused<Intent<P>>> {
+        submit::submit(self.shared(), intent).await
+    }
+
+    /// The pipeline at this moment.
+    ///
+    /// # Cost
+    /// One lock, held for a walk over everything live.
+    pub fn snapshot(&self) -> PipelineSnapshot {
+        self.shared().snapshot()
+    }
+
+    /// Accepts nothing more; what was accepted goes on. Those who wait in the room are refused.
+    pub fn close(&self) {
+        self.shared().close();
+    }
+
+    /// Closes, lets everything accepted end, and reports, after `within` + 100 ms at the latest.
+    ///
+    /// Where there are critical phases, the last part of `within` (their grace, at most half) is
+    /// theirs alone. When the time of the others is up, whatever waits is returned by value and
+    /// what runs is dropped at its next await point, `Cancelled`; critical attempts that outlive
+    /// their grace end indeterminate and are listed by key. What does not yield even then is
+    /// listed as unresponsive.
+    ///
+    /// # Cancel safety
+    /// Dropped, the pipeline stays closed; call it again. What came back is in the next report.
+    pub async fn shutdown(&self, within: Duration) -> DrainReport<P> {
+        self.shared().shutdown(within).await
+    }
+
+    fn shared(&self) -> &Arc<Shared<P, O>> {
+        &self.owner.0
+    }
+}
+
+impl<P: Send + Sync + 'static, O: Send + Sync + 'static> Clone for IntentPipeline<P, O> {
+    fn clone(&self) -> Self {
+        Self { owner: Arc::clone(&self.owner) }
+    }
+}
+
+impl<P: Send + Sync + 'static, O: Send + Sync + 'static> fmt::Debug for IntentPipeline<P, O> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("IntentPipeline").field("name", &self.shared().name).finish_non_exhaustive()
+    }
+}

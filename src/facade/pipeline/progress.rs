@@ -1,0 +1,348 @@
+//! The core after admission: who gets a seat, what an attempt brought, what time brings, how a
+//! ticket is cancelled, and how everything ends.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::control::{Control, Go};
+use super::core::{Core, Life};
+use super::run::{AttemptEnd, Doom, Effects, RunId, Running, State};
+use crate::circuit_breaker::CallPermit;
+use crate::gates::wait_queue::Take;
+use crate::ground::time;
+use crate::retry::RetryClass;
+use crate::{Ending, Priority};
+
+/// One attempt that may run now.
+#[derive(Debug)]
+pub(super) struct Grant {
+    pub(super) run: RunId,
+    pub(super) control: Arc<Control>,
+    pub(super) permit: Option<CallPermit>,
+}
+
+impl<B> Core<B> {
+    /// Gives a free seat to whoever is next over all open gates: a starvation turn first, then
+    /// the highest class, then the later phase.
+    pub(super) fn next_grant(&mut self, now: Instant, fx: &mut Effects<B>) -> Option<Grant> {
+        loop {
+            let (gate, head, weight) = self.best(now)?;
+            if self.run(head).is_some_and(|run| run.is_overdue(now)) {
+                self.end(head, Ending::Expired, now, fx);
+                continue;
+            }
+            if weight > self.seats - self.busy {
+                // Nothing of its class or below may start before it.
+                return None;
+            }
+            let permit = match self.gates[gate].pass(now) {
+                Ok(permit) => permit,
+                Err(until) => {
+                    self.gates[gate].closed_until = Some(until);
+                    continue;
+                }
+            };
+            return self.seat(gate, permit, now);
+        }
+    }
+
+    /// The gate whose head goes next, that head, and its weight.
+    fn best(&mut self, now: Instant) -> Option<(usize, RunId, u32)> {
+        let mut best: Option<((bool, Priority, usize), RunId, u32)> = None;
+        for (index, gate) in self.gates.iter_mut().enumerate() {
+            if gate.line.is_empty() || gate.is_closed(now) {
+                continue;
+            }
+            let room = gate.room();
+            let Some(head) = gate.line.head().filter(|head| head.weight.get() <= room) else {
+                continue;
+            };
+            let rank = (head.by_turn, head.class, index);
+            if best.is_none_or(|(above, ..)| rank > above) {
+                best = Some((rank, *head.value, head.weight.get()));
+            }
+        }
+        best.map(|((_, _, gate), head, weight)| (gate, head, weight))
+    }
+
+    /// Whether a worker would find something.
+    pub(super) fn has_work(&mut self, now: Instant) -> bool {
+        let free = self.seats - self.busy;
+        self.best(now).is_some_and(|(_, _, weight)| weight <= free)
+    }
+
+    fn seat(&mut self, gate: usize, permit: Option<CallPermit>, now: Instant) -> Option<Grant> {
+        let free = (self.seats - self.busy).min(self.gates[gate].room());
+        let Take::Granted(granted) = self.gates[gate].line.take(free, now) else {
+            // Unreachable: `best` looked at this head under the same lock.
+            return None;
+        };
+        for (index, other) in self.gates.iter_mut().enumerate() {
+            if index != gate {
+                other.line.passed_over(granted.class);
+            }
+        }
+        let weight = granted.weight.get();
+        self.busy += weight;
+        let grace = self.grace;
+        let gate = &mut self.gates[gate];
+        gate.running += weight;
+        let (name, timeout, critical) = (gate.name, gate.timeout, gate.critical);
+        let run = self.run_mut(granted.value)?;
+        let give_up_at = critical
+            .then(|| timeout.and_then(|timeout| time::later(now, timeout)))
+            .and_then(|timed_out| time::earlier(timed_out, run.ask.deadline))
+            .and_then(|limit| time::later(limit, grace));
+        run.begun = true;
+        let running = Running { since: now, doom: None, give_up_at, given_up: false };
+        run.state = State::Running(running);
+        let attempt = run.trace.begins(run.gate, name, now);
+        run.control.go(Go { attempt, started: now });
+        let control = Arc::clone(&run.control);
+        self.set_alarm(granted.value, now);
+        Some(Grant { run: granted.value, control, permit })
+    }
+
+    /// An attempt is over: its seat is free, and its run goes where it belongs.
+    pub(super) fn attempted(
+        &mut self,
+        id: RunId,
+        end: AttemptEnd,
+        now: Instant,
+        fx: &mut Effects<B>,
+    ) {
+        let Some(run) = self.run_mut(id) else { return };
+        let State::Running(running) = &run.state else { return };
+        let (since, doom, given_up) = (running.since, running.doom, running.given_up);
+        run.trace.ran(since, now);
+        let gate = self.park(id);
+        // Whatever the breaker said before, it has heard more since.
+        self.gates[gate].closed_until = None;
+        let is_last = gate + 1 == self.gates.len();
+        if end == AttemptEnd::Done {
+            self.gates[gate].took.sample(now.saturating_duration_since(since));
+            self.budget.success();
+            if is_last {
+                return self.end(id, Ending::Completed, now, fx);
+            }
+        }
+        if given_up {
+            return self.end(id, Ending::Failed, now, fx);
+        }
+        if let Some(doom) = doom {
+            return self.end(id, doom.ending(), now, fx);
+        }
+        match end {
+            AttemptEnd::Done => self.advance(id, now),
+            AttemptEnd::Again(after) => self.park_for(id, Some(after), now),
+            AttemptEnd::Retry { after } => self.retry(id, gate, after, now),
+            AttemptEnd::Permanent => self.end(id, Ending::Failed, now, fx),
+            AttemptEnd::Stopped => self.end(id, Ending::Cancelled, now, fx),
+        }
+    }
+
+    fn advance(&mut self, id: RunId, now: Instant) {
+        if let Some(run) = self.run_mut(id) {
+            run.gate += 1;
+            run.failures = 0;
+            self.stand(id, now);
+        }
+    }
+
+    /// Another attempt while the policy and the budget have one; else the key's backoff, and then
+    /// a new round.
+    fn retry(&mut self, id: RunId, gate: usize, after: Option<Duration>, now: Instant) {
+        let Some(run) = self.run_mut(id) else { return };
+        run.failures += 1;
+        let failures = run.failures;
+        let key = Arc::clone(&run.ask.key);
+        let class = after.map_or(RetryClass::Retry, RetryClass::RetryAfter);
+        let wait = self.gates[gate].retry.wait(class, failures, &mut self.rng);
+        let paid = wait.filter(|_| self.budget.try_withdraw_at(now).is_ok());
+        let wait = paid.unwrap_or_else(|| {
+            let rounds = self.keys.failed(&key);
+            if let Some(run) = self.run_mut(id) {
+                run.failures = 0;
+            }
+            let backoff = self.key_backoff.ceiling(rounds);
+            let wish = after.unwrap_or_default().min(self.gates[gate].retry.retry_after_most);
+            self.rng.around(backoff, KEY_JITTER).max(wish)
+        });
+        self.park_for(id, Some(wait), now);
+    }
+
+    fn park_for(&mut self, id: RunId, after: Option<Duration>, now: Instant) {
+        if let Some(run) = self.run_mut(id) {
+            run.state = State::Parked { until: after.and_then(|after| time::later(now, after)) };
+            self.set_alarm(id, now);
+        }
+    }
+
+    /// Everything that is due by now.
+    pub(super) fn due(&mut self, now: Instant, fx: &mut Effects<B>) {
+        for gate in &mut self.gates {
+            if gate.closed_until.is_some_and(|until| until <= now) {
+                gate.closed_until = None;
+            }
+        }
+        while let Some(index) = self.alarms.expired(now) {
+            let id = self.runs.ticket(index);
+            self.alarms.remove(index);
+            let run = self.runs.get_mut(index);
+            run.alarm = None;
+            let overdue = run.is_overdue(now);
+            match &mut run.state {
+                State::Queued(_) | State::Parked { .. } if overdue => {
+                    self.end(id, Ending::Expired, now, fx);
+                }
+                State::Parked { .. } => self.stand(id, now),
+                State::Queued(_) => self.set_alarm(id, now),
+                State::Running(Running { give_up_at: Some(_), .. }) => {
+                    self.give_up(id, fx);
+                }
+                State::Running(running) => {
+                    running.doom = Some(Doom::TimedOut);
+                    run.control.stop();
+                }
+            }
+        }
+    }
+
+    /// When something is due next.
+    pub(super) fn next_due(&self) -> Option<Instant> {
+        let gates = self.gates.iter().filter_map(|gate| gate.closed_until).min();
+        time::earlier(gates, self.alarms.next())
+    }
+
+    /// A critical attempt has used up its grace: its tickets end now, `Failed` and indeterminate.
+    /// Key, seat and breaker permit stay taken until the attempt really ends.
+    pub(super) fn give_up(&mut self, id: RunId, fx: &mut Effects<B>) {
+        let Some(run) = self.run_mut(id) else { return };
+        let State::Running(running) = &mut run.state else { return };
+        if std::mem::replace(&mut running.given_up, true) {
+            return;
+        }
+        run.control.stop();
+        let tickets = std::mem::take(&mut run.tickets);
+        self.ledger.record(Ending::Failed, tickets);
+        self.run_ledger.record(Ending::Failed, 1);
+        fx.given_up.push(id);
+    }
+
+    /// One ticket gives up. The last one ends the run: at once while it waits, at its next await
+    /// point while it runs, at its end (or the end of its grace) in a critical attempt.
+    pub(super) fn cancel(&mut self, id: RunId, now: Instant, fx: &mut Effects<B>) -> Cancelled {
+        let Some(run) = self.run_mut(id) else { return Cancelled::TooLate };
+        if run.tickets > 1 {
+            run.tickets -= 1;
+            self.ledger.record(Ending::Cancelled, 1);
+            return Cancelled::Ticket;
+        }
+        if run.tickets == 0 {
+            return Cancelled::TooLate;
+        }
+        if run.is_running() {
+            self.doom(id, now);
+        } else {
+            self.end(id, Ending::Cancelled, now, fx);
+        }
+        Cancelled::Run
+    }
+
+    /// A running attempt is to stop.
+    fn doom(&mut self, id: RunId, now: Instant) {
+        let grace = self.grace;
+        let Some(run) = self.run_mut(id) else { return };
+        let gate = run.gate;
+        let State::Running(running) = &mut run.state else { return };
+        running.doom.get_or_insert(Doom::Cancelled);
+        run.control.stop();
+        if self.gates[gate].critical
+            && let Some(run) = self.run_mut(id)
+            && let State::Running(running) = &mut run.state
+        {
+            running.give_up_at = time::earlier(running.give_up_at, time::later(now, grace));
+        }
+        self.set_alarm(id, now);
+    }
+
+    /// Nothing is accepted any more.
+    pub(super) fn close(&mut self, fx: &mut Effects<B>) {
+        if self.life == Life::Open {
+            self.life = Life::Closing;
+            fx.wakers.extend(self.room.close());
+        }
+    }
+
+    /// Ends every run that is not inside an attempt `Returned`, and stops the attempts.
+    pub(super) fn cut(&mut self, now: Instant, fx: &mut Effects<B>) {
+        let mut ids: Vec<RunId> = self.runs.tickets().collect();
+        ids.sort_by_key(|&id| self.run(id).map(|run| run.accept_no));
+        for id in ids {
+            match self.run(id).map(super::run::Run::is_running) {
+                Some(true) => self.doom(id, now),
+                // A successor that stood up behind an ended one is among `ids` itself.
+                Some(false) => self.end(id, Ending::Returned, now, fx),
+                None => {}
+            }
+        }
+    }
+
+    /// What is still inside an attempt: critical ones are given up, all are listed by key.
+    pub(super) fn abandon(&mut self, fx: &mut Effects<B>) -> Abandoned {
+        let mut left = Abandoned::default();
+        let ids: Vec<RunId> = self.runs.tickets().collect();
+        for id in ids {
+            let Some(run) = self.run(id) else { continue };
+            let key = Arc::clone(&run.ask.key);
+            if self.gates[run.gate].critical {
+                left.indeterminate.push(key);
+                self.give_up(id, fx);
+            } else {
+                left.unresponsive.push(key);
+            }
+        }
+        left
+    }
+
+    /// Workers leave after what they have.
+    pub(super) fn over(&mut self) {
+        self.life = Life::Over;
+    }
+
+    /// Whether nothing can come any more.
+    pub(super) fn is_over(&self) -> bool {
+        self.life == Life::Over || (self.life == Life::Closing && self.runs.len() == 0)
+    }
+
+    /// Tickets that have not ended, counted one by one.
+    pub(super) fn live(&self) -> (u64, u64) {
+        let wanted = self.runs.tickets().filter_map(|id| self.run(id));
+        wanted
+            .filter(|run| run.tickets > 0)
+            .fold((0, 0), |(tickets, runs), run| (tickets + run.tickets, runs + 1))
+    }
+}
+
+/// How far a key's backoff strays from its doubling, so that keys that failed together do not
+/// come back together.
+const KEY_JITTER: f64 = 0.2;
+
+/// What a cancelled ticket was to its run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub(super) enum Cancelled {
+    /// One of several: it ends now, the run goes on.
+    Ticket,
+    /// The last one: it ends with the run.
+    Run,
+    /// The run has ended.
+    TooLate,
+}
+
+/// What a shutdown had to leave behind.
+#[derive(Debug, Default)]
+pub(super) struct Abandoned {
+    pub(super) indeterminate: Vec<Arc<str>>,
+    pub(super) unresponsive: Vec<Arc<str>>,
+}

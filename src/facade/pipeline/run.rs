@@ -1,0 +1,164 @@
+//! One run: everything the core knows of an accepted intent, and what leaves the core.
+
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::task::Waker;
+use std::time::Instant;
+
+use super::control::Control;
+use super::keys::Version;
+use super::trace::Trace;
+use crate::gates::wait_queue::{Place, Ticket};
+use crate::ground::tenant::Tenant;
+use crate::ground::time;
+use crate::{Ending, Priority};
+
+/// Names a run while it is live.
+pub(super) type RunId = Ticket;
+
+/// What admission needs to know of an intent.
+#[derive(Clone, Debug)]
+pub(super) struct Ask {
+    pub(super) key: Arc<str>,
+    pub(super) version: Version,
+    pub(super) tenant: Tenant,
+    pub(super) class: Priority,
+    pub(super) weight: NonZeroU32,
+    pub(super) deadline: Option<Instant>,
+}
+
+/// One run. `B` is what the core carries for the shell: payload, coroutine, tickets.
+#[derive(Debug)]
+pub(super) struct Run<B> {
+    pub(super) ask: Ask,
+    pub(super) control: Arc<Control>,
+    pub(super) accept_no: u64,
+    /// The phase it is in, or waits for.
+    pub(super) gate: usize,
+    pub(super) state: State,
+    /// Its first phase has begun: never evicted any more, and its ingress token is spent.
+    pub(super) begun: bool,
+    /// Failed attempts of this round.
+    pub(super) failures: u32,
+    /// Tickets that will end with it.
+    pub(super) tickets: u64,
+    /// The instant it has among the alarms.
+    pub(super) alarm: Option<Instant>,
+    pub(super) trace: Trace,
+    pub(super) body: B,
+}
+
+/// Where a run is.
+#[derive(Debug)]
+pub(super) enum State {
+    /// In the line of its gate.
+    Queued(Ticket),
+    /// In backoff or after `Again`, until then; or behind the running one of its key.
+    Parked { until: Option<Instant> },
+    /// Inside an attempt.
+    Running(Running),
+}
+
+#[derive(Debug)]
+pub(super) struct Running {
+    pub(super) since: Instant,
+    /// What it ends as when the attempt ends, whatever that brings.
+    pub(super) doom: Option<Doom>,
+    /// When a critical attempt has used up its grace.
+    pub(super) give_up_at: Option<Instant>,
+    /// It has: the tickets have ended, the attempt has not.
+    pub(super) given_up: bool,
+}
+
+/// Why a running one is to stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Doom {
+    Cancelled,
+    /// Its deadline passed inside an attempt.
+    TimedOut,
+}
+
+impl Doom {
+    pub(super) fn ending(self) -> Ending {
+        match self {
+            Self::Cancelled => Ending::Cancelled,
+            Self::TimedOut => Ending::Failed,
+        }
+    }
+}
+
+impl<B> Run<B> {
+    pub(super) fn place(&self) -> Place {
+        let Ask { class, tenant, weight, .. } = self.ask;
+        Place { class, tenant, weight, deadline: None }
+    }
+
+    pub(super) fn is_running(&self) -> bool {
+        matches!(self.state, State::Running(_))
+    }
+
+    /// Whether somebody still waits for what it is doing.
+    pub(super) fn is_wanted(&self) -> bool {
+        match &self.state {
+            State::Running(running) => running.doom.is_none() && !running.given_up,
+            State::Queued(_) | State::Parked { .. } => true,
+        }
+    }
+
+    /// When something is due with no event from outside.
+    pub(super) fn due(&self) -> Option<Instant> {
+        match &self.state {
+            State::Queued(_) => self.ask.deadline,
+            State::Parked { until } => time::earlier(*until, self.ask.deadline),
+            State::Running(Running { given_up: true, .. }) => None,
+            State::Running(Running { give_up_at: Some(at), .. }) => Some(*at),
+            State::Running(Running { doom: Some(_), .. }) => None,
+            State::Running(_) => self.ask.deadline,
+        }
+    }
+
+    pub(super) fn is_overdue(&self, now: Instant) -> bool {
+        self.ask.deadline.is_some_and(|deadline| deadline <= now)
+    }
+}
+
+/// What an attempt brought, without the values that are none of the core's business.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum AttemptEnd {
+    Done,
+    Again(std::time::Duration),
+    /// Another attempt makes sense, not before `after`.
+    Retry {
+        after: Option<std::time::Duration>,
+    },
+    Permanent,
+    /// It was stopped, as the core had asked.
+    Stopped,
+}
+
+/// A run, or one version of it, that has ended: for the shell to tell its tickets.
+#[derive(Debug)]
+pub(super) struct EndedRun<B> {
+    pub(super) body: B,
+    pub(super) ending: Ending,
+    /// The phase it was in or waited for.
+    pub(super) phase: usize,
+    /// Its ingress token was not used.
+    pub(super) refund: bool,
+    pub(super) trace: Trace,
+}
+
+/// What is to be done after the unlock.
+#[derive(Debug)]
+pub(super) struct Effects<B> {
+    pub(super) ended: Vec<EndedRun<B>>,
+    /// Runs whose tickets end indeterminate, though the run goes on.
+    pub(super) given_up: Vec<RunId>,
+    pub(super) wakers: Vec<Waker>,
+}
+
+impl<B> Effects<B> {
+    pub(super) fn none() -> Self {
+        Self { ended: Vec::new(), given_up: Vec::new(), wakers: Vec::new() }
+    }
+}

@@ -1,0 +1,229 @@
+//! What a worker does with a seat: one attempt of one run. And the keeper of the clock.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Instant;
+
+use super::chain::Drive;
+use super::control::{Control, Report};
+use super::core::Life;
+use super::delivery::drop_quietly;
+use super::phase::ErrorKind;
+use super::run::{AttemptEnd, Effects, RunId};
+use super::shared::Shared;
+use super::ticket::Failure;
+use crate::Outcome;
+use crate::blocks::worker_pool::crew::{Crew, Leaving, Next, Post, Turn};
+use crate::circuit_breaker::CallPermit;
+use crate::ground::time;
+
+/// One attempt to make.
+pub(super) struct Attempt<P, O> {
+    run: RunId,
+    /// The run's coroutine, or what to begin it with.
+    drive: Result<Drive<O>, Arc<P>>,
+    control: Arc<Control>,
+    permit: Option<CallPermit>,
+}
+
+/// One attempt made.
+pub(super) struct Attempted<O> {
+    run: RunId,
+    end: AttemptEnd,
+    /// For the next attempt.
+    drive: Option<Drive<O>>,
+    output: Option<Arc<O>>,
+    failure: Option<Failure>,
+}
+
+impl<P: Send + Sync + 'static, O: Send + Sync + 'static> Post for Shared<P, O> {
+    type Job = Attempt<P, O>;
+    type Done = Attempted<O>;
+
+    fn next(&self, turn: Turn<Attempted<O>>) -> Next<Attempt<P, O>> {
+        let now = time::now();
+        let mut fx = Effects::none();
+        let mut forgotten = None;
+        let mut core = self.core.lock();
+        match turn {
+            Turn::Roused => core.idlers.arrived(),
+            Turn::Done(Attempted { run, end, drive, output, failure }) => {
+                if let Some(run) = core.run_mut(run) {
+                    run.body.drive = drive;
+                    run.body.output = output;
+                    if let Some(failure) = failure {
+                        forgotten = run.body.failure.replace(Arc::new(failure));
+                    }
+                }
+                core.attempted(run, end, now, &mut fx);
+            }
+        }
+        let grant = if core.life == Life::Over { None } else { core.next_grant(now, &mut fx) };
+        let next = match grant {
+            Some(grant) => core.run_mut(grant.run).map(|run| Attempt {
+                run: grant.run,
+                drive: run.body.drive.take().ok_or_else(|| Arc::clone(&run.body.intent.payload)),
+                control: grant.control,
+                permit: grant.permit,
+            }),
+            None => None,
+        };
+        let next = match next {
+            Some(attempt) => Next::Job(attempt),
+            None if core.is_over() => Next::Leave,
+            None => {
+                core.idlers.rest();
+                Next::Idle
+            }
+        };
+        self.settle(core, fx, now);
+        drop_quietly(forgotten);
+        next
+    }
+
+    async fn work(&self, attempt: Attempt<P, O>) -> Attempted<O> {
+        let Attempt { run, drive, control, permit } = attempt;
+        let unfinished = Unfinished { shared: self, run };
+        // An attempt that is ready at once costs its worker a unit of the runtime's patience.
+        tokio::task::coop::consume_budget().await;
+        let mut drive = match drive {
+            Ok(drive) => drive,
+            Err(payload) => Arc::clone(&self.runs).begin(payload, Arc::clone(&control)),
+        };
+        let polled = std::future::poll_fn(|cx| {
+            match catch_unwind(AssertUnwindSafe(|| drive.as_mut().poll(cx))) {
+                Ok(Poll::Ready(output)) => Poll::Ready(Polled::Completed(output)),
+                Ok(Poll::Pending) => match control.take_report() {
+                    Some(report) => Poll::Ready(Polled::Reported(report)),
+                    None => Poll::Pending,
+                },
+                Err(payload) => Poll::Ready(Polled::Panicked(payload)),
+            }
+        })
+        .await;
+        std::mem::forget(unfinished);
+        let Judged { end, outcome, output, failure } = Judged::of(polled);
+        if let Some(permit) = permit {
+            match outcome {
+                Some(outcome) => permit.report(outcome),
+                // Cancelled: it counts by its age.
+                None => drop(permit),
+            }
+        }
+        let goes_on =
+            output.is_none() && !matches!(end, AttemptEnd::Permanent | AttemptEnd::Stopped);
+        let drive = if goes_on {
+            Some(drive)
+        } else {
+            drop_quietly(drive);
+            None
+        };
+        Attempted { run, end, drive, output, failure }
+    }
+
+    fn crew(&self) -> &Crew {
+        &self.crew
+    }
+}
+
+/// Books an attempt whose worker was dropped in the middle of it, by the end of its runtime.
+struct Unfinished<'a, P: Send + Sync + 'static, O: Send + Sync + 'static> {
+    shared: &'a Shared<P, O>,
+    run: RunId,
+}
+
+impl<P: Send + Sync + 'static, O: Send + Sync + 'static> Drop for Unfinished<'_, P, O> {
+    fn drop(&mut self) {
+        let now = time::now();
+        let mut fx = Effects::none();
+        let mut core = self.shared.core.lock();
+        core.attempted(self.run, AttemptEnd::Stopped, now, &mut fx);
+        self.shared.settle(core, fx, now);
+    }
+}
+
+enum Polled<O> {
+    Completed(Arc<O>),
+    Reported(Report),
+    Panicked(Box<dyn std::any::Any + Send>),
+}
+
+/// What an attempt means to the core, to the breaker (`None`: cancelled) and to the tickets.
+struct Judged<O> {
+    end: AttemptEnd,
+    outcome: Option<Outcome>,
+    output: Option<Arc<O>>,
+    failure: Option<Failure>,
+}
+
+impl<O> Judged<O> {
+    fn of(polled: Polled<O>) -> Self {
+        let judged = |end, outcome, failure| Self { end, outcome, output: None, failure };
+        match polled {
+            Polled::Completed(output) => Self {
+                end: AttemptEnd::Done,
+                outcome: Some(Outcome::Success),
+                output: Some(output),
+                failure: None,
+            },
+            Polled::Reported(Report::Done) => {
+                judged(AttemptEnd::Done, Some(Outcome::Success), None)
+            }
+            Polled::Reported(Report::Again(after)) => {
+                judged(AttemptEnd::Again(after), Some(Outcome::Success), None)
+            }
+            Polled::Reported(Report::Failed(error)) => {
+                let end = match error.kind {
+                    ErrorKind::Retryable => AttemptEnd::Retry { after: None },
+                    ErrorKind::Overloaded { retry_after } => {
+                        AttemptEnd::Retry { after: retry_after }
+                    }
+                    ErrorKind::Permanent => AttemptEnd::Permanent,
+                };
+                judged(end, Some(error.outcome()), Some(error.into()))
+            }
+            Polled::Reported(Report::TimedOut) => {
+                let end = AttemptEnd::Retry { after: None };
+                judged(end, Some(Outcome::Failure), Some(Failure::TimedOut))
+            }
+            Polled::Reported(Report::Stopped) => judged(AttemptEnd::Stopped, None, None),
+            Polled::Panicked(payload) => {
+                let message = message_of(&*payload);
+                drop_quietly(payload);
+                let failure = Failure::Panicked(message);
+                judged(AttemptEnd::Permanent, Some(Outcome::Ignored), Some(failure))
+            }
+        }
+    }
+}
+
+fn message_of(payload: &(dyn std::any::Any + Send)) -> String {
+    let text = payload.downcast_ref::<&str>().map(ToString::to_string);
+    text.or_else(|| payload.downcast_ref().cloned()).unwrap_or_else(|| "(no message)".to_owned())
+}
+
+/// Keeps the pipeline's time: deadlines, backoffs, closed gates, graces. One task per pipeline,
+/// a member of its crew; it leaves when all is over.
+pub(super) async fn keep_time<P: Send + Sync + 'static, O: Send + Sync + 'static>(
+    me: Leaving<Shared<P, O>>,
+) {
+    let shared = me.post();
+    while let Some(armed) = shared.tick() {
+        time::until(armed, shared.clock.notified()).await;
+    }
+}
+
+impl<P: Send + Sync + 'static, O: Send + Sync + 'static> Shared<P, O> {
+    /// Does what is due, and says when to look again; `None`: never, all is over.
+    fn tick(&self) -> Option<Option<Instant>> {
+        let now = time::now();
+        let mut fx = Effects::none();
+        let mut core = self.core.lock();
+        core.due(now, &mut fx);
+        core.armed = core.next_due();
+        let (armed, is_over) = (core.armed, core.is_over());
+        self.settle(core, fx, now);
+        (!is_over).then_some(armed)
+    }
+}

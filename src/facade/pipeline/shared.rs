@@ -1,0 +1,229 @@
+//! The shell around the core: one lock, the admission protocol, and what follows the unlock.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::sync::Notify;
+
+use super::chain::{Drive, Runs};
+use super::control::Control;
+use super::core::{Admission, Core};
+use super::delivery;
+use super::drain::Returned;
+use super::intent::Intent;
+use super::keys::Version;
+use super::progress::Cancelled;
+use super::run::{Ask, Effects, RunId};
+use super::ticket::{Failure, Promise, Ticket};
+use crate::blocks::worker_pool::crew::Crew;
+use crate::gates::wait_queue::{self, Plan};
+use crate::ground::primitives::{Mutex, MutexGuard};
+use crate::ground::tenant::Tenant;
+use crate::ground::time;
+use crate::rate_limit::{TieredRateLimiter, TryAcquireError};
+use crate::{Reason, Refused};
+
+/// What every handle, worker and ticket shares.
+pub(super) struct Shared<P: Send + Sync + 'static, O: Send + Sync + 'static> {
+    pub(super) name: Cow<'static, str>,
+    /// The phases' names, in order.
+    pub(super) phases: Vec<&'static str>,
+    pub(super) runs: Arc<dyn Runs<P, O>>,
+    pub(super) core: Mutex<Core<Body<P, O>>>,
+    pub(super) ingress: Option<TieredRateLimiter<Arc<str>>>,
+    pub(super) crew: Crew,
+    /// Rings when an earlier alarm was set, or all is over.
+    pub(super) clock: Notify,
+    /// Rings when the last run of a closing pipeline has ended.
+    pub(super) emptied: Notify,
+    /// Where a shutdown collects the intents that come back. `None`: their tickets get them.
+    pub(super) returned: Mutex<Option<Vec<Returned<P>>>>,
+}
+
+/// What a run carries besides what the core knows.
+pub(super) struct Body<P, O> {
+    pub(super) intent: Intent<Arc<P>>,
+    /// The coroutine, while no worker has it. `None` before the first attempt.
+    pub(super) drive: Option<Drive<O>>,
+    pub(super) claims: Vec<Claim<P, O>>,
+    pub(super) output: Option<Arc<O>>,
+    pub(super) failure: Option<Arc<Failure>>,
+}
+
+/// One ticket's end of its promise.
+pub(super) struct Claim<P, O> {
+    number: u64,
+    pub(super) promise: Arc<Promise<P, O>>,
+}
+
+/// An accepted intent.
+pub(super) struct Admitted<P: Send + Sync + 'static, O: Send + Sync + 'static> {
+    pub(super) ticket: Ticket<P, O>,
+    /// It shares a run that has an intent of its own. To be dropped after the unlock.
+    joined: Option<Intent<P>>,
+}
+
+impl<P: Send + Sync + 'static, O: Send + Sync + 'static> Admitted<P, O> {
+    pub(super) fn into_parts(self) -> (Ticket<P, O>, Option<Intent<P>>) {
+        (self.ticket, self.joined)
+    }
+}
+
+/// Why an intent was not accepted, and when to come back.
+pub(super) struct Refusal<P> {
+    pub(super) intent: Intent<P>,
+    pub(super) reason: Reason,
+    /// When the limiter or the breaker that refused says that it will do again.
+    pub(super) earliest: Option<Instant>,
+}
+
+impl<P> Refusal<P> {
+    /// Counts it, and says how long to stay away.
+    pub(super) fn count<B>(self, core: &mut Core<B>, now: Instant) -> Refused<Intent<P>> {
+        core.refusals.count(self.reason);
+        let after = match self.reason {
+            Reason::QueueFull => core.retry_after(now),
+            _ => self.earliest.map(|at| at.saturating_duration_since(now)),
+        };
+        Refused::new(self.reason, after, self.intent)
+    }
+}
+
+pub(super) type Guard<'a, P, O> = MutexGuard<'a, Core<Body<P, O>>>;
+
+impl<P: Send + Sync + 'static, O: Send + Sync + 'static> Shared<P, O> {
+    /// Admission, whole: the steps of `mod.rs` under one lock.
+    pub(super) fn try_submit(
+        self: &Arc<Self>,
+        intent: Intent<P>,
+    ) -> Result<Ticket<P, O>, Refused<Intent<P>>> {
+        let now = time::now();
+        let mut fx = Effects::none();
+        let mut core = self.core.lock();
+        let admitted = self.admit(&mut core, intent, None, now, &mut fx);
+        let answer = admitted.map_err(|refusal| refusal.count(&mut core, now));
+        self.settle(core, fx, now);
+        // Only now: a joiner's own payload is dropped outside the lock.
+        answer.map(|admitted| admitted.ticket)
+    }
+
+    /// The admission protocol, under the lock. `head`: the caller's place in the waiting room.
+    pub(super) fn admit(
+        self: &Arc<Self>,
+        core: &mut Core<Body<P, O>>,
+        intent: Intent<P>,
+        head: Option<wait_queue::Ticket>,
+        now: Instant,
+        fx: &mut Effects<Body<P, O>>,
+    ) -> Result<Admitted<P, O>, Refusal<P>> {
+        let ask = ask_of(&intent);
+        let refuse = |intent, reason, earliest| Refusal { intent, reason, earliest };
+        let admission = match core.relate(&ask) {
+            Ok(admission) => admission,
+            Err(reason) => return Err(refuse(intent, reason, None)),
+        };
+        if !core.fits(&ask) {
+            return Err(refuse(intent, Reason::TooLarge, None));
+        }
+        let number = core.ledger.accepted + 1;
+        let promise = Arc::new(Promise::new());
+        let claim = Claim { number, promise: Arc::clone(&promise) };
+        let (run, joined) = match admission {
+            Admission::Join(run) => {
+                core.join(run, &ask, now);
+                if let Some(run) = core.run_mut(run) {
+                    run.body.claims.push(claim);
+                }
+                (run, Some(intent))
+            }
+            Admission::Replace(run) => {
+                let (control, body) = self.body(intent, claim);
+                core.replace(run, ask, (control, body), now, fx);
+                (run, None)
+            }
+            Admission::New { parked } => {
+                if let Err((reason, at)) = core.peek(&ask, now) {
+                    return Err(refuse(intent, reason, at));
+                }
+                let overtakes = head.is_none() && core.room.stands_before(ask.class);
+                let plan = if overtakes { Plan::Refuse } else { core.plan(&ask, now) };
+                if plan == Plan::Refuse {
+                    return Err(refuse(intent, Reason::QueueFull, None));
+                }
+                // The last step that can fail: nothing is ever rolled back.
+                if let Err((reason, earliest)) = self.take_token(&intent.tenant, now) {
+                    return Err(refuse(intent, reason, earliest));
+                }
+                let run = self.body(intent, claim);
+                (core.admit(plan, ask, parked, run, now, fx), None)
+            }
+        };
+        let ticket = Ticket::new(promise, Arc::clone(self), run, number);
+        Ok(Admitted { ticket, joined })
+    }
+
+    /// One ingress token of this tenant.
+    fn take_token(&self, tenant: &Arc<str>, now: Instant) -> Result<(), (Reason, Option<Instant>)> {
+        let Some(ingress) = &self.ingress else { return Ok(()) };
+        ingress.try_acquire_at(tenant, 1, now).map_err(|refused| match refused {
+            TryAcquireError::RateLimited(limited) => {
+                (Reason::RateLimited { scope: limited.scope() }, Some(limited.earliest()))
+            }
+            // Nobody else holds this limiter, and every burst is at least one.
+            _ => (Reason::Closed, None),
+        })
+    }
+
+    fn body(&self, intent: Intent<P>, claim: Claim<P, O>) -> (Arc<Control>, Body<P, O>) {
+        let control = Control::new(
+            Arc::clone(&intent.key),
+            intent.generation,
+            intent.deadline,
+            tracing::Span::current(),
+        );
+        let intent = intent.map(Arc::new);
+        let claims = vec![claim];
+        let body = Body { intent, drive: None, claims, output: None, failure: None };
+        (Arc::new(control), body)
+    }
+
+    /// See [`Ticket::cancel`].
+    pub(super) fn cancel(&self, run: RunId, number: u64) {
+        let now = time::now();
+        let mut fx = Effects::none();
+        let mut core = self.core.lock();
+        let Some(body) = core.run_mut(run).map(|run| &mut run.body) else { return };
+        let Some(at) = body.claims.iter().position(|claim| claim.number == number) else { return };
+        let mut alone = None;
+        if core.cancel(run, now, &mut fx) == Cancelled::Ticket
+            && let Some(run) = core.run_mut(run)
+        {
+            let claim = run.body.claims.swap_remove(at);
+            let mut trace = run.trace.clone();
+            trace.ended(now);
+            alone = Some((claim, Arc::clone(&run.ask.key), trace));
+        }
+        self.settle(core, fx, now);
+        if let Some((claim, key, trace)) = alone {
+            delivery::tell_cancelled(claim, key, trace);
+        }
+    }
+}
+
+impl<P: Send + Sync + 'static, O: Send + Sync + 'static> std::fmt::Debug for Shared<P, O> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+fn ask_of<P>(intent: &Intent<P>) -> Ask {
+    Ask {
+        key: Arc::clone(&intent.key),
+        version: Version { generation: intent.generation, content: intent.content },
+        tenant: Tenant::of(&*intent.tenant),
+        class: intent.priority,
+        weight: intent.weight,
+        deadline: intent.deadline,
+    }
+}

@@ -1,0 +1,148 @@
+//! Waiting to be accepted: `submit`'s place in the room.
+//!
+//! Only the head tries, and it tries under the lock that it registers its waker under: whoever
+//! frees a place later takes the same lock and wakes it, so no wake-up is lost. It holds neither
+//! a queue place nor a token while it waits.
+
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Instant;
+
+use super::delivery::drop_quietly;
+use super::intent::Intent;
+use super::run::Effects;
+use super::shared::{Refusal, Shared};
+use super::ticket::Ticket;
+use crate::gates::wait_queue::{Place, Ticket as RoomTicket, Turn};
+use crate::ground::tenant::Tenant;
+use crate::ground::time;
+use crate::{Reason, Refused};
+
+/// A place in the waiting room, left when dropped.
+struct InRoom<'a, P: Send + Sync + 'static, O: Send + Sync + 'static> {
+    shared: &'a Arc<Shared<P, O>>,
+    ticket: RoomTicket,
+    /// Not worth trying before: the limiter said so.
+    not_before: Option<Instant>,
+}
+
+/// What a try in the room came to.
+enum Tried<P, R> {
+    Ended(Result<R, Refused<Intent<P>>>),
+    /// Only the limiter stands in the way: try again then.
+    NotBefore(Intent<P>, Option<Instant>),
+}
+
+pub(super) async fn submit<P: Send + Sync + 'static, O: Send + Sync + 'static>(
+    shared: &Arc<Shared<P, O>>,
+    intent: Intent<P>,
+) -> Result<Ticket<P, O>, Refused<Intent<P>>> {
+    let deadline = intent.deadline;
+    let mut intent = match shared.try_submit(intent) {
+        Err(refused) if may_wait(refused.reason()) => refused.into_inner(),
+        answer => return answer,
+    };
+    let mut room = match std::future::poll_fn(|cx| Poll::Ready(enter(shared, &intent, cx))).await {
+        Ok(room) => room,
+        Err(reason) => return Err(Refused::new(reason, None, intent)),
+    };
+    loop {
+        let mut held = Some(intent);
+        let until = time::earlier(deadline, room.not_before);
+        let tried = time::until(until, std::future::poll_fn(|cx| room.poll(&mut held, cx))).await;
+        intent = match (tried, held) {
+            (Some(Tried::Ended(answer)), _) => return answer,
+            (Some(Tried::NotBefore(intent, at)), _) => {
+                room.not_before = at;
+                intent
+            }
+            (None, Some(intent)) if deadline.is_some_and(|deadline| deadline <= time::now()) => {
+                return Err(Refused::new(Reason::Expired, None, intent));
+            }
+            (None, Some(intent)) => {
+                room.not_before = None;
+                intent
+            }
+            // Unreachable: only an answer takes the intent.
+            (None, None) => std::future::pending().await,
+        };
+    }
+}
+
+/// Which refusals are worth waiting for.
+fn may_wait(reason: Reason) -> bool {
+    matches!(reason, Reason::QueueFull | Reason::RateLimited { .. })
+}
+
+fn enter<'a, P: Send + Sync + 'static, O: Send + Sync + 'static>(
+    shared: &'a Arc<Shared<P, O>>,
+    intent: &Intent<P>,
+    cx: &Context<'_>,
+) -> Result<InRoom<'a, P, O>, Reason> {
+    let mut core = shared.core.lock();
+    if core.is_closed() {
+        return Err(Reason::Closed);
+    }
+    let tenant = Tenant::of(&*intent.tenant);
+    let place = Place { tenant, ..Place::new(intent.priority) };
+    let entered = core.room.enter(place, cx.waker().clone(), time::now());
+    drop(core);
+    let (ticket, displaced) = entered.ok_or(Reason::QueueFull)?;
+    displaced.into_iter().for_each(Waker::wake);
+    Ok(InRoom { shared, ticket, not_before: None })
+}
+
+impl<P: Send + Sync + 'static, O: Send + Sync + 'static> InRoom<'_, P, O> {
+    fn poll(&self, held: &mut Option<Intent<P>>, cx: &Context<'_>) -> Poll<Tried<P, Ticket<P, O>>> {
+        let now = time::now();
+        let mut fx = Effects::none();
+        let mut core = self.shared.core.lock();
+        let (turn, old) = core.room.turn(self.ticket, cx.waker());
+        let is_early = self.not_before.is_some_and(|at| now < at);
+        let tried = match turn {
+            Turn::Lost => {
+                let reason = if core.is_closed() { Reason::Closed } else { Reason::Evicted };
+                let lost = held.take().map(|intent| Err(Refused::new(reason, None, intent)));
+                lost.map_or(Poll::Pending, |lost| Poll::Ready(Tried::Ended(lost)))
+            }
+            Turn::Yours if !is_early => {
+                let Some(intent) = held.take() else { return Poll::Pending };
+                let class = intent.priority;
+                let head = Some(self.ticket);
+                match self.shared.admit(&mut core, intent, head, now, &mut fx) {
+                    Ok(admitted) => {
+                        let (ticket, joined) = admitted.into_parts();
+                        let own = core.room.accepted(self.ticket, class);
+                        self.shared.settle(core, fx, now);
+                        drop_quietly((old, own, joined));
+                        return Poll::Ready(Tried::Ended(Ok(ticket)));
+                    }
+                    Err(Refusal { intent, reason: Reason::QueueFull, .. }) => {
+                        *held = Some(intent);
+                        Poll::Pending
+                    }
+                    Err(Refusal { intent, reason: Reason::RateLimited { .. }, earliest }) => {
+                        Poll::Ready(Tried::NotBefore(intent, earliest))
+                    }
+                    Err(refusal) => Poll::Ready(Tried::Ended(Err(refusal.count(&mut core, now)))),
+                }
+            }
+            Turn::Yours | Turn::Wait => Poll::Pending,
+        };
+        drop(core);
+        drop(old);
+        tried
+    }
+}
+
+impl<P: Send + Sync + 'static, O: Send + Sync + 'static> Drop for InRoom<'_, P, O> {
+    fn drop(&mut self) {
+        let mut core = self.shared.core.lock();
+        let own = core.room.leave(self.ticket);
+        // The next one may be the head now, and the place it waits for already free.
+        let next = core.room.next();
+        drop(core);
+        drop(own);
+        next.into_iter().for_each(Waker::wake);
+    }
+}
