@@ -6,6 +6,7 @@ mod gates;
 mod ground;
 
 pub use blocks::circuit_breaker::{self, CircuitBreaker};
+pub use blocks::rate_limit::{self, Quota, RateLimiter, TieredQuota, TieredRateLimiter};
 pub use blocks::retry::{self, Retry};
 pub use ground::config_error::ConfigError;
 pub use ground::ending::{Ending, Ledger};

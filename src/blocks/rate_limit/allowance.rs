@@ -1,0 +1,24 @@
+//! What is left.
+
+use std::time::Instant;
+
+use super::core::Gcra;
+
+/// What a bucket holds at one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Allowance {
+    /// Tokens that could be taken at once.
+    pub available: u32,
+    /// Tokens it holds when full.
+    pub burst: u32,
+    /// When it is full again, if nothing more is taken; in the past when it is.
+    pub full_at: Instant,
+}
+
+impl Allowance {
+    pub(super) fn of(gcra: &Gcra, word: u64, now: Instant) -> Self {
+        let available = gcra.available(word, gcra.word(now));
+        Self { available, burst: gcra.burst(), full_at: gcra.full_at(word, now) }
+    }
+}

@@ -1,0 +1,186 @@
+//! Futures that wait for tokens, in order.
+//!
+//! Who waits takes the tokens itself, when it is polled at the head of the line: nothing is ever
+//! under way to somebody who may have left. Only the head needs a timer; whoever leaves the head,
+//! served or dropped, wakes the next one, which takes it over.
+
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::task::{Poll, Waker};
+use std::time::Instant;
+
+use super::error::AcquireError;
+use crate::gates::wait_queue::{Place, Rules, Ticket, WaitQueue};
+use crate::ground::priority::Priority;
+use crate::ground::tenant::Tenant;
+use crate::ground::time;
+
+/// One line, behind its owner's lock.
+#[derive(Debug)]
+pub(super) struct Line {
+    queue: WaitQueue<Waker>,
+    /// Tokens that all in line want together.
+    cost: u64,
+}
+
+/// What somebody in line may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub(super) enum Turn {
+    /// Try, and set a timer if it is too early.
+    Yours,
+    /// Wait to be woken, without a timer.
+    Wait,
+}
+
+impl Line {
+    pub(super) fn new(cap: usize) -> Self {
+        Self { queue: WaitQueue::new(Rules::flat(cap)), cost: 0 }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.queue.len()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+
+    pub(super) fn cost(&self) -> u64 {
+        self.cost
+    }
+
+    /// Into line; `None` when it is full. `wakes` gets the head if this one stands before it.
+    pub(super) fn enter(
+        &mut self,
+        wish: Wish,
+        waker: &Waker,
+        now: Instant,
+        wakes: &mut Wakes,
+    ) -> Option<Ticket> {
+        let former = self.head();
+        let place = Place { tenant: wish.tenant, ..Place::new(wish.class) };
+        // Nobody here has a deadline of the queue's, so nobody expires.
+        let entered = self.queue.offer(place, waker.clone(), now, &mut Vec::new()).ok()?;
+        self.cost += u64::from(wish.cost);
+        if self.queue.head().is_some_and(|head| head.ticket == entered.ticket) {
+            wakes.extend(former);
+        }
+        Some(entered.ticket)
+    }
+
+    /// Whether it is this one's turn. Remembers its waker; the old one is for after the unlock.
+    pub(super) fn turn(&mut self, ticket: Ticket, waker: &Waker, wakes: &mut Wakes) -> Turn {
+        if let Ok(old) = self.queue.replace(ticket, waker.clone()) {
+            wakes.drop_later(old);
+        }
+        match self.queue.head() {
+            Some(head) if head.ticket == ticket => Turn::Yours,
+            _ => Turn::Wait,
+        }
+    }
+
+    /// The head has taken its tokens: out of line, and the next one is woken.
+    pub(super) fn served(&mut self, ticket: Ticket, wish: Wish, now: Instant, wakes: &mut Wakes) {
+        use crate::gates::wait_queue::Take;
+        debug_assert!(self.queue.head().is_some_and(|head| head.ticket == ticket));
+        if let Take::Granted(granted) = self.queue.take(u32::MAX, now) {
+            wakes.drop_later(granted.value);
+            self.cost -= u64::from(wish.cost);
+        }
+        wakes.extend(self.head());
+    }
+
+    /// Out of line unserved; the next one is woken if this one was the head.
+    pub(super) fn leave(&mut self, ticket: Ticket, wish: Wish, wakes: &mut Wakes) {
+        let was_head = self.queue.head().is_some_and(|head| head.ticket == ticket);
+        if let Some(waker) = self.queue.cancel(ticket) {
+            wakes.drop_later(waker);
+            self.cost -= u64::from(wish.cost);
+        }
+        if was_head {
+            wakes.extend(self.head());
+        }
+    }
+
+    /// Whom to wake when tokens came back.
+    pub(super) fn head(&mut self) -> Option<Waker> {
+        self.queue.head().map(|head| head.value.clone())
+    }
+
+    /// Everybody out.
+    pub(super) fn close(&mut self, wakes: &mut Wakes) {
+        self.cost = 0;
+        wakes.extend(self.queue.close());
+    }
+}
+
+/// What somebody waits for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Wish {
+    pub(super) cost: u32,
+    pub(super) class: Priority,
+    pub(super) tenant: Tenant,
+}
+
+/// Wakers to be woken, or dropped, after the unlock: both can run anybody's code.
+#[derive(Debug, Default)]
+#[must_use = "to be woken after the unlock"]
+pub(super) struct Wakes {
+    wake: Vec<Waker>,
+    old: [Option<Waker>; 4],
+}
+
+impl Wakes {
+    fn drop_later(&mut self, waker: Waker) {
+        match self.old.iter_mut().find(|place| place.is_none()) {
+            Some(place) => *place = Some(waker),
+            // More than a step can have; a needless wake-up does no harm.
+            None => self.wake.push(waker),
+        }
+    }
+
+    pub(super) fn extend(&mut self, wakers: impl IntoIterator<Item = Waker>) {
+        self.wake.extend(wakers);
+    }
+
+    pub(super) fn wake(self) {
+        self.wake.into_iter().for_each(Waker::wake);
+    }
+}
+
+/// What a waiting future does next.
+#[derive(Debug)]
+pub(super) enum Step {
+    Done(Result<(), AcquireError>),
+    /// Until it is woken.
+    Wait,
+    /// Until it is woken, or then.
+    Until(Instant),
+}
+
+/// Steps at every wake-up and at every instant that a step names, until one is done.
+pub(super) async fn drive(
+    mut step: impl FnMut(&Waker, Instant) -> Step,
+) -> Result<(), AcquireError> {
+    let mut timer = pin!(None);
+    let mut set_for = None;
+    poll_fn(|cx| {
+        loop {
+            let at = match step(cx.waker(), time::now()) {
+                Step::Done(result) => return Poll::Ready(result),
+                Step::Until(at) => Some(at),
+                Step::Wait => None,
+            };
+            if set_for != at {
+                timer.set(at.map(|at| tokio::time::sleep_until(at.into())));
+                set_for = at;
+            }
+            match timer.as_mut().as_pin_mut().map(|timer| timer.poll(cx)) {
+                Some(Poll::Ready(())) => set_for = None,
+                Some(Poll::Pending) | None => return Poll::Pending,
+            }
+        }
+    })
+    .await
+}

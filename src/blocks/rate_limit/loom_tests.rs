@@ -1,0 +1,115 @@
+//! The word, and the line in front of it, by every interleaving.
+
+use std::sync::Arc;
+use std::task::{Wake, Waker};
+use std::time::Duration;
+
+use loom::sync::atomic::{AtomicBool, Ordering};
+use loom::thread;
+
+use super::line::Step;
+use super::*;
+use crate::ground::priority::Priority::Normal;
+use crate::ground::time;
+
+const DAY: Duration = Duration::from_secs(86_400);
+
+struct Woken(AtomicBool);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
+fn waker() -> (Arc<Woken>, Waker) {
+    let woken = Arc::new(Woken(AtomicBool::new(false)));
+    (woken.clone(), Waker::from(woken))
+}
+
+fn limiter(burst: u32) -> (Arc<RateLimiter>, std::time::Instant) {
+    let now = time::now();
+    let quota = Quota::new(1, DAY).with_burst(burst);
+    (Arc::new(RateLimiter::new_at(quota.into(), now).unwrap()), now)
+}
+
+/// Three want two tokens each of a bucket of four, one gives two back.
+#[test]
+fn loom_takes_and_refunds_add_up() {
+    loom::model(|| {
+        let (limiter, now) = limiter(4);
+        limiter.try_acquire_at(2, now).unwrap();
+        let other = limiter.clone();
+        let taking = thread::spawn(move || u32::from(other.try_acquire_at(2, now).is_ok()));
+        limiter.refund_at(2, now);
+        let mine = u32::from(limiter.try_acquire_at(2, now).is_ok());
+        let theirs = taking.join().unwrap();
+        assert_eq!(mine + theirs, 2, "four were left");
+        assert!(limiter.try_acquire_at(1, now).is_err());
+    });
+}
+
+/// A refused tier leaves the other as it was, whoever comes between.
+#[test]
+fn loom_two_tiers_commit_together() {
+    loom::model(|| {
+        let now = time::now();
+        let config = TieredQuota::default()
+            .with_global(Quota::new(1, DAY).with_burst(3))
+            .with_per_key(Quota::new(1, DAY).with_burst(2));
+        let limiter = Arc::new(TieredRateLimiter::<u8>::new_at(config, now).unwrap());
+        let other = limiter.clone();
+        let taking = thread::spawn(move || u32::from(other.try_acquire_at(&1, 2, now).is_ok()));
+        let mine = u32::from(limiter.try_acquire_at(&2, 2, now).is_ok());
+        let theirs = taking.join().unwrap();
+        assert_eq!(mine + theirs, 1);
+        let (had, had_not) = if mine == 1 { (2, 1) } else { (1, 2) };
+        assert!(limiter.try_acquire_at(&had, 1, now).is_err(), "the key is spent");
+        assert!(limiter.try_acquire_at(&had_not, 1, now).is_ok(), "this one isn't");
+        assert!(limiter.try_acquire_at(&3, 1, now).is_err(), "all are spent");
+    });
+}
+
+/// The head leaves while the next one looks: it is the head then, or is woken to become it.
+#[test]
+fn loom_the_head_hands_over() {
+    loom::model(|| {
+        let (limiter, now) = limiter(1);
+        limiter.try_acquire_at(1, now).unwrap();
+        let other = limiter.clone();
+        let leaving = thread::spawn(move || {
+            let mut head = other.waiting(1, Normal);
+            let _ = head.step(&waker().1, now);
+            drop(head);
+        });
+        let (woken, my_waker) = waker();
+        let mut next = limiter.waiting(1, Normal);
+        let first = next.step(&my_waker, now);
+        leaving.join().unwrap();
+        if matches!(first, Step::Wait) {
+            assert!(woken.0.load(Ordering::SeqCst), "nobody told it");
+        }
+        assert!(matches!(next.step(&my_waker, now), Step::Until(_)), "it has the timer");
+        assert!(matches!(next.step(&my_waker, now + DAY), Step::Done(Ok(()))));
+        assert_eq!(limiter.snapshot().waiting, 0);
+    });
+}
+
+/// A refund comes while the head looks at the bucket: it takes the token, or is woken to.
+#[test]
+fn loom_a_refund_reaches_the_head() {
+    loom::model(|| {
+        let (limiter, now) = limiter(1);
+        limiter.try_acquire_at(1, now).unwrap();
+        let other = limiter.clone();
+        let refunding = thread::spawn(move || other.refund_at(1, now));
+        let (woken, my_waker) = waker();
+        let mut waiting = limiter.waiting(1, Normal);
+        let first = waiting.step(&my_waker, now);
+        refunding.join().unwrap();
+        if !matches!(first, Step::Done(Ok(()))) {
+            assert!(woken.0.load(Ordering::SeqCst), "nobody told it");
+            assert!(matches!(waiting.step(&my_waker, now), Step::Done(Ok(()))));
+        }
+    });
+}

@@ -1,0 +1,49 @@
+//! Rate limiters: so much in so long, exactly.
+//!
+//! [`RateLimiter`] has one [`Quota`]; [`TieredRateLimiter`] has one for all together and one for
+//! each key. Both refuse at once with the instant at which to come back
+//! ([`try_acquire`](RateLimiter::try_acquire)), or let wait in order of priority
+//! ([`acquire`](RateLimiter::acquire)).
+//!
+//! Not for bounding how much runs at once (a semaphore does), nor for sharing one quota between
+//! processes.
+//!
+//! # Guarantees and invariants
+//! 1. In every window of length *t* at most `burst + rate·t` tokens are admitted, from any number
+//!    of threads, at any rate from one a day to 10⁷ a second; a clock that stalls, jumps or is
+//!    older than the last one changes nothing about that. The state of a bucket is one word (see
+//!    GCRA in `core.rs`), and every decision is one compare-and-swap on it.
+//! 2. A refusal writes no bucket. One by either tier leaves the other bit for bit untouched: the
+//!    key is checked under its lock, then the global word is taken, then the key is written.
+//! 3. [`RateLimited::earliest`] is exact: refused a nanosecond before, admitted then, if nobody
+//!    else comes.
+//! 4. Nobody who doesn't wait goes before somebody who does. Who waits takes its tokens itself, so
+//!    dropping it loses none; whoever leaves the head of a line wakes the next.
+//! 5. Bounded: keys, waiting keys, waiters per key. When all keys are in use, further ones share
+//!    buckets: never a free pass, never a lock-out.
+//! 6. Lock order: rooms (who waits), then one shard of the keys. Wakers are woken and dropped
+//!    after the unlock.
+
+mod allowance;
+mod bucket;
+mod config;
+mod core;
+mod error;
+mod keys;
+mod limiter;
+mod line;
+mod metrics;
+mod rooms;
+mod tiered;
+
+#[cfg(all(test, headworks_loom))]
+mod loom_tests;
+#[cfg(all(test, not(headworks_loom)))]
+mod tests;
+
+pub use self::allowance::Allowance;
+pub use self::config::{Quota, RateLimiterConfig, TieredQuota};
+pub use self::error::{AcquireError, RateLimited, TryAcquireError};
+pub use self::limiter::RateLimiter;
+pub use self::metrics::RateLimiterSnapshot;
+pub use self::tiered::TieredRateLimiter;

@@ -1,0 +1,254 @@
+//! Futures that wait for tokens of a key and of all.
+//!
+//! Each waiting key has a line. Its head sleeps until the key's own quota lets it, then stands in
+//! the global line too (its class; the key as its tenant), at whose head it tries the commit
+//! order. If the key refuses there after all, it leaves the global line and goes on as its key's
+//! head. So one timer per waiting key, and one for all: who stands in the global line has none of
+//! its key's.
+
+use crate::ground::primitives::atomic::Ordering;
+use std::borrow::Borrow;
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::task::Waker;
+use std::time::Instant;
+
+use super::error::{AcquireError, Early};
+use super::line::{Line, Step, Turn, Wakes, Wish};
+use super::tiered::TieredRateLimiter;
+use crate::gates::wait_queue::Ticket;
+use crate::ground::priority::Priority;
+use crate::ground::refused::Scope;
+use crate::ground::tenant::Tenant;
+
+/// Keys with somebody waiting, at a time.
+const KEYS: usize = 1_024;
+/// Waiting for one key, at a time.
+const PER_KEY: usize = 64;
+
+/// Behind one lock.
+#[derive(Debug)]
+pub(super) struct Rooms<K> {
+    /// No line here is empty.
+    by_key: HashMap<K, Line>,
+    /// At most the head of each key, and a former head until it is polled again.
+    global: Line,
+    len: usize,
+}
+
+impl<K: Eq + Hash> Rooms<K> {
+    pub(super) fn new() -> Self {
+        Self { by_key: HashMap::new(), global: Line::new(KEYS * PER_KEY), len: 0 }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Who stands before a newcomer of this key: the tier, and what they will take of the key and
+    /// of all.
+    pub(super) fn before<Q>(&self, key: &Q) -> Option<(Scope, [u64; 2])>
+    where
+        K: Borrow<Q>,
+        Q: Eq + Hash + ?Sized,
+    {
+        let of_all = self.global.cost();
+        match self.by_key.get(key) {
+            Some(line) => Some((Scope::Key, [line.cost(), of_all])),
+            None if self.global.is_empty() => None,
+            None => Some((Scope::Global, [0, of_all])),
+        }
+    }
+
+    /// Whom to wake when tokens of this key came back.
+    pub(super) fn heads<Q>(&mut self, key: &Q) -> Wakes
+    where
+        K: Borrow<Q>,
+        Q: Eq + Hash + ?Sized,
+    {
+        let mut wakes = Wakes::default();
+        wakes.extend(self.by_key.get_mut(key).and_then(Line::head));
+        wakes.extend(self.global.head());
+        wakes
+    }
+
+    pub(super) fn close(&mut self) -> Wakes {
+        let mut wakes = Wakes::default();
+        self.by_key.drain().for_each(|(_, mut line)| line.close(&mut wakes));
+        self.global.close(&mut wakes);
+        self.len = 0;
+        wakes
+    }
+
+    fn enter<Q>(
+        &mut self,
+        key: &Q,
+        wish: Wish,
+        waker: &Waker,
+        now: Instant,
+        wakes: &mut Wakes,
+    ) -> Result<Ticket, Scope>
+    where
+        K: Borrow<Q>,
+        Q: Eq + Hash + ToOwned<Owned = K> + ?Sized,
+    {
+        if !self.by_key.contains_key(key) {
+            if self.by_key.len() == KEYS {
+                return Err(Scope::Global);
+            }
+            self.by_key.insert(key.to_owned(), Line::new(PER_KEY));
+        }
+        let line = self.by_key.get_mut(key).ok_or(Scope::Global)?;
+        let own = Wish { tenant: Tenant::NONE, ..wish };
+        let ticket = line.enter(own, waker, now, wakes).ok_or(Scope::Key)?;
+        self.len += 1;
+        Ok(ticket)
+    }
+
+    /// Out of the key's line by `how`; an empty line goes.
+    fn out<Q>(&mut self, key: &Q, how: impl FnOnce(&mut Line))
+    where
+        K: Borrow<Q>,
+        Q: Eq + Hash + ?Sized,
+    {
+        if let Some(line) = self.by_key.get_mut(key) {
+            how(line);
+            self.len -= 1;
+            if line.is_empty() {
+                self.by_key.remove(key);
+            }
+        }
+    }
+}
+
+/// One that waits. In line from its first step until it is done or dropped.
+#[derive(Debug)]
+pub(super) struct Waiting<'a, K, Q>
+where
+    K: Borrow<Q> + Eq + Hash,
+    Q: Eq + Hash + ToOwned<Owned = K> + ?Sized,
+{
+    limiter: &'a TieredRateLimiter<K>,
+    key: &'a Q,
+    wish: Wish,
+    /// Its place in its key's line.
+    own: Option<Ticket>,
+    /// Its place in the global line, while it stands there.
+    global: Option<Ticket>,
+}
+
+impl<'a, K, Q> Waiting<'a, K, Q>
+where
+    K: Borrow<Q> + Eq + Hash,
+    Q: Eq + Hash + ToOwned<Owned = K> + ?Sized,
+{
+    pub(super) fn new(
+        limiter: &'a TieredRateLimiter<K>,
+        key: &'a Q,
+        cost: u32,
+        class: Priority,
+    ) -> Self {
+        let wish = Wish { cost, class, tenant: Tenant::of(key) };
+        Self { limiter, key, wish, own: None, global: None }
+    }
+
+    pub(super) fn step(&mut self, waker: &Waker, now: Instant) -> Step {
+        let mut wakes = Wakes::default();
+        let mut rooms = self.limiter.rooms.lock();
+        let step = self.step_in(&mut rooms, waker, now, &mut wakes);
+        self.limiter.waiting.store(rooms.len, Ordering::Relaxed);
+        drop(rooms);
+        wakes.wake();
+        step
+    }
+
+    fn step_in(
+        &mut self,
+        rooms: &mut Rooms<K>,
+        waker: &Waker,
+        now: Instant,
+        wakes: &mut Wakes,
+    ) -> Step {
+        // Set under the lock that is held here.
+        if self.limiter.closed.load(Ordering::Relaxed) {
+            (self.own, self.global) = (None, None);
+            return Step::Done(Err(AcquireError::Closed));
+        }
+        let own = match self.own {
+            Some(own) => own,
+            None => match rooms.enter(self.key, self.wish, waker, now, wakes) {
+                Ok(own) => *self.own.insert(own),
+                Err(scope) => return Step::Done(Err(AcquireError::Full { scope })),
+            },
+        };
+        let turn = rooms.by_key.get_mut(self.key).map(|line| line.turn(own, waker, wakes));
+        if turn != Some(Turn::Yours) {
+            // Somebody more important came to the head of the key.
+            self.leave_global(rooms, wakes);
+            return Step::Wait;
+        }
+        self.step_as_head(own, rooms, waker, now, wakes)
+    }
+
+    fn step_as_head(
+        &mut self,
+        own: Ticket,
+        rooms: &mut Rooms<K>,
+        waker: &Waker,
+        now: Instant,
+        wakes: &mut Wakes,
+    ) -> Step {
+        let Self { limiter, key, wish, .. } = *self;
+        if self.global.is_none() {
+            let early = limiter.look(key, wish.cost, now, [0, 0]).err();
+            if let Some(Early { scope: Scope::Key, units }) = early {
+                return Step::Until(limiter.per_key.after(now, units));
+            }
+            self.global = rooms.global.enter(wish, waker, now, wakes);
+        }
+        let Some(global) = self.global else {
+            return Step::Done(Err(AcquireError::Full { scope: Scope::Global }));
+        };
+        if rooms.global.turn(global, waker, wakes) == Turn::Wait {
+            return Step::Wait;
+        }
+        match limiter.commit(key, wish.cost, now) {
+            Ok(()) => {
+                rooms.global.served(global, wish, now, wakes);
+                rooms.out(key, |line| line.served(own, wish, now, wakes));
+                (self.own, self.global) = (None, None);
+                Step::Done(Ok(()))
+            }
+            Err(Early { scope, units }) => {
+                if scope == Scope::Key {
+                    self.leave_global(rooms, wakes);
+                }
+                Step::Until(limiter.tier(scope).after(now, units))
+            }
+        }
+    }
+
+    fn leave_global(&mut self, rooms: &mut Rooms<K>, wakes: &mut Wakes) {
+        if let Some(global) = self.global.take() {
+            rooms.global.leave(global, self.wish, wakes);
+        }
+    }
+}
+
+impl<K, Q> Drop for Waiting<'_, K, Q>
+where
+    K: Borrow<Q> + Eq + Hash,
+    Q: Eq + Hash + ToOwned<Owned = K> + ?Sized,
+{
+    fn drop(&mut self) {
+        let Some(own) = self.own.take() else { return };
+        let mut wakes = Wakes::default();
+        let mut rooms = self.limiter.rooms.lock();
+        self.leave_global(&mut rooms, &mut wakes);
+        // After a close nobody is in line any more, nor is there a line.
+        rooms.out(self.key, |line| line.leave(own, self.wish, &mut wakes));
+        self.limiter.waiting.store(rooms.len, Ordering::Relaxed);
+        drop(rooms);
+        wakes.wake();
+    }
+}
