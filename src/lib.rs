@@ -13,6 +13,8 @@ pub use blocks::http_transport::{
 };
 pub use blocks::retry::{self, Retry};
 pub use blocks::worker_pool::{self, TaskError, TaskHandle, WorkerPool, WorkerPoolConfig};
+pub use gates::semaphore::{self, PrioritySemaphore};
+pub use gates::wait_queue::Thresholds;
 pub use ground::config_error::ConfigError;
 pub use ground::ending::{Ending, Ledger};
 pub use ground::enforcement::Enforcement;
