@@ -1,9 +1,6 @@
 //! Every interleaving of the hand-rolled parts: the word beside the lock, and the waiter's cell.
 
-use std::future::Future;
-use std::pin::pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Wake, Waker};
 
 use loom::sync::atomic::{AtomicUsize, Ordering};
 use loom::thread;
@@ -12,28 +9,8 @@ use super::semaphore::Entry;
 use super::waiting::Waiting;
 use super::*;
 use crate::Priority::{self, High, Low, Urgent};
+use crate::ground::loom_tests::block_on;
 use crate::ground::time;
-
-struct Unpark(thread::Thread);
-
-impl Wake for Unpark {
-    fn wake(self: Arc<Self>) {
-        self.0.unpark();
-    }
-}
-
-/// A lost wake-up shows as a deadlock, which loom reports.
-fn block_on<F: Future>(future: F) -> F::Output {
-    let waker = Waker::from(Arc::new(Unpark(thread::current())));
-    let mut cx = Context::from_waker(&waker);
-    let mut future = pin!(future);
-    loop {
-        match future.as_mut().poll(&mut cx) {
-            Poll::Ready(output) => return output,
-            Poll::Pending => thread::park(),
-        }
-    }
-}
 
 fn semaphore(permits: usize, queue_capacity: usize) -> Arc<PrioritySemaphore> {
     let config = SemaphoreConfig::default().with_queue_capacity(queue_capacity);
