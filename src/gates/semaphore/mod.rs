@@ -28,10 +28,10 @@
 //!    read-modify-write. A taker beside the lock takes only when neither flag is set and enough is
 //!    free; a giver adds always. Flags are changed, and permits taken while `WAITERS` is set, only
 //!    under the lock of the line.
-//! 2. *No lost wake-up.* Who wants to wait sets `WAITERS` **before** it looks at the free permits,
-//!    in one operation. A permit that came back before that is seen by the look; one that comes
-//!    back later finds the flag in the same operation that gives it, and so its giver takes the
-//!    lock, behind the waiter, and serves the line. There is no third order.
+//! 2. *No lost wake-up.* Who wants to wait sets `WAITERS` **before** it looks at the free permits.
+//!    A permit that came back before that is seen by the look; one that comes back later finds the
+//!    flag in the same operation that gives it, and so its giver takes the lock, behind the waiter,
+//!    and serves the line. There is no third order.
 //! 3. `WAITERS` is cleared only under the lock and only when the line is empty. A giver that had
 //!    still seen it finds nobody to serve. So, whenever the lock is free, somebody waits only
 //!    while its flag is set and, but for a giver that stands at the lock already, only because the

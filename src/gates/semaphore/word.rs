@@ -99,7 +99,7 @@ impl Word {
 
     /// Under the lock: from here on nobody takes beside it, and every giver comes through it.
     pub(super) fn hold(&self) -> Standing {
-        // AcqRel: as in `give`; one operation sets and looks (invariant 2).
+        // AcqRel: as in `give`; sets before it looks (invariant 2).
         Standing::of(self.0.fetch_or(WAITERS, Ordering::AcqRel))
     }
 
