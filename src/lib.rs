@@ -3,6 +3,9 @@
 
 mod blocks;
 mod facade;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 mod gates;
 mod ground;
 
@@ -16,6 +19,7 @@ pub use blocks::rate_limit::{self, RateLimiter, TieredRateLimiter};
 pub use blocks::retry::{self, Retry};
 pub use blocks::worker_pool::{self, TaskError, TaskHandle, WorkerPool, WorkerPoolConfig};
 pub use facade::pipeline::{self, Intent, IntentPipeline, Phase, PhaseError, Step};
+pub use gates::semaphore::{self, PrioritySemaphore};
 pub use gates::wait_queue::Thresholds;
 pub use ground::config_error::ConfigError;
 pub use ground::ending::{Ending, Ledger};

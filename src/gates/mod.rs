@@ -1,3 +1,4 @@
 //! Floor 1: who waits, in which order, and who is shown the door.
 
+pub mod semaphore;
 pub(crate) mod wait_queue;

@@ -8,6 +8,9 @@ pub(crate) mod enforcement;
 pub(crate) mod exponential;
 pub(crate) mod handoff;
 pub(crate) mod list;
+#[cfg(all(test, headworks_loom))]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+pub(crate) mod loom_tests;
 pub(crate) mod metrics;
 pub(crate) mod outcome;
 pub(crate) mod primitives;
@@ -16,4 +19,7 @@ pub(crate) mod refused;
 pub(crate) mod rng;
 pub(crate) mod slab;
 pub(crate) mod tenant;
+#[cfg(all(test, not(headworks_loom)))]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests;
 pub(crate) mod time;

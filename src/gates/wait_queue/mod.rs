@@ -33,12 +33,17 @@
 mod class;
 mod lane;
 mod longest;
-#[cfg(all(test, not(headworks_loom)))]
-mod model;
+#[cfg(all(any(test, fuzzing), not(headworks_loom)))]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+pub(crate) mod model;
 mod queue;
 mod room;
+#[cfg(all(test, not(headworks_loom)))]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod room_tests;
 mod rules;
 #[cfg(all(test, not(headworks_loom)))]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests;
 
 pub(crate) use crate::ground::slab::Ticket;

@@ -248,7 +248,7 @@ impl Pair {
         let Some(waiter) = self.nth(nth) else { return };
         let (mut waiter, mut class_now, tenant) = self.drop_id(waiter.id);
         self.gone.pop();
-        if pin.is_multiple_of(2) {
+        if pin % 2 == 0 {
             self.real.pin(waiter.ticket);
             waiter.pinned = true;
         } else {

@@ -113,3 +113,37 @@ impl Place {
         Self { class, tenant: Tenant::NONE, weight: NonZeroU32::MIN, deadline: None }
     }
 }
+
+#[cfg(all(test, not(headworks_loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ratios_above_zero_that_do_not_fall_are_taken() {
+        for good in [Thresholds::default(), Thresholds::flat(0.8), Thresholds::flat(1.0)] {
+            assert_eq!(good.check("x.thresholds"), Ok(()));
+        }
+    }
+
+    #[test]
+    fn impossible_ratios_are_named() {
+        for wrong in [
+            Thresholds::flat(0.0),
+            Thresholds::flat(1.01),
+            Thresholds::flat(f64::NAN),
+            Thresholds::new(0.9, 0.8, 0.95, 1.0),
+            Thresholds::new(-0.1, 0.8, 0.95, 1.0),
+        ] {
+            let error = wrong.check("x.thresholds").unwrap_err().to_string();
+            assert!(error.starts_with("x.thresholds is ["), "{error}");
+        }
+    }
+
+    #[test]
+    fn limits_are_rounded_up_and_never_zero() {
+        assert_eq!(Thresholds::default().limits(10), [8, 9, 10, 10]);
+        assert_eq!(Thresholds::default().limits(1), [1; 4]);
+        assert_eq!(Thresholds::flat(0.01).limits(1), [1; 4]);
+        assert_eq!(Thresholds::flat(1.0).limits(0), [1; 4]);
+    }
+}

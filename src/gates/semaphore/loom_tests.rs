@@ -1,0 +1,181 @@
+//! Every interleaving of the hand-rolled parts: the word beside the lock, and the waiter's cell.
+
+use std::sync::Arc;
+
+use loom::sync::atomic::{AtomicUsize, Ordering};
+use loom::thread;
+
+use super::semaphore::Entry;
+use super::waiting::Waiting;
+use super::*;
+use crate::Priority::{self, High, Low, Urgent};
+use crate::ground::loom_tests::block_on;
+use crate::ground::time;
+
+fn semaphore(permits: usize, queue_capacity: usize) -> Arc<PrioritySemaphore> {
+    let config = SemaphoreConfig::default().with_queue_capacity(queue_capacity);
+    Arc::new(PrioritySemaphore::new(permits, config).unwrap())
+}
+
+fn owned(semaphore: &Arc<PrioritySemaphore>) -> OwnedPermit {
+    block_on(Arc::clone(semaphore).acquire_owned(Urgent)).unwrap()
+}
+
+/// In line, not polled yet.
+fn waiting(semaphore: &PrioritySemaphore, class: Priority) -> Waiting<'_> {
+    match semaphore.enter_at(Want::new(class), time::now()) {
+        Ok(Entry::Waits(waiting)) => waiting,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Waits to the end, and gives back what it got.
+fn end(semaphore: &PrioritySemaphore, waiting: Waiting<'_>) -> Result<(), AcquireError> {
+    block_on(waiting).map(|permits| drop(Permit::new(semaphore, permits)))
+}
+
+fn acquire(semaphore: &PrioritySemaphore, want: impl Into<Want>) -> Result<(), AcquireError> {
+    block_on(semaphore.acquire(want)).map(drop)
+}
+
+fn is_at_rest(semaphore: &PrioritySemaphore) {
+    let s = semaphore.snapshot();
+    assert_eq!((s.waiting(), s.in_use, s.available), (0, 0, s.permits));
+    let ended = s.granted + s.evicted + s.expired + s.cancelled + s.too_large + s.closed;
+    assert_eq!(s.waited, ended);
+    let open = !semaphore.is_closed();
+    assert_eq!(semaphore.try_acquire().is_some(), open, "the fast path is open again");
+}
+
+fn model(check: impl Fn() + Send + Sync + 'static) {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = Some(3);
+    builder.check(check);
+}
+
+#[test]
+fn loom_a_release_beside_a_slow_acquire_is_not_lost() {
+    model(|| {
+        let semaphore = semaphore(1, 4);
+        let permit = owned(&semaphore);
+        let other = thread::spawn({
+            let semaphore = Arc::clone(&semaphore);
+            move || acquire(&semaphore, Low)
+        });
+        drop(permit);
+        assert_eq!(other.join().unwrap(), Ok(()));
+        is_at_rest(&semaphore);
+    });
+}
+
+#[test]
+fn loom_what_is_done_under_a_permit_is_seen_under_the_next() {
+    model(|| {
+        let semaphore = semaphore(1, 4);
+        let done = Arc::new(AtomicUsize::new(0));
+        let work = {
+            let (semaphore, done) = (Arc::clone(&semaphore), Arc::clone(&done));
+            move || {
+                let permit = block_on(semaphore.acquire(Low)).unwrap();
+                // No read-modify-write: two at once would lose one.
+                done.store(done.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+                drop(permit);
+            }
+        };
+        let other = thread::spawn(work.clone());
+        work();
+        other.join().unwrap();
+        assert_eq!(done.load(Ordering::Relaxed), 2);
+        is_at_rest(&semaphore);
+    });
+}
+
+#[test]
+fn loom_a_permit_drop_beside_an_eviction() {
+    model(|| {
+        let semaphore = semaphore(1, 1);
+        let permit = owned(&semaphore);
+        let low = waiting(&semaphore, Low);
+        let dropper = thread::spawn(move || drop(permit));
+        let urgent = thread::spawn({
+            let semaphore = Arc::clone(&semaphore);
+            move || acquire(&semaphore, Urgent)
+        });
+        let ended = end(&semaphore, low);
+        assert!(matches!(ended, Ok(()) | Err(AcquireError::Evicted)), "{ended:?}");
+        assert_eq!(urgent.join().unwrap(), Ok(()));
+        dropper.join().unwrap();
+        is_at_rest(&semaphore);
+    });
+}
+
+#[test]
+fn loom_a_waiter_dropped_beside_its_grant_serves_the_next() {
+    model(|| {
+        let semaphore = semaphore(1, 4);
+        let permit = owned(&semaphore);
+        let first = waiting(&semaphore, High);
+        let second = waiting(&semaphore, Low);
+        let dropper = thread::spawn(move || drop(permit));
+        drop(first);
+        assert_eq!(end(&semaphore, second), Ok(()));
+        dropper.join().unwrap();
+        is_at_rest(&semaphore);
+    });
+}
+
+#[test]
+fn loom_growing_beside_an_acquire() {
+    model(|| {
+        let semaphore = semaphore(1, 4);
+        let permit = owned(&semaphore);
+        let grower = thread::spawn({
+            let semaphore = Arc::clone(&semaphore);
+            move || semaphore.resize(2)
+        });
+        assert_eq!(acquire(&semaphore, Low), Ok(()));
+        grower.join().unwrap();
+        drop(permit);
+        is_at_rest(&semaphore);
+    });
+}
+
+#[test]
+fn loom_shrinking_beside_a_heavy_and_a_light_acquire() {
+    model(|| {
+        let semaphore = semaphore(2, 4);
+        let shrinker = thread::spawn({
+            let semaphore = Arc::clone(&semaphore);
+            move || semaphore.resize(1)
+        });
+        let light = thread::spawn({
+            let semaphore = Arc::clone(&semaphore);
+            move || acquire(&semaphore, Low)
+        });
+        let two = std::num::NonZeroU32::new(2).unwrap();
+        let heavy = acquire(&semaphore, Want::new(High).with_permits(two));
+        assert!(matches!(heavy, Ok(()) | Err(AcquireError::TooLarge)), "{heavy:?}");
+        assert_eq!(light.join().unwrap(), Ok(()));
+        shrinker.join().unwrap();
+        is_at_rest(&semaphore);
+    });
+}
+
+#[test]
+fn loom_closing_beside_an_acquire_and_a_release() {
+    model(|| {
+        let semaphore = semaphore(1, 4);
+        let permit = owned(&semaphore);
+        let closer = thread::spawn({
+            let semaphore = Arc::clone(&semaphore);
+            move || semaphore.close()
+        });
+        let dropper = thread::spawn(move || drop(permit));
+        let ended = acquire(&semaphore, Low);
+        assert!(matches!(ended, Ok(()) | Err(AcquireError::Closed)), "{ended:?}");
+        closer.join().unwrap();
+        dropper.join().unwrap();
+        assert_eq!(acquire(&semaphore, Low), Err(AcquireError::Closed));
+        is_at_rest(&semaphore);
+    });
+}

@@ -1,0 +1,150 @@
+//! The room before a full queue.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Wake, Waker};
+
+use super::{Place, Room, Rules, Ticket, Turn};
+use crate::Priority::{self, High, Low, Normal, Urgent};
+use crate::ground::time;
+
+#[derive(Debug, Default)]
+struct Wakes(AtomicUsize);
+
+impl Wake for Wakes {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// One who waits in the room.
+struct Waits {
+    ticket: Ticket,
+    wakes: Arc<Wakes>,
+}
+
+impl Waits {
+    fn turn(&self, room: &mut Room) -> Turn {
+        room.turn(self.ticket, Waker::noop()).0
+    }
+
+    fn would_wake(&self, waker: &Waker) -> bool {
+        Waker::from(Arc::clone(&self.wakes)).will_wake(waker)
+    }
+}
+
+fn try_enter(room: &mut Room, class: Priority) -> Option<(Waits, Option<Waker>)> {
+    let wakes = Arc::<Wakes>::default();
+    let waker = Waker::from(Arc::clone(&wakes));
+    let (ticket, displaced) = room.enter(Place::new(class), waker, time::now())?;
+    Some((Waits { ticket, wakes }, displaced))
+}
+
+fn enter(room: &mut Room, class: Priority) -> Waits {
+    let (waits, displaced) = try_enter(room, class).unwrap();
+    assert!(displaced.is_none());
+    waits
+}
+
+#[test]
+fn the_turn_is_the_heads_alone() {
+    let mut room = Room::new(Rules::new(10));
+    let [low, normal, high] = [Low, Normal, High].map(|class| enter(&mut room, class));
+    assert_eq!(high.turn(&mut room), Turn::Yours);
+    assert_eq!(normal.turn(&mut room), Turn::Wait);
+    assert_eq!(low.turn(&mut room), Turn::Wait);
+    let urgent = enter(&mut room, Urgent);
+    assert_eq!(high.turn(&mut room), Turn::Wait, "somebody more important has come");
+    assert_eq!(urgent.turn(&mut room), Turn::Yours);
+    assert_eq!(urgent.turn(&mut room), Turn::Yours, "asking takes nothing");
+    assert_eq!(room.len(), 4);
+}
+
+#[test]
+fn who_does_not_wait_lets_its_class_and_those_above_go_first() {
+    let mut room = Room::new(Rules::new(10));
+    assert!(!room.stands_before(Low));
+    let normal = enter(&mut room, Normal);
+    assert!(room.stands_before(Low) && room.stands_before(Normal));
+    assert!(!room.stands_before(High) && !room.stands_before(Urgent));
+    room.leave(normal.ticket);
+    assert!(!room.stands_before(Low));
+}
+
+#[test]
+fn when_the_head_leaves_the_next_is_woken() {
+    let mut room = Room::new(Rules::new(10));
+    let [first, second] = [Normal, Normal].map(|class| enter(&mut room, class));
+    let third = enter(&mut room, Low);
+    assert!(first.would_wake(&room.next().unwrap()));
+    assert!(first.would_wake(&room.leave(first.ticket).unwrap()), "its own, to be dropped");
+    assert!(room.leave(first.ticket).is_none());
+    assert!(second.would_wake(&room.next().unwrap()));
+    assert_eq!(second.turn(&mut room), Turn::Yours);
+    room.accepted(second.ticket, Normal);
+    assert!(third.would_wake(&room.next().unwrap()));
+    room.leave(third.ticket);
+    assert!(room.next().is_none());
+}
+
+#[test]
+fn a_turn_remembers_the_newest_waker_and_gives_the_old_one_back() {
+    let mut room = Room::new(Rules::new(10));
+    let waits = enter(&mut room, Normal);
+    let newer = Arc::<Wakes>::default();
+    let waker = Waker::from(Arc::clone(&newer));
+    let (_, old) = room.turn(waits.ticket, &waker);
+    assert!(waits.would_wake(&old.unwrap()));
+    room.next().unwrap().wake();
+    assert_eq!(newer.0.load(Ordering::Relaxed), 1);
+    assert_eq!(waits.wakes.0.load(Ordering::Relaxed), 0);
+}
+
+#[test]
+fn a_full_room_displaces_the_least_important_or_refuses() {
+    let mut room = Room::new(Rules::new(2));
+    let [low, normal] = [Low, Normal].map(|class| enter(&mut room, class));
+    assert!(try_enter(&mut room, Low).is_none());
+    let (urgent, displaced) = try_enter(&mut room, Urgent).unwrap();
+    displaced.unwrap().wake();
+    assert_eq!(low.wakes.0.load(Ordering::Relaxed), 1);
+    assert_eq!(low.turn(&mut room), Turn::Lost);
+    assert!(room.leave(low.ticket).is_none(), "its place is another's");
+    assert_eq!(urgent.turn(&mut room), Turn::Yours);
+    assert_eq!(normal.turn(&mut room), Turn::Wait);
+}
+
+#[test]
+fn a_flat_room_displaces_nobody() {
+    let mut room = Room::new(Rules::flat(1));
+    let low = enter(&mut room, Low);
+    assert!(try_enter(&mut room, Urgent).is_none());
+    assert_eq!(low.turn(&mut room), Turn::Yours);
+}
+
+#[test]
+fn those_passed_over_get_their_turn_in_the_room_too() {
+    let mut room = Room::new(Rules { starvation_bound: 2, ..Rules::new(10) });
+    let low = enter(&mut room, Low);
+    let urgent = [Urgent; 3].map(|class| enter(&mut room, class));
+    for accepted in &urgent[..2] {
+        assert_eq!(accepted.turn(&mut room), Turn::Yours);
+        room.accepted(accepted.ticket, Urgent);
+    }
+    assert_eq!(urgent[2].turn(&mut room), Turn::Wait);
+    assert_eq!(low.turn(&mut room), Turn::Yours);
+}
+
+#[test]
+fn closing_wakes_everybody_and_leaves_nobody() {
+    let mut room = Room::new(Rules::new(10));
+    let waits = [Low, Normal, High, Urgent].map(|class| enter(&mut room, class));
+    room.close().for_each(Waker::wake);
+    for one in &waits {
+        assert_eq!(one.wakes.0.load(Ordering::Relaxed), 1);
+        assert_eq!(one.turn(&mut room), Turn::Lost);
+    }
+    assert_eq!(room.len(), 0);
+    let late = enter(&mut room, Low);
+    assert_eq!(late.turn(&mut room), Turn::Yours, "whether it is closed is its owner's to know");
+}
