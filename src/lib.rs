@@ -3,6 +3,9 @@
 
 mod blocks;
 mod facade;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 mod gates;
 mod ground;
 

@@ -33,8 +33,8 @@
 mod class;
 mod lane;
 mod longest;
-#[cfg(all(test, not(headworks_loom)))]
-mod model;
+#[cfg(any(fuzzing, all(test, not(headworks_loom))))]
+pub(crate) mod model;
 mod queue;
 mod room;
 mod rules;
