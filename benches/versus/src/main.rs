@@ -1,0 +1,66 @@
+//! headworks and its peers, interleaved in one process.
+//!
+//! `cargo run --release --manifest-path benches/versus/Cargo.toml -- [ROOM…] [--rounds N] [--quick]`
+//!
+//! Prints tab-separated rows `id  ours  unit  peer  theirs  ratio  ratio_q1  ratio_q3`: the medians
+//! of both, and the median and quartiles of ours/theirs taken round by round. Lower is better.
+
+mod alloc;
+mod clock;
+mod harness;
+mod pin;
+mod rate_limit;
+mod worker_pool;
+
+use std::process::ExitCode;
+
+use harness::Effort;
+
+type Room = (&'static str, fn(Effort));
+
+const ROOMS: [Room; 2] = [("worker_pool", worker_pool::run), ("rate_limit", rate_limit::run)];
+
+const USAGE: &str = "usage: versus [worker_pool] [rate_limit] [--rounds N] [--quick]
+  no room    all of them
+  --rounds N interleaved rounds a row (default 15)
+  --quick    3 short rounds: shows that it runs, measures nothing";
+
+fn main() -> ExitCode {
+    match parse(std::env::args().skip(1)) {
+        Ok((rooms, effort)) => {
+            harness::header();
+            for (_, run) in rooms {
+                run(effort);
+            }
+            ExitCode::SUCCESS
+        }
+        Err(wrong) => {
+            eprintln!("{wrong}\n{USAGE}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn parse(args: impl Iterator<Item = String>) -> Result<(Vec<Room>, Effort), String> {
+    let mut args = args;
+    let mut rooms = Vec::new();
+    let mut effort = Effort::FULL;
+    while let Some(arg) = args.next() {
+        match arg.as_str() {
+            "--quick" => effort = Effort::QUICK,
+            "--rounds" => {
+                let rounds = args.next().and_then(|rounds| rounds.parse().ok());
+                effort.rounds =
+                    rounds.filter(|&rounds| rounds > 0).ok_or("--rounds takes a number above 0")?;
+            }
+            name => match ROOMS.iter().find(|(room, _)| *room == name) {
+                Some(room) => rooms.push(*room),
+                None => return Err(format!("no such room or flag: {name}")),
+            },
+        }
+    }
+    if rooms.is_empty() {
+        rooms.extend(ROOMS);
+    }
+    Ok((rooms, effort))
+}

@@ -1,0 +1,41 @@
+//! What every limiter is asked to do.
+
+use std::num::NonZeroU32;
+use std::sync::Arc;
+
+/// Per second, and the burst: more than any row asks for, and the finest that all of them count.
+pub const PLENTY: NonZeroU32 = NonZeroU32::new(10_000_000).unwrap();
+
+/// As an intent holds its tenant.
+pub type Key = Arc<str>;
+
+pub const KEYS: usize = 10_000;
+
+/// Whether a row's calls are let through or not.
+#[derive(Clone, Copy)]
+pub enum Expect {
+    Allowed,
+    Refused,
+}
+
+impl Expect {
+    pub const ALL: [Self; 2] = [Self::Allowed, Self::Refused];
+
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Allowed => "allowed",
+            Self::Refused => "refused",
+        }
+    }
+}
+
+/// A limiter of one quota, or of one for every key.
+pub trait Limiter: Send + Sync {
+    const NAME: &'static str;
+
+    /// Of [`PLENTY`], or of one an hour.
+    fn new(expect: Expect) -> Self;
+
+    /// One token; a limiter without keys ignores the key.
+    fn allows(&self, key: &Key) -> bool;
+}

@@ -1,0 +1,102 @@
+//! governor, with the clock it comes with and with one that stands still.
+
+use std::num::NonZeroU32;
+
+use governor::clock::FakeRelativeClock;
+use governor::middleware::NoOpMiddleware;
+use governor::nanos::Nanos;
+use governor::state::keyed::DashMapStateStore;
+use governor::state::{InMemoryState, NotKeyed};
+use governor::{DefaultDirectRateLimiter, DefaultKeyedRateLimiter, Quota, RateLimiter};
+
+use super::contestant::{Expect, Key, Limiter, PLENTY};
+
+fn quota(expect: Expect) -> Quota {
+    match expect {
+        Expect::Allowed => Quota::per_second(PLENTY),
+        Expect::Refused => Quota::per_hour(NonZeroU32::MIN),
+    }
+}
+
+pub struct Direct(DefaultDirectRateLimiter);
+
+impl Limiter for Direct {
+    const NAME: &'static str = "governor (quanta clock)";
+
+    fn new(expect: Expect) -> Self {
+        Self(RateLimiter::direct(quota(expect)))
+    }
+
+    fn allows(&self, _: &Key) -> bool {
+        self.0.check().is_ok()
+    }
+}
+
+/// Without the price of a clock: what is left when the time is passed in.
+pub struct DirectFakeClock(
+    RateLimiter<NotKeyed, InMemoryState, FakeRelativeClock, NoOpMiddleware<Nanos>>,
+);
+
+impl Limiter for DirectFakeClock {
+    const NAME: &'static str = "governor (fake clock)";
+
+    fn new(expect: Expect) -> Self {
+        Self(RateLimiter::direct_with_clock(quota(expect), FakeRelativeClock::default()))
+    }
+
+    fn allows(&self, _: &Key) -> bool {
+        self.0.check().is_ok()
+    }
+}
+
+pub struct Keyed(DefaultKeyedRateLimiter<Key>);
+
+impl Limiter for Keyed {
+    const NAME: &'static str = "governor keyed (quanta clock)";
+
+    fn new(expect: Expect) -> Self {
+        Self(RateLimiter::keyed(quota(expect)))
+    }
+
+    fn allows(&self, key: &Key) -> bool {
+        self.0.check_key(key).is_ok()
+    }
+}
+
+pub struct KeyedFakeClock(
+    RateLimiter<Key, DashMapStateStore<Key>, FakeRelativeClock, NoOpMiddleware<Nanos>>,
+);
+
+impl Limiter for KeyedFakeClock {
+    const NAME: &'static str = "governor keyed (fake clock)";
+
+    fn new(expect: Expect) -> Self {
+        let states = DashMapStateStore::default();
+        Self(RateLimiter::new(quota(expect), states, FakeRelativeClock::default()))
+    }
+
+    fn allows(&self, key: &Key) -> bool {
+        self.0.check_key(key).is_ok()
+    }
+}
+
+/// Two tiers as people stack them: the key's, then everybody's.
+pub struct KeyedThenDirect {
+    per_key: DefaultKeyedRateLimiter<Key>,
+    global: DefaultDirectRateLimiter,
+}
+
+impl Limiter for KeyedThenDirect {
+    const NAME: &'static str = "governor keyed, then direct (quanta clock)";
+
+    fn new(expect: Expect) -> Self {
+        Self {
+            per_key: RateLimiter::keyed(quota(expect)),
+            global: RateLimiter::direct(quota(Expect::Allowed)),
+        }
+    }
+
+    fn allows(&self, key: &Key) -> bool {
+        self.per_key.check_key(key).is_ok() && self.global.check().is_ok()
+    }
+}
