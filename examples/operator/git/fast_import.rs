@@ -114,7 +114,7 @@ async fn put(
     let (message, folder) = (change.message(), folder(&place.deploy_path, &change.key()));
     let mut head = String::with_capacity(512);
     _ = write!(head, "commit refs/heads/{}\nmark :{mark}\n", place.branch);
-    _ = write!(head, "committer operator <operator@localhost> {at} +0000\n");
+    _ = writeln!(head, "committer operator <operator@localhost> {at} +0000");
     _ = write!(head, "data {}\n{message}\n", message.len());
     if let Some(from) = from {
         _ = writeln!(head, "from {from}");
