@@ -98,8 +98,13 @@ impl<T: Clone, W> Core<T, W> {
         if place.weight.get() > self.seats.limit() {
             return Err(No::because(Reason::TooLarge));
         }
-        if place.deadline.is_some_and(|deadline| !self.is_feasible(place.class, deadline, now)) {
-            return Err(No::because(Reason::DeadlineInfeasible));
+        if let Some(deadline) = place.deadline {
+            if deadline <= now && door == Door::Room {
+                return Err(No::because(Reason::Expired));
+            }
+            if !self.is_feasible(place.class, deadline, now) {
+                return Err(No::because(Reason::DeadlineInfeasible));
+            }
         }
         let goes_first = door == Door::Room || !self.room.stands_before(place.class);
         let plan = if goes_first { self.plan(place, now, out) } else { Plan::Refuse };
@@ -131,7 +136,8 @@ impl<T: Clone, W> Core<T, W> {
         if self.queue.is_empty() && self.seats.free() > 0 {
             return now < deadline;
         }
-        let ahead: usize = Priority::ALL[class.index()..].iter().map(|&c| self.queue.depth(c)).sum();
+        let ahead: usize =
+            Priority::ALL[class.index()..].iter().map(|&c| self.queue.depth(c)).sum();
         let wait = mean.mul_f64(ahead as f64 / f64::from(self.seats.limit()));
         now.checked_add(wait.saturating_add(mean)).is_some_and(|end| end <= deadline)
     }
@@ -341,10 +347,7 @@ impl<T: Clone, W> Core<T, W> {
                 Take::Granted(_) | Take::Empty => return,
                 Take::Short { missing } if missing > self.seats.free() => return,
                 Take::Short { .. } => match self.queue.head().map(|head| head.value) {
-                    Some(Queued::Inline(..)) => {
-                        let job = self.take_one(now, out);
-                        debug_assert!(job.is_none(), "the head was a caller of run");
-                    }
+                    Some(Queued::Inline(..)) => self.seat_inline(now, out),
                     Some(Queued::Task(..)) => {
                         out.rings += usize::from(self.idlers.rouse());
                         return;
@@ -355,11 +358,11 @@ impl<T: Clone, W> Core<T, W> {
         }
     }
 
-    /// Seats the head, which fits.
-    fn take_one(&mut self, now: Instant, out: &mut Errands<T, W>) -> Option<Job<T>> {
-        match self.queue.take(self.seats.free(), now) {
-            Take::Granted(granted) => self.seat(granted, now, out),
-            _ => None,
+    /// Seats the head, a caller of `run` that fits.
+    fn seat_inline(&mut self, now: Instant, out: &mut Errands<T, W>) {
+        if let Take::Granted(granted) = self.queue.take(self.seats.free(), now) {
+            let job = self.seat(granted, now, out);
+            debug_assert!(job.is_none(), "the head was a caller of run");
         }
     }
 
@@ -387,46 +390,102 @@ impl<T: Clone, W> Core<T, W> {
     }
 }
 
+/// What somebody who waits to be accepted may do now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    /// Come in, by this plan, before the unlock.
+    In(Plan),
+    Wait,
+    Out(No),
+}
+
 /// The waiting room.
 impl<T: Clone, W> Core<T, W> {
-    /// A place in the room; `None` when that is full as well.
-    pub(super) fn enter(
+    /// One look at the door by somebody who would rather wait than be refused. `ticket` is his
+    /// place in the room, while he has one.
+    pub(super) fn step(
         &mut self,
-        place: Place,
-        waker: Waker,
+        ticket: &mut Option<Ticket>,
+        place: &Place,
+        waker: &Waker,
         now: Instant,
         out: &mut Errands<T, W>,
-    ) -> Option<Ticket> {
-        let (ticket, displaced) = self.room.enter(place, waker, now)?;
-        out.wakers.extend(displaced);
-        Some(ticket)
+    ) -> Step {
+        let step = match *ticket {
+            None => self.knock(ticket, place, waker, now, out),
+            Some(mine) => self.look_up(mine, place, waker, now, out),
+        };
+        match step {
+            Step::Wait => return step,
+            Step::In(_) => {
+                // Whoever stands behind the one that is let in may try next.
+                if let Some(mine) = ticket.take() {
+                    out.spent.extend(self.room.accepted(mine, place.class));
+                    out.wakers.extend(self.room.next());
+                }
+            }
+            Step::Out(no) => {
+                self.refuse(no);
+                if let Some(mine) = ticket.take() {
+                    self.leave(mine, out);
+                }
+            }
+        }
+        step
     }
 
-    /// Whether it is this one's turn. Drop the waker that comes back after unlocking.
-    pub(super) fn turn(&mut self, ticket: Ticket, waker: &Waker) -> (Result<Turn, No>, Option<Waker>) {
-        let (turn, old) = self.room.turn(ticket, waker);
-        let reason = if self.closed { Reason::Closed } else { Reason::Evicted };
-        (if turn == Turn::Lost { Err(No::because(reason)) } else { Ok(turn) }, old)
-    }
-
-    /// The head of the room was let in: the one behind it may try. Drop what comes back after
-    /// unlocking.
-    pub(super) fn let_in(
+    /// The first try, from outside.
+    fn knock(
         &mut self,
-        ticket: Ticket,
-        class: Priority,
+        ticket: &mut Option<Ticket>,
+        place: &Place,
+        waker: &Waker,
+        now: Instant,
         out: &mut Errands<T, W>,
-    ) -> Option<Waker> {
-        let old = self.room.accepted(ticket, class);
-        out.wakers.extend(self.room.next());
-        old
+    ) -> Step {
+        match self.admit(Door::Street, place, now, out) {
+            Ok(plan) => Step::In(plan),
+            Err(no) if no.reason != Reason::QueueFull => Step::Out(no),
+            Err(no) => match self.room.enter(*place, waker.clone(), now) {
+                None => Step::Out(no),
+                Some((mine, displaced)) => {
+                    *ticket = Some(mine);
+                    out.wakers.extend(displaced);
+                    Step::Wait
+                }
+            },
+        }
     }
 
-    /// Out of the room, not let in. Drop what comes back after unlocking.
-    pub(super) fn leave(&mut self, ticket: Ticket, out: &mut Errands<T, W>) -> Option<Waker> {
-        let old = self.room.leave(ticket)?;
-        out.wakers.extend(self.room.next());
-        Some(old)
+    /// A try from inside the room.
+    fn look_up(
+        &mut self,
+        mine: Ticket,
+        place: &Place,
+        waker: &Waker,
+        now: Instant,
+        out: &mut Errands<T, W>,
+    ) -> Step {
+        let (turn, old) = self.room.turn(mine, waker);
+        out.spent.extend(old);
+        match turn {
+            Turn::Lost if self.closed => Step::Out(No::because(Reason::Closed)),
+            Turn::Lost => Step::Out(No::because(Reason::Evicted)),
+            Turn::Wait => Step::Wait,
+            Turn::Yours => match self.admit(Door::Room, place, now, out) {
+                Ok(plan) => Step::In(plan),
+                Err(no) if no.reason == Reason::QueueFull => Step::Wait,
+                Err(no) => Step::Out(no),
+            },
+        }
+    }
+
+    /// Out of the room, not let in.
+    pub(super) fn leave(&mut self, mine: Ticket, out: &mut Errands<T, W>) {
+        if let Some(old) = self.room.leave(mine) {
+            out.spent.push(old);
+            out.wakers.extend(self.room.next());
+        }
     }
 }
 

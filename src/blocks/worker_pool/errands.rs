@@ -29,6 +29,8 @@ pub(super) struct Errands<T, W> {
     /// Running tasks to be stopped.
     pub(super) stops: Vec<T>,
     pub(super) wakers: Vec<Waker>,
+    /// Only to be dropped.
+    pub(super) spent: Vec<Waker>,
     /// Resting workers to be woken.
     pub(super) rings: usize,
     /// Closed, and nothing is live any more.
@@ -43,6 +45,7 @@ impl<T, W> Default for Errands<T, W> {
             granted: Vec::new(),
             stops: Vec::new(),
             wakers: Vec::new(),
+            spent: Vec::new(),
             rings: 0,
             ended: false,
         }

@@ -88,7 +88,8 @@ impl Shared {
 
     /// Gives the seats back that nobody took.
     fn run_once(&self, errands: PoolErrands) -> Vec<SeatNo> {
-        let Errands { left, drained, granted, stops, wakers, rings, ended } = errands;
+        let Errands { left, drained, granted, stops, wakers, spent, rings, ended } = errands;
+        drop(spent);
         let mut refused = Vec::new();
         for (waiter, seat) in granted {
             match waiter.put(Verdict::Seat(seat)) {

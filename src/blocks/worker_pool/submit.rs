@@ -2,15 +2,15 @@
 
 use std::future::Future;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 use std::time::Instant;
 
-use super::core::{Door, No};
+use super::core::{Door, No, Step};
 use super::handle::TaskHandle;
 use super::node::Node;
 use super::shared::{PoolCore, PoolErrands, Shared, TaskRef};
 use super::task::{Task, TaskId};
-use crate::gates::wait_queue::{Plan, Ticket, Turn};
+use crate::gates::wait_queue::{Plan, Ticket};
 use crate::ground::time;
 use crate::{Reason, Refused};
 
@@ -92,91 +92,28 @@ where
 {
     fn poll(&mut self, cx: &Context<'_>) -> Poll<Result<Accepted<F>, No>> {
         let Self { shared, task, ticket } = self;
-        let (poll, spent) = shared.with(|core, now, out| match *ticket {
-            None => (Self::knock(core, task, ticket, cx, now, out), [None, None]),
-            Some(place) => Self::look(core, task, ticket, place, cx, now, out),
-        });
-        drop(spent);
-        poll
-    }
-
-    /// The first try, from outside.
-    fn knock(
-        core: &mut PoolCore,
-        task: &mut Option<Task<F>>,
-        ticket: &mut Option<Ticket>,
-        cx: &Context<'_>,
-        now: Instant,
-        out: &mut PoolErrands,
-    ) -> Poll<Result<Accepted<F>, No>> {
-        let Some(wants) = task.as_ref().map(|task| task.place) else { return Poll::Pending };
-        let no = match core.admit(Door::Street, &wants, now, out) {
-            Ok(plan) => return admitted(core, plan, task, now, out),
-            Err(no) => no,
-        };
-        if no.reason == Reason::QueueFull {
-            *ticket = core.enter(wants, cx.waker().clone(), now, out);
-            if ticket.is_some() {
-                return Poll::Pending;
-            }
-        }
-        Poll::Ready(Err(core.refuse(no)))
-    }
-
-    /// Woken in the room.
-    fn look(
-        core: &mut PoolCore,
-        task: &mut Option<Task<F>>,
-        ticket: &mut Option<Ticket>,
-        place: Ticket,
-        cx: &Context<'_>,
-        now: Instant,
-        out: &mut PoolErrands,
-    ) -> (Poll<Result<Accepted<F>, No>>, [Option<Waker>; 2]) {
-        let Some(wants) = task.as_ref().map(|task| task.place) else {
-            return (Poll::Pending, [None, None]);
-        };
-        let (turn, spent) = core.turn(place, cx.waker());
-        let no = match turn {
-            Ok(Turn::Wait) => return (Poll::Pending, [spent, None]),
-            Err(no) => no,
-            Ok(Turn::Yours | Turn::Lost) => match core.admit(Door::Room, &wants, now, out) {
-                Ok(plan) => {
-                    *ticket = None;
-                    let old = core.let_in(place, wants.class, out);
-                    return (admitted(core, plan, task, now, out), [spent, old]);
+        // Gone only once it was accepted; then nobody polls again.
+        let Some(place) = task.as_ref().map(|task| task.place) else { return Poll::Pending };
+        shared.with(|core, now, out| {
+            match (core.step(ticket, &place, cx.waker(), now, out), task.take()) {
+                (Step::In(plan), Some(task)) => Poll::Ready(Ok(accept(core, plan, task, now, out))),
+                (Step::Out(no), kept) => {
+                    *task = kept;
+                    Poll::Ready(Err(no))
                 }
-                Err(no) if no.reason == Reason::QueueFull => return (Poll::Pending, [spent, None]),
-                Err(no) => no,
-            },
-        };
-        *ticket = None;
-        let old = core.leave(place, out);
-        (Poll::Ready(Err(core.refuse(no))), [spent, old])
-    }
-}
-
-fn admitted<F>(
-    core: &mut PoolCore,
-    plan: Plan,
-    task: &mut Option<Task<F>>,
-    now: Instant,
-    out: &mut PoolErrands,
-) -> Poll<Result<Accepted<F>, No>>
-where
-    F: Future + Send + 'static,
-    F::Output: Send,
-{
-    match task.take() {
-        Some(task) => Poll::Ready(Ok(accept(core, plan, task, now, out))),
-        None => Poll::Pending,
+                (_, kept) => {
+                    *task = kept;
+                    Poll::Pending
+                }
+            }
+        })
     }
 }
 
 impl<F> Drop for Waiting<'_, F> {
     fn drop(&mut self) {
         if let Some(ticket) = self.ticket.take() {
-            drop(self.shared.with(|core, _, out| core.leave(ticket, out)));
+            self.shared.with(|core, _, out| core.leave(ticket, out));
         }
     }
 }

@@ -1,0 +1,43 @@
+//! A shutdown by a deadline: what can finish does, the rest is told, and the ledger adds up.
+//!
+//! `cargo run --example graceful_shutdown`
+
+use std::time::Duration;
+
+use headworks::worker_pool::Concurrency;
+use headworks::{Reason, TaskError, WorkerPool, WorkerPoolConfig};
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let config = WorkerPoolConfig::default().with_concurrency(Concurrency::Fixed(4));
+    let pool = WorkerPool::new(config)?;
+
+    let work = |ms| tokio::time::sleep(Duration::from_millis(ms));
+    let quick = (0..40).map(|_| pool.try_submit(work(1))).collect::<Result<Vec<_>, _>>()?;
+    let endless = (0..4).map(|_| pool.try_submit(work(600_000))).collect::<Result<Vec<_>, _>>()?;
+    let behind = (0..10).map(|_| pool.try_submit(work(1))).collect::<Result<Vec<_>, _>>()?;
+
+    let within = Duration::from_secs(1);
+    let report = pool.shutdown(within).await;
+    println!("shut down within {within:?}");
+    println!("{}", report.ledger);
+    assert!(report.ledger.is_exact());
+    assert_eq!(report.unresponsive, []);
+
+    // Every handle has an answer. The quick ones finished ...
+    for handle in quick {
+        handle.await?;
+    }
+    // ... the endless ones were dropped at their await point ...
+    for handle in endless {
+        assert!(matches!(handle.await, Err(TaskError::Cancelled)));
+    }
+    // ... and those behind them were never started.
+    for handle in behind {
+        assert!(matches!(handle.await, Err(TaskError::Returned)));
+    }
+    let refused = pool.try_submit(work(1)).expect_err("the pool is closed");
+    println!("afterwards: {refused}");
+    assert_eq!(refused.reason(), Reason::Closed);
+    Ok(())
+}

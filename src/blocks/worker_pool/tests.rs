@@ -1,0 +1,352 @@
+//! The core, by tables and explicit times, and against a naive count of everything.
+
+use std::collections::{HashMap, HashSet};
+use std::num::NonZeroU32;
+use std::task::Waker;
+use std::time::{Duration, Instant};
+
+use proptest::prelude::*;
+
+use super::config::Limits;
+use super::core::{Core, Door, No, Step};
+use super::crew::Next;
+use super::errands::{Errands, Queued};
+use super::seats::SeatNo;
+use crate::gates::wait_queue::{Place, Rules, Ticket};
+use crate::ground::tenant::Tenant;
+use crate::{Ending, Priority, Reason};
+
+type Pool = Core<u32, u32>;
+type Out = Errands<u32, u32>;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn limits(seats: u32, places: usize) -> Limits {
+    Limits { rules: Rules::new(places), seats }
+}
+
+fn start() -> Instant {
+    crate::ground::time::now()
+}
+
+fn weighing(weight: u32) -> Place {
+    let weight = NonZeroU32::new(weight).unwrap();
+    Place { weight, ..Place::new(Priority::Normal) }
+}
+
+fn submit(
+    core: &mut Pool,
+    place: Place,
+    task: u32,
+    now: Instant,
+    out: &mut Out,
+) -> Result<Ticket, No> {
+    let plan = core.admit(Door::Street, &place, now, out)?;
+    Ok(core.enqueue(plan, place, task, now, out).0)
+}
+
+fn pull(core: &mut Pool, now: Instant, out: &mut Out) -> Option<(u32, SeatNo)> {
+    core.arrived();
+    match core.pull(now, out) {
+        Next::Job(job) => Some((job.task, job.seat)),
+        Next::Idle | Next::Leave => None,
+    }
+}
+
+#[test]
+fn a_lone_submission_rouses_one_worker_and_a_burst_one_after_another() {
+    let (mut core, now, mut out) = (Pool::new(limits(3, 10)), start(), Out::default());
+    for _ in 0..3 {
+        assert!(pull(&mut core, now, &mut out).is_none());
+    }
+    for task in 0..3 {
+        submit(&mut core, weighing(1), task, now, &mut out).unwrap();
+    }
+    assert_eq!(out.rings, 1, "the first one wakes the next");
+    for (task, rings) in [(0, 2), (1, 3), (2, 3)] {
+        assert_eq!(pull(&mut core, now, &mut out).map(|(task, _)| task), Some(task));
+        assert_eq!(out.rings, rings);
+    }
+}
+
+#[test]
+fn a_head_that_does_not_fit_rouses_nobody_until_it_does() {
+    let (mut core, now, mut out) = (Pool::new(limits(2, 10)), start(), Out::default());
+    submit(&mut core, weighing(1), 1, now, &mut out).unwrap();
+    let (_, seat) = pull(&mut core, now, &mut out).unwrap();
+    assert!(pull(&mut core, now, &mut out).is_none());
+    submit(&mut core, weighing(2), 2, now, &mut out).unwrap();
+    assert_eq!(out.rings, 0);
+    core.book(seat, Ending::Completed, now);
+    core.settle(now, &mut out);
+    assert_eq!(out.rings, 1);
+}
+
+#[test]
+fn a_heavy_head_that_expires_lets_those_behind_it_go() {
+    let (mut core, now, mut out) = (Pool::new(limits(2, 10)), start(), Out::default());
+    submit(&mut core, weighing(1), 1, now, &mut out).unwrap();
+    pull(&mut core, now, &mut out).unwrap();
+    assert!(pull(&mut core, now, &mut out).is_none());
+    let heavy = Place { deadline: Some(now + SECOND), ..weighing(2) };
+    submit(&mut core, heavy, 2, now, &mut out).unwrap();
+    submit(&mut core, weighing(1), 3, now, &mut out).unwrap();
+    assert_eq!(out.rings, 0);
+    core.settle(now + SECOND, &mut out);
+    assert_eq!(out.rings, 1);
+    assert_eq!(pull(&mut core, now + SECOND, &mut out).map(|(task, _)| task), Some(3));
+    assert_eq!(core.ledger().expired, 1);
+}
+
+#[test]
+fn callers_of_run_are_seated_in_their_turn_without_a_worker() {
+    let (mut core, now, mut out) = (Pool::new(limits(1, 10)), start(), Out::default());
+    let place = weighing(1);
+    let seat = core.sit_inline(&place, now).unwrap();
+    assert!(core.sit_inline(&place, now).is_none());
+    let plan = core.admit(Door::Street, &place, now, &mut out).unwrap();
+    core.enqueue_inline(plan, place, 7, now, &mut out);
+    assert_eq!((core.ledger().accepted, core.ledger().live), (1, 1), "not accepted while it waits");
+    core.book(seat, Ending::Completed, now);
+    core.settle(now, &mut out);
+    assert_eq!(out.granted.len(), 1);
+    assert_eq!((core.ledger().accepted, core.ledger().live), (2, 1));
+}
+
+#[test]
+fn the_room_hears_of_every_way_a_place_comes_free() {
+    let now = start();
+    let ways: [(&str, fn(&mut Pool, Ticket, Instant, &mut Out)); 3] = [
+        ("a pull", |core, _, now, out| drop(pull(core, now, out))),
+        ("a cancel", |core, ticket, now, out| drop(core.cancel(ticket, now, out))),
+        ("an expiry", |core, _, now, out| core.settle(now + SECOND, out)),
+    ];
+    for (way, free) in ways {
+        let (mut core, mut out) = (Pool::new(limits(1, 1)), Out::default());
+        let place = Place { deadline: Some(now + SECOND), ..weighing(1) };
+        let ticket = submit(&mut core, place, 1, now, &mut out).unwrap();
+        let mut room = None;
+        let waker = Waker::noop();
+        assert_eq!(core.step(&mut room, &weighing(1), waker, now, &mut out), Step::Wait, "{way}");
+        assert_eq!(out.wakers.len(), 0, "{way}");
+        free(&mut core, ticket, now, &mut out);
+        assert_eq!(out.wakers.len(), 1, "{way}");
+        let step = core.step(&mut room, &weighing(1), waker, now, &mut out);
+        assert!(matches!(step, Step::In(_)), "{way}");
+        assert_eq!(room, None, "{way}");
+    }
+}
+
+#[test]
+fn a_now_older_than_the_last_changes_no_count() {
+    let (mut core, now, mut out) = (Pool::new(limits(1, 10)), start(), Out::default());
+    submit(&mut core, weighing(1), 1, now + SECOND, &mut out).unwrap();
+    let (_, seat) = pull(&mut core, now, &mut out).unwrap();
+    core.book(seat, Ending::Completed, now - SECOND / 2);
+    core.settle(now - SECOND / 2, &mut out);
+    assert!(core.ledger().is_exact());
+}
+
+#[derive(Clone, Debug)]
+enum Op {
+    Submit { class: usize, tenant: u64, weight: u32, deadline: Option<u64> },
+    Run { class: usize, weight: u32 },
+    Pull,
+    End { which: usize, ending: usize },
+    Cancel { which: usize },
+    Pass { ms: u64 },
+    Close,
+    Halt,
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    prop_oneof![
+        8 => (0..4_usize, 0..3_u64, 1..4_u32, proptest::option::of(0..50_u64)).prop_map(
+            |(class, tenant, weight, deadline)| Op::Submit { class, tenant, weight, deadline }
+        ),
+        3 => (0..4_usize, 1..4_u32).prop_map(|(class, weight)| Op::Run { class, weight }),
+        8 => Just(Op::Pull),
+        6 => (any::<usize>(), 0..3_usize).prop_map(|(which, ending)| Op::End { which, ending }),
+        2 => any::<usize>().prop_map(|which| Op::Cancel { which }),
+        3 => (0..30_u64).prop_map(|ms| Op::Pass { ms }),
+        1 => Just(Op::Close),
+        1 => Just(Op::Halt),
+    ]
+}
+
+/// Follows every single task by name, as the pool does only by numbers.
+#[derive(Default)]
+struct Naive {
+    waiting: HashSet<u32>,
+    running: HashMap<u32, SeatNo>,
+    inline_waiting: HashSet<u32>,
+    inline_running: Vec<SeatNo>,
+    accepted: u64,
+    ended: HashMap<Ending, u64>,
+    refused: u64,
+}
+
+impl Naive {
+    fn end(&mut self, ending: Ending) {
+        *self.ended.entry(ending).or_default() += 1;
+    }
+
+    /// Books what the core left to do.
+    fn do_errands(&mut self, out: Out) {
+        let Errands { left, drained, granted, .. } = out;
+        let drained = drained.map(|(drain, ending)| drain.map(move |queued| (queued, ending)));
+        for (queued, ending) in left.into_iter().chain(drained.into_iter().flatten()) {
+            match queued {
+                Queued::Task(_, task) => {
+                    assert!(self.waiting.remove(&task), "{task} left and did not wait");
+                    self.end(ending);
+                }
+                Queued::Inline(_, waiter) => {
+                    assert!(self.inline_waiting.remove(&waiter));
+                    self.refused += u64::from(ending != Ending::Cancelled);
+                }
+            }
+        }
+        for (waiter, seat) in granted {
+            assert!(self.inline_waiting.remove(&waiter));
+            self.accepted += 1;
+            self.inline_running.push(seat);
+        }
+    }
+
+    fn check(&self, core: &Pool, limits: Limits) {
+        let look = core.look();
+        let ledger = look.ledger;
+        assert!(ledger.is_exact(), "{ledger}");
+        let live = self.waiting.len() + self.running.len() + self.inline_running.len();
+        assert_eq!((ledger.accepted, ledger.live), (self.accepted, live as u64));
+        for ending in Ending::ALL {
+            assert_eq!(ledger.count(ending), self.ended.get(&ending).copied().unwrap_or(0));
+        }
+        let depth: usize = look.depth.iter().sum();
+        assert_eq!(depth, self.waiting.len() + self.inline_waiting.len());
+        assert!(depth <= limits.rules.cap && look.busy <= limits.seats);
+        assert_eq!(look.refused.total(), self.refused);
+    }
+}
+
+fn apply(
+    op: Op,
+    core: &mut Pool,
+    naive: &mut Naive,
+    tickets: &mut Vec<Ticket>,
+    n: u32,
+    now: &mut Instant,
+) {
+    let mut out = Out::default();
+    match op {
+        Op::Submit { class, tenant, weight, deadline } => {
+            let place = Place {
+                class: Priority::ALL[class],
+                tenant: Tenant(tenant),
+                deadline: deadline.map(|ms| *now + Duration::from_millis(ms)),
+                ..weighing(weight)
+            };
+            match submit(core, place, n, *now, &mut out) {
+                Ok(ticket) => {
+                    naive.accepted += 1;
+                    naive.waiting.insert(n);
+                    tickets.push(ticket);
+                }
+                Err(no) => {
+                    assert_eq!(core.refuse(no), no);
+                    naive.refused += 1;
+                }
+            }
+        }
+        Op::Run { class, weight } => {
+            let place = Place { class: Priority::ALL[class], ..weighing(weight) };
+            match core.admit(Door::Street, &place, *now, &mut out) {
+                Ok(plan) => match core.sit_inline(&place, *now) {
+                    Some(seat) => {
+                        naive.accepted += 1;
+                        naive.inline_running.push(seat);
+                    }
+                    None => {
+                        naive.inline_waiting.insert(n);
+                        tickets.push(core.enqueue_inline(plan, place, n, *now, &mut out));
+                    }
+                },
+                Err(no) => {
+                    core.refuse(no);
+                    naive.refused += 1;
+                }
+            }
+        }
+        Op::Pull => {
+            if let Some((task, seat)) = pull(core, *now, &mut out) {
+                assert!(naive.waiting.remove(&task), "{task} started and did not wait");
+                naive.running.insert(task, seat);
+            }
+        }
+        Op::End { which, ending } => end_one(core, naive, which, ending, *now, &mut out),
+        Op::Cancel { which } => {
+            if !tickets.is_empty() {
+                let ticket = tickets.swap_remove(which % tickets.len());
+                core.cancel(ticket, *now, &mut out);
+                assert!(!core.cancel(ticket, *now, &mut out), "cancelled twice");
+            }
+        }
+        Op::Pass { ms } => *now += Duration::from_millis(ms),
+        Op::Close => core.close(*now, &mut out),
+        Op::Halt => core.halt(Ending::Returned, *now, &mut out),
+    }
+    naive.do_errands(out);
+}
+
+fn end_one(
+    core: &mut Pool,
+    naive: &mut Naive,
+    which: usize,
+    ending: usize,
+    now: Instant,
+    out: &mut Out,
+) {
+    let ending = [Ending::Completed, Ending::Failed, Ending::Cancelled][ending];
+    let mut tasks: Vec<_> = naive.running.keys().copied().collect();
+    tasks.sort_unstable();
+    let seat = if tasks.is_empty() {
+        naive.inline_running.pop()
+    } else {
+        naive.running.remove(&tasks[which % tasks.len()])
+    };
+    if let Some(seat) = seat {
+        core.book(seat, ending, now);
+        core.settle(now, out);
+        naive.end(ending);
+    }
+}
+
+proptest! {
+    #[test]
+    fn the_ledger_is_what_a_naive_count_says(
+        seats in 1..6_u32,
+        places in 1..12_usize,
+        ops in proptest::collection::vec(op(), 1..200),
+    ) {
+        let limits = limits(seats, places);
+        let (mut core, mut naive) = (Pool::new(limits), Naive::default());
+        let (mut tickets, mut now) = (Vec::new(), start());
+        for (n, op) in ops.into_iter().enumerate() {
+            apply(op, &mut core, &mut naive, &mut tickets, n as u32, &mut now);
+            naive.check(&core, limits);
+        }
+        // The end: nothing waits, and what runs is let go.
+        apply(Op::Halt, &mut core, &mut naive, &mut tickets, 0, &mut now);
+        while !(naive.running.is_empty() && naive.inline_running.is_empty()) {
+            let end = Op::End { which: 0, ending: 0 };
+            apply(end, &mut core, &mut naive, &mut tickets, 0, &mut now);
+        }
+        naive.check(&core, limits);
+        prop_assert_eq!(core.ledger().live, 0);
+        prop_assert_eq!(
+            core.admit(Door::Street, &weighing(1), now, &mut Out::default()).unwrap_err().reason,
+            Reason::Closed
+        );
+    }
+}
