@@ -1,5 +1,38 @@
-//! Resilience building blocks for async Rust operators.
+//! Resilience building blocks for async Rust operators: controllers, gateways, agents that call
+//! slow and fallible backends.
+//!
+//! You hand an [`IntentPipeline`] *intents*; it decides in one place which of them run now, which
+//! wait, which are refused and when to come back, runs them through your typed [`Phase`]s, and
+//! accounts for every single one. Each block below it is usable alone:
+//!
+//! | you need | room |
+//! |---|---|
+//! | one admission decision, phases, retries, an exact ledger | [`pipeline`] |
+//! | a priority worker pool with one cap and backpressure | [`worker_pool`] |
+//! | permits handed out by priority | [`semaphore`] |
+//! | a rate limit, global and per key | [`rate_limit`] |
+//! | to stop calling what is down | [`circuit_breaker`] |
+//! | retries that can't become a storm | [`retry`] |
+//! | pooled HTTP with a cap on open connections | `http_transport` (feature `http`) |
+//!
+//! # Words
+//! A *deadline* is when something must be finished; a *timeout* is how long it may run. `try_x`
+//! never waits, `x().await` waits in order of priority in a bounded room. `close` starts the end,
+//! `shutdown(within).await` is the end, and reports. A breaker is *Closed* when calls flow, *Open*
+//! when they are refused, *HalfOpen* while it probes.
+//!
+//! # Features
+//! None by default. `full` is all of: `tower`, `http`, `tls`, `json`, `serde`. `test-util` makes
+//! every block follow tokio's paused clock; switch it on in dev-dependencies only.
 #![cfg_attr(docsrs, feature(doc_cfg))]
+#![cfg_attr(
+    test,
+    allow(
+        clippy::unwrap_used,
+        clippy::disallowed_methods,
+        reason = "a test fails by panicking, and brings its own clock"
+    )
+)]
 
 mod blocks;
 mod facade;
@@ -27,3 +60,8 @@ pub use ground::enforcement::Enforcement;
 pub use ground::outcome::Outcome;
 pub use ground::priority::Priority;
 pub use ground::refused::{Reason, Refused, Scope};
+
+/// The README's examples run as tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -1,4 +1,9 @@
 //! Against real servers. `tests/with-services.sh` starts them and runs this.
+#![allow(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "a test fails by panicking, and brings its own clock"
+)]
 
 use headworks::http_transport::{CloseReason, PoolCounts, TransportConfig};
 use headworks::{Transport, TransportError, TransportFactory};

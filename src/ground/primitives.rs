@@ -8,9 +8,7 @@ pub(crate) use parking_lot::{Mutex, MutexGuard};
 
 #[cfg(not(headworks_loom))]
 pub(crate) mod atomic {
-    pub(crate) use std::sync::atomic::{
-        AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence,
-    };
+    pub(crate) use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 }
 
 #[cfg(headworks_loom)]
@@ -18,9 +16,7 @@ pub(crate) use modelled::{Mutex, MutexGuard};
 
 #[cfg(headworks_loom)]
 pub(crate) mod atomic {
-    pub(crate) use loom::sync::atomic::{
-        AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence,
-    };
+    pub(crate) use loom::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 }
 
 #[cfg(headworks_loom)]

@@ -117,11 +117,6 @@ impl<T> Refused<T> {
     pub fn into_inner(self) -> T {
         self.thing
     }
-
-    /// The same refusal about another thing.
-    pub(crate) fn map<U>(self, f: impl FnOnce(T) -> U) -> Refused<U> {
-        Refused { reason: self.reason, retry_after: self.retry_after, thing: f(self.thing) }
-    }
 }
 
 impl<T> fmt::Debug for Refused<T> {

@@ -51,6 +51,7 @@ impl<P: Send + Sync + 'static, O: Send + Sync + 'static> Shared<P, O> {
     }
 
     /// The tickets of a run that is given up, and what each of them hears.
+    #[allow(clippy::type_complexity, reason = "a pair, taken apart where it is made")]
     fn give_up(
         &self,
         core: &mut Core<Body<P, O>>,

@@ -47,7 +47,7 @@ mod rules;
 mod tests;
 
 pub(crate) use crate::ground::slab::Ticket;
-pub(crate) use queue::{Committed, Drain, Granted, Head, Plan, Take, WaitQueue};
+pub(crate) use queue::{Committed, Drain, Granted, Plan, Take, WaitQueue};
 pub(crate) use room::{Room, Turn};
 pub use rules::Thresholds;
 pub(crate) use rules::{Place, Rules};

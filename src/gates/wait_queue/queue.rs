@@ -46,6 +46,10 @@ pub(crate) enum Plan {
 #[derive(Debug)]
 pub(crate) struct Committed<T> {
     pub(crate) ticket: Ticket,
+    #[cfg_attr(
+        not(any(test, fuzzing)),
+        allow(dead_code, reason = "the queue is complete; the model checks all of it")
+    )]
     pub(crate) accept_no: u64,
     pub(crate) evicted: Option<T>,
 }
@@ -70,8 +74,16 @@ pub(crate) enum Take<T> {
 pub(crate) struct Granted<T> {
     pub(crate) value: T,
     pub(crate) class: Priority,
+    #[cfg_attr(
+        not(any(test, fuzzing)),
+        allow(dead_code, reason = "the queue is complete; the model checks all of it")
+    )]
     pub(crate) tenant: Tenant,
     pub(crate) weight: NonZeroU32,
+    #[cfg_attr(
+        not(any(test, fuzzing)),
+        allow(dead_code, reason = "the queue is complete; the model checks all of it")
+    )]
     pub(crate) accept_no: u64,
 }
 
@@ -121,6 +133,10 @@ impl<T> WaitQueue<T> {
     }
 
     /// A new cap, from the next admission on; nobody who waits loses the place.
+    #[cfg_attr(
+        not(any(test, fuzzing)),
+        allow(dead_code, reason = "the queue is complete; the model checks all of it")
+    )]
     pub(crate) fn set_cap(&mut self, cap: usize) {
         self.rules.cap = cap;
         self.limits = self.rules.thresholds.limits(cap);
@@ -307,6 +323,10 @@ impl<T> WaitQueue<T> {
     }
 
     /// From now on it is never evicted. Nothing if it has left.
+    #[cfg_attr(
+        not(any(test, fuzzing)),
+        allow(dead_code, reason = "the queue is complete; the model checks all of it")
+    )]
     pub(crate) fn pin(&mut self, ticket: Ticket) {
         self.restand(ticket, |entry| entry.pinned = true);
     }
