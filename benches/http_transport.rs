@@ -1,4 +1,9 @@
 //! One `GET` of 2 KiB over loopback; the server shares the process and the machine.
+#![allow(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "a bench stops where it fails, and times"
+)]
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};

@@ -1,9 +1,5 @@
 //! Against real servers. `tests/with-services.sh` starts them and runs this.
-#![allow(
-    clippy::unwrap_used,
-    clippy::disallowed_methods,
-    reason = "a test fails by panicking, and brings its own clock"
-)]
+#![allow(clippy::unwrap_used, reason = "a test fails where it stands")]
 
 use headworks::http_transport::{CloseReason, PoolCounts, TransportConfig};
 use headworks::{Transport, TransportError, TransportFactory};

@@ -80,4 +80,4 @@ CONF
 done
 
 HEADWORKS_NGINX="127.0.0.1:$port" timeout 900 \
-    cargo test --features http,json --test services "$@" -- --ignored
+    cargo test --features full --test services "$@" -- --ignored

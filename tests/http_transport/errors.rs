@@ -224,6 +224,14 @@ async fn chunks_and_trailers_are_read_to_their_end() {
     assert_eq!(at_rest(&transport).await.opened, 1);
 }
 
+/// HTTP/1.0 says the end of a body by closing.
+#[tokio::test]
+async fn a_body_that_ends_with_its_connection_is_whole() {
+    for head in ["HTTP/1.0 200 OK\r\n\r\n", "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n"] {
+        assert_eq!(post(format!("{head}[1,2]")).await.unwrap(), json!([1, 2]));
+    }
+}
+
 #[tokio::test]
 async fn answers_without_a_body_free_their_connection_at_once() {
     let server = Server::running(|mut peer: Peer| async move {

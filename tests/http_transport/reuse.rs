@@ -299,3 +299,64 @@ async fn the_last_transport_takes_its_connections_along() {
         "a new pool"
     );
 }
+
+/// A driver lives on the runtime that dialled. When that ends, the pool is whole on the next.
+#[test]
+fn a_pool_outlives_the_runtime_that_dialled() {
+    let build = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let transport = transport(TransportConfig::default().with_open_per_host(1));
+    for round in 1..=3 {
+        let runtime = build();
+        runtime.block_on(async {
+            let server = Server::answering().await;
+            for _ in 0..3 {
+                let call =
+                    async { transport.get(server.url("/")).await?.into_body().bytes(9).await };
+                assert_eq!(patiently(call).await.unwrap(), "ok");
+            }
+        });
+        drop(runtime);
+        let counts = counts(&transport);
+        assert_eq!((counts.opened, counts.open()), (round, 0), "{counts:?}");
+    }
+    let alone = std::future::Future::poll(
+        std::pin::pin!(transport.get("http://127.0.0.1:1/")).as_mut(),
+        &mut std::task::Context::from_waker(std::task::Waker::noop()),
+    );
+    let std::task::Poll::Ready(Err(error)) = alone else { panic!("no runtime, and it waits") };
+    assert!(matches!(error, headworks::TransportError::Dial(_)), "{error:?}");
+    assert_eq!(counts(&transport).open(), 0);
+}
+
+/// The server ends connections without a word, after a number of answers that differs each time.
+#[tokio::test]
+async fn idempotent_callers_see_nothing_of_idle_connections_that_end() {
+    let lives = Arc::new(AtomicUsize::new(0));
+    let server = Server::running(move |mut peer| {
+        let lives = Arc::clone(&lives);
+        async move {
+            // 1 to 17, all over the place but the same in every run.
+            let life = lives.fetch_add(1, Ordering::SeqCst).wrapping_mul(0x9e37_79b9) % 17 + 1;
+            for _ in 0..life {
+                if peer.request().await.is_none() || !peer.write(OK).await {
+                    return;
+                }
+            }
+        }
+    })
+    .await;
+    let transport = transport(TransportConfig::default().with_open_per_host(30));
+    let mut callers = JoinSet::new();
+    for _ in 0..20 {
+        let (transport, url) = (transport.clone(), server.url("/"));
+        callers.spawn(async move {
+            for _ in 0..100 {
+                let answer = transport.get(&url).await.unwrap();
+                assert_eq!(answer.into_body().bytes(10).await.unwrap(), "ok");
+                tokio::task::yield_now().await;
+            }
+        });
+    }
+    assert_eq!(patiently(callers.join_all()).await.len(), 20);
+    at_rest(&transport).await;
+}

@@ -126,6 +126,13 @@ impl Lease {
         self.held.take()
     }
 
+    /// It turned out to have ended before it was used. Its own task frees the place.
+    pub(super) fn discard(mut self) {
+        if let Some(held) = self.held.take() {
+            self.shared.declined(held.host);
+        }
+    }
+
     /// It was never used: it goes to the next in line.
     pub(super) fn unused(mut self) {
         if let Some(held) = self.held.take() {

@@ -91,8 +91,7 @@ impl Shared {
                     .ok_or_else(|| allowance.late(wait_until, Phase::PoolWait))?,
             };
             match verdict {
-                // Its task has not come round to take it out of the pool: dropping it is enough.
-                Verdict::Use(lease) if lease.is_closed() => continue,
+                Verdict::Use(lease) if lease.is_closed() => lease.discard(),
                 Verdict::Use(lease) => return Ok(lease),
                 Verdict::Dial(place) => return self.dial(key, place, allowance).await,
                 Verdict::Evicted => return Err(TransportError::PoolFull),

@@ -339,6 +339,8 @@ impl World {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
+
     /// Short enough that no starvation turn comes up: those have tests of their own.
     #[test]
     fn the_core_does_what_the_model_says(
