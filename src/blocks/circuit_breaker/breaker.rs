@@ -161,6 +161,9 @@ impl CircuitBreaker {
     /// [`CallError::Open`]: `future` was dropped unpolled. [`CallError::TimedOut`]: it was
     /// dropped while running. [`CallError::Inner`]: its own error.
     ///
+    /// # Panics
+    /// Outside of a tokio runtime with a timer.
+    ///
     /// # Cancel safety
     /// Dropped while running, the call counts as [`Unreported`] says.
     ///
@@ -186,6 +189,9 @@ impl CircuitBreaker {
     /// As [`call`](Self::call), with the caller's word on what the result says about the backend.
     ///
     /// # Errors
+    /// As for [`call`](Self::call).
+    ///
+    /// # Panics
     /// As for [`call`](Self::call).
     ///
     /// # Cancel safety

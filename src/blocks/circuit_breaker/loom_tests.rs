@@ -1,4 +1,5 @@
 //! The word in front of the lock, by every interleaving.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::num::NonZeroU32;
 use std::time::Duration;

@@ -1,3 +1,5 @@
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 use std::collections::VecDeque;
 use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
@@ -342,6 +344,29 @@ fn impossible_configurations_are_named() {
         let error = CircuitBreaker::new(config).unwrap_err().to_string();
         assert!(error.starts_with(&format!("{field} is ")), "{error}");
     }
+}
+
+#[test]
+fn with_nothing_set_it_stays_open() {
+    let (breaker, now) = opened(CircuitBreakerConfig::default());
+    assert!((0..24).all(|second| breaker.try_acquire_at(now + second * S).is_err()));
+}
+
+/// What every peer misses: the caller's own timeout is shorter than the breaker's.
+#[cfg(feature = "test-util")]
+#[tokio::test(start_paused = true)]
+async fn a_hanging_upstream_behind_an_outer_timeout_trips_it() {
+    let config = CircuitBreakerConfig::default().with_slow_after(Some(S));
+    let breaker = CircuitBreaker::new(config.with_window(Window::Calls(n(10)))).unwrap();
+    for _ in 0..10 {
+        assert_eq!(breaker.state(), State::Closed);
+        let call = breaker.call(std::future::pending::<Result<(), ()>>());
+        tokio::time::timeout(S, call).await.unwrap_err();
+    }
+    assert_eq!(breaker.state(), State::Open);
+    assert!(matches!(breaker.call(async { Ok::<_, ()>(()) }).await, Err(CallError::Open(_))));
+    tokio::time::sleep(36 * S).await;
+    assert_eq!(breaker.call(async { Ok::<_, ()>(()) }).await, Ok(()));
 }
 
 #[tokio::test]

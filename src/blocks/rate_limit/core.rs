@@ -50,7 +50,8 @@ impl Gcra {
         let bits = if per_token(0) < 1_000_000 { FINE_BITS } else { 0 };
         let each = per_token(bits);
         let all = each * u128::from(burst);
-        let fits = burst > 0 && all <= 100 * 365 * 86_400_000_000_000 << bits && all <= 1 << 62;
+        let century = (100 * 365 * 86_400_000_000_000) << bits;
+        let fits = burst > 0 && all <= century && all <= 1 << 62;
         let allowed = "at least 1, and refilled within 100 years";
         ConfigError::unless(fits, burst_field, burst, allowed)?;
         // Whole nanoseconds don't wrap in 584 years: there any older `now` will do.

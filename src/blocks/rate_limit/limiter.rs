@@ -139,6 +139,9 @@ impl RateLimiter {
     /// [`AcquireError::Full`]: too many wait. [`AcquireError::TooLarge`]: never.
     /// [`AcquireError::Closed`]: never again.
     ///
+    /// # Panics
+    /// If it has to wait outside of a tokio runtime with a timer.
+    ///
     /// # Cancel safety
     /// Dropped, it gives its place in line up; no token is lost. While it waits it must be polled
     /// when woken: it may be the one that the others wait behind.

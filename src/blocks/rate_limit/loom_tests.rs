@@ -1,4 +1,5 @@
 //! The word, and the line in front of it, by every interleaving.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::sync::Arc;
 use std::task::{Wake, Waker};

@@ -228,6 +228,9 @@ impl<K: Eq + Hash> TieredRateLimiter<K> {
     /// [`AcquireError::Full`]: too many wait, for this key or in all. [`AcquireError::TooLarge`]:
     /// never. [`AcquireError::Closed`]: never again.
     ///
+    /// # Panics
+    /// If it has to wait outside of a tokio runtime with a timer.
+    ///
     /// # Cancel safety
     /// Dropped, it gives its place in line up; no token is lost. While it waits it must be polled
     /// when woken: it may be the one that the others wait behind.

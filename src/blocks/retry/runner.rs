@@ -57,6 +57,9 @@ impl Retry {
     /// # Errors
     /// [`RetryError`]: the last attempt's failure, and why there was no further one.
     ///
+    /// # Panics
+    /// Outside of a tokio runtime with a timer, if it waits or a timeout is set.
+    ///
     /// # Cancel safety
     /// Dropped, it drops the attempt under way or the wait; retries paid for stay paid.
     ///

@@ -1,3 +1,5 @@
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
@@ -153,6 +155,25 @@ async fn dropped_after_one_poll_it_drops_the_attempt() {
         assert_eq!(std::sync::Arc::strong_count(&alive), 2);
     }
     assert_eq!(std::sync::Arc::strong_count(&alive), 1);
+}
+
+/// Waits are as asked, the total timeout cuts an attempt short, and no wait is begun in vain.
+#[cfg(feature = "test-util")]
+#[tokio::test(start_paused = true)]
+async fn it_waits_as_asked_and_ends_in_time() {
+    let start = time::now();
+    let asked = Retry::new(quick(3), budget(0.2, 3).0).unwrap();
+    let later = |_: &_| RetryClass::RetryAfter(2 * S);
+    asked.run(later, |_| async { Err::<(), _>("busy") }).await.unwrap_err();
+    assert_eq!(time::now() - start, 4 * S);
+
+    let start = time::now();
+    let policy = quick(3).with_attempt_timeout(Some(2 * S)).with_total_timeout(Some(3 * S));
+    let short = Retry::new(policy, budget(0.2, 3).0).unwrap();
+    let gave = short.run(|_: &()| RetryClass::Retry, |_| std::future::pending::<Result<(), ()>>());
+    let gave = gave.await.unwrap_err();
+    assert_eq!((gave.why(), gave.attempts()), (GaveUp::TotalTimeout, 2));
+    assert_eq!((gave.into_last(), time::now() - start), (AttemptError::TimedOut, 3 * S));
 }
 
 proptest! {

@@ -338,6 +338,28 @@ async fn acquire_waits_for_its_token() {
     assert!(time::now() - start >= 3 * MS);
 }
 
+/// The same as by hand, in a real runtime: fifty tasks, served at the rate, highest first.
+#[cfg(feature = "test-util")]
+#[tokio::test(start_paused = true)]
+async fn fifty_tasks_are_served_at_the_rate_in_order_of_priority() {
+    let limiter = Arc::new(RateLimiter::new(Quota::per_second(10).with_burst(1)).unwrap());
+    let (start, served) = (time::now(), Arc::new(std::sync::Mutex::new(Vec::new())));
+    let mut tasks = tokio::task::JoinSet::new();
+    limiter.try_acquire(1).unwrap();
+    for i in 0..50 {
+        let (limiter, served) = (limiter.clone(), served.clone());
+        tasks.spawn(async move {
+            let class = if i % 2 == 0 { Normal } else { High };
+            limiter.acquire(1, class).await.unwrap();
+            served.lock().unwrap().push(class);
+        });
+    }
+    tasks.join_all().await;
+    assert_eq!(time::now() - start, 5 * S);
+    let served = served.lock().unwrap();
+    assert!(served[..25].iter().all(|&class| class == High), "{served:?}");
+}
+
 proptest! {
     /// Whatever comes, goes, is given back and however time passes: no more is admitted than an
     /// exact bucket would, there is at most one timer, and in the end everybody is served.
