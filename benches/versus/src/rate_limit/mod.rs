@@ -5,6 +5,7 @@
 
 mod contestant;
 mod governor_peers;
+mod ours;
 
 use std::sync::Barrier;
 use std::time::{Duration, Instant};
@@ -45,10 +46,14 @@ fn rows(effort: Effort, case: Case) {
         1 => format!("{}/1_thread", case.expect.name()),
         threads => format!("{}/{threads}_threads", case.expect.name()),
     };
-    let direct =
-        vec![entry::<governor_peers::Direct>(case), entry::<governor_peers::DirectFakeClock>(case)];
+    let direct = vec![
+        entry::<ours::Direct>(case),
+        entry::<governor_peers::Direct>(case),
+        entry::<governor_peers::DirectFakeClock>(case),
+    ];
     contest(&format!("rate_limit/direct/{ends}"), &MEASURES, effort, direct);
     let keyed = vec![
+        entry::<ours::Tiered>(case),
         entry::<governor_peers::Keyed>(case),
         entry::<governor_peers::KeyedFakeClock>(case),
         entry::<governor_peers::KeyedThenDirect>(case),

@@ -8,6 +8,7 @@ mod contestant;
 mod hand_made;
 mod latency;
 mod memory;
+mod ours;
 mod throughput;
 mod tower_stack;
 
@@ -47,6 +48,8 @@ pub fn run(effort: Effort) {
 /// Ours first, then the peers.
 fn rows(id: &str, measures: &[Measure], effort: Effort, case: impl Case) {
     let contestants = vec![
+        entry::<ours::Headworks>(case),
+        entry::<ours::HeadworksBare>(case),
         entry::<channels::Kanal>(case),
         entry::<channels::Flume>(case),
         entry::<channels::AsyncChannel>(case),
