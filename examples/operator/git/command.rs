@@ -12,6 +12,8 @@ use tokio::process::{Child, Command};
 const STDERR_TAIL_BYTES: usize = 4 << 10;
 /// Bytes read of what a short command says; none of them has more to say than a few lines.
 const STDOUT_MAX_BYTES: u64 = 1 << 20;
+/// Time for what a process has said to arrive after its end.
+const LAST_WORDS: Duration = Duration::from_millis(200);
 /// Variables of the caller that may pass: how to reach a remote host, and where git itself lies.
 const PASSED: [&str; 6] = [
     "GIT_ASKPASS",
@@ -127,27 +129,37 @@ impl Git {
 /// Everything a process says, within bounds, and whether it succeeded.
 async fn output(mut child: Child) -> std::io::Result<(bool, String, String)> {
     let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+    let (mut said, mut complained) = (Vec::new(), Vec::new());
     let read_stdout = async {
-        let mut bytes = Vec::new();
-        if let Some(stdout) = stdout {
-            stdout.take(STDOUT_MAX_BYTES).read_to_end(&mut bytes).await?;
-        }
-        std::io::Result::Ok(String::from_utf8_lossy(&bytes).into_owned())
+        let Some(stdout) = stdout else { return Ok(0) };
+        stdout.take(STDOUT_MAX_BYTES).read_to_end(&mut said).await
     };
     let read_stderr = async {
-        match stderr {
-            Some(stderr) => read_tail(stderr).await,
-            None => String::new(),
+        let Some(stderr) = stderr else { return };
+        keep_tail(stderr, &mut complained).await;
+    };
+    let status = {
+        let mut reading = std::pin::pin!(async { tokio::join!(read_stdout, read_stderr).0 });
+        tokio::select! {
+            biased;
+            read = &mut reading => {
+                read?;
+                child.wait().await?
+            }
+            status = child.wait() => {
+                // A child of its own may hold the pipes open for as long as it likes.
+                tokio::time::timeout(LAST_WORDS, reading).await.unwrap_or(Ok(0))?;
+                status?
+            }
         }
     };
-    let (stdout, stderr) = tokio::join!(read_stdout, read_stderr);
-    Ok((child.wait().await?.success(), stdout?, stderr))
+    Ok((status.success(), String::from_utf8_lossy(&said).into_owned(), tail(&complained)))
 }
 
 /// Variables of the caller's git session (`GIT_DIR`, injected configuration, traces…) would send
 /// our git somewhere else.
 fn is_foreign(name: &OsString) -> bool {
-    name.to_str().is_none_or(|name| name.starts_with("GIT_") && !PASSED.contains(&name))
+    name.to_str().is_some_and(|name| name.starts_with("GIT_") && !PASSED.contains(&name))
 }
 
 /// The end of what a process said.
@@ -157,13 +169,18 @@ fn tail(bytes: &[u8]) -> String {
 }
 
 /// Reads to the end and keeps the last few kilobytes, however much is said.
-pub(crate) async fn read_tail(mut from: impl AsyncRead + Unpin) -> String {
-    let (mut kept, mut chunk) = (Vec::new(), [0; 1024]);
+pub(crate) async fn read_tail(from: impl AsyncRead + Unpin) -> String {
+    let mut kept = Vec::new();
+    keep_tail(from, &mut kept).await;
+    tail(&kept)
+}
+
+async fn keep_tail(mut from: impl AsyncRead + Unpin, kept: &mut Vec<u8>) {
+    let mut chunk = [0; 1024];
     while let Ok(read @ 1..) = from.read(&mut chunk).await {
         kept.extend_from_slice(&chunk[..read]);
         if kept.len() > 2 * STDERR_TAIL_BYTES {
             kept.drain(..kept.len() - STDERR_TAIL_BYTES);
         }
     }
-    tail(&kept)
 }

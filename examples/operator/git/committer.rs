@@ -1,5 +1,6 @@
 //! The one task that writes: it gathers what waits, writes it as one group, pushes once, answers.
 
+use std::collections::VecDeque;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use tokio::sync::mpsc::error::TryRecvError;
@@ -17,6 +18,9 @@ use super::target::{PushError, Remote};
 
 /// Bytes of files in one group, at most one change more.
 const GROUP_BYTES: usize = 16 * MAX_BYTES;
+
+/// Groups remembered whose push ended in doubt and seemed not to have landed.
+const MAX_GIVEN_UP: usize = 16;
 
 /// One change that waits for its commit, and who waits for it.
 #[derive(Debug)]
@@ -51,6 +55,9 @@ pub(crate) struct Committer {
     head: Option<CommitId>,
     index: Index,
     sync: Sync,
+    /// A push that was cut off may still land after the target has said that it did not. Whoever
+    /// meets these commits later, in the target's history, adds them to the report.
+    given_up: VecDeque<Group>,
     writer: Option<FastImport>,
     report: Report,
 }
@@ -71,6 +78,7 @@ impl Committer {
             head: None,
             index: Index::default(),
             sync: Sync::InDoubt(None),
+            given_up: VecDeque::new(),
             writer: None,
             report: Report::default(),
         };
@@ -259,7 +267,14 @@ impl Committer {
                 self.index.dropped();
                 self.account(group.keys, &group.ids);
             }
-            _ => self.index.dropped(),
+            (Landed::No, group) => {
+                self.index.dropped();
+                self.given_up.extend(group);
+                if self.given_up.len() > MAX_GIVEN_UP {
+                    self.given_up.pop_front();
+                }
+            }
+            (_, None) => self.index.dropped(),
         }
         Ok(landed)
     }
@@ -293,9 +308,24 @@ impl Committer {
                 head.to_string()
             }
         };
-        walk(&self.git, &range, &mut self.index).await?;
+        let (index, given_up, mut late) = (&mut self.index, &self.given_up, Vec::new());
+        let found = |key: String, attempt, id: CommitId| {
+            if given_up.iter().any(|group| group.ids.contains(&id)) {
+                late.push((key.clone(), id.clone()));
+            }
+            index.found(key, attempt, id);
+        };
+        walk(&self.git, &range, found).await?;
         self.head = Some(head);
+        self.account_late(late);
         Ok(landed)
+    }
+
+    /// Commits of given-up groups that are in the target after all.
+    fn account_late(&mut self, late: Vec<(String, CommitId)>) {
+        let (keys, ids): (Vec<_>, Vec<_>) = late.into_iter().unzip();
+        self.account(keys, &ids);
+        self.given_up.retain(|group| !group.ids.iter().any(|id| ids.contains(id)));
     }
 
     async fn is_ancestor(&self, old: &CommitId, new: &CommitId) -> Result<bool, GitFailure> {
@@ -307,9 +337,9 @@ impl Committer {
         }
     }
 
-    /// Asks one last time about a push in doubt and ends the writing process.
+    /// Asks one last time about pushes in doubt and ends the writing process.
     async fn finish(mut self) -> Report {
-        if matches!(self.sync, Sync::InDoubt(Some(_))) {
+        if matches!(self.sync, Sync::InDoubt(Some(_))) || !self.given_up.is_empty() {
             // Unanswered, the group stays in doubt and is reported so.
             _ = self.settle().await;
         }
@@ -342,4 +372,60 @@ fn answer(request: Request, with: Result<CommitId, CommitError>) {
 /// Fewer ids than commits: excluded by `FastImport::write`, and no reason to panic.
 fn lost() -> CommitError {
     CommitError::Git("a commit without id".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn git(dir: &std::path::Path) -> Git {
+        Git::at(dir, Duration::from_secs(30))
+    }
+
+    async fn bare(dir: &std::path::Path) -> Git {
+        std::fs::create_dir(dir).unwrap();
+        git(dir).run("init", &["init", "--quiet", "--bare", "."]).await.unwrap();
+        git(dir)
+    }
+
+    fn request(content: u128) -> (Request, oneshot::Receiver<Result<CommitId, CommitError>>) {
+        let (reply, answer) = oneshot::channel();
+        let change = Change {
+            namespace: "a".to_owned(),
+            name: "web".to_owned(),
+            generation: None,
+            content,
+            subject: "intent: a/web".to_owned(),
+            files: [("x.yaml".to_owned(), content.to_string().into())].into(),
+        };
+        (Request { change, reply }, answer)
+    }
+
+    #[tokio::test]
+    async fn the_death_of_the_writing_process_is_told_and_the_next_group_starts_another() {
+        let dir = tempfile::tempdir().unwrap();
+        let target = bare(&dir.path().join("target")).await;
+        let staging = bare(&dir.path().join("staging")).await;
+        let remote = Remote::new(&target.dir().display().to_string(), "main");
+        let place = Place { branch: "main".to_owned(), deploy_path: "deploy".to_owned() };
+        let mut committer = Committer::start(staging, remote, place, 8).await.unwrap();
+        let (first, answer) = request(1);
+        committer.serve(vec![first]).await;
+        answer.await.unwrap().unwrap();
+
+        committer.writer.as_mut().unwrap().kill().await;
+        let (second, answer) = request(2);
+        committer.serve(vec![second]).await;
+        let failed = answer.await.unwrap().unwrap_err();
+        assert!(matches!(failed, CommitError::Git(_)), "{failed}");
+        assert!(failed.is_retryable() && failed.to_string().starts_with("git fast-import: "));
+
+        let (again, answer) = request(2);
+        committer.serve(vec![again]).await;
+        let id = answer.await.unwrap().unwrap();
+        assert_eq!(committer.remote.head(&target).await.unwrap(), Some(id));
+        assert_eq!(committer.finish().await.committed, 2);
+    }
 }

@@ -57,6 +57,11 @@ impl Conversation {
         }
     }
 
+    #[cfg(test)]
+    pub(crate) async fn kill(&mut self) {
+        self.child.kill().await.unwrap();
+    }
+
     /// Closes the questions and waits until the process has ended by itself.
     ///
     /// # Errors

@@ -85,6 +85,12 @@ impl FastImport {
         tokio::try_join!(write, read).map(|((), ids)| ids)
     }
 
+    /// The process dies, and nobody has noticed yet.
+    #[cfg(test)]
+    pub(crate) async fn kill(&mut self) {
+        self.talk.kill().await;
+    }
+
     /// Ends the process in good order.
     pub(crate) async fn end(mut self) -> Result<(), GitFailure> {
         let said = async {

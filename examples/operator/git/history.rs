@@ -4,11 +4,15 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 
 use super::change::CommitId;
 use super::command::{Git, GitFailure, read_tail};
-use super::index::{Attempt, Index};
+use super::index::Attempt;
 
-/// Tells `index` every commit of `range` that carries our trailers, oldest first. One process,
+/// Tells `found` every commit of `range` that carries our trailers, oldest first. One process,
 /// read as a stream: the history itself is never in memory.
-pub(crate) async fn walk(git: &Git, range: &str, index: &mut Index) -> Result<u64, GitFailure> {
+pub(crate) async fn walk(
+    git: &Git,
+    range: &str,
+    mut found: impl FnMut(String, Attempt, CommitId),
+) -> Result<(), GitFailure> {
     let what = "log";
     let failed = |source| GitFailure::Start { what, source };
     let mut command = git.command();
@@ -18,20 +22,19 @@ pub(crate) async fn walk(git: &Git, range: &str, index: &mut Index) -> Result<u6
         return Err(failed(std::io::ErrorKind::BrokenPipe.into()));
     };
     let read = async {
-        let (mut lines, mut record, mut seen) = (BufReader::new(stdout), Vec::new(), 0);
+        let (mut lines, mut record) = (BufReader::new(stdout), Vec::new());
         while lines.read_until(0, &mut record).await? > 0 {
             if let Some((key, attempt, id)) = parse(&String::from_utf8_lossy(&record)) {
-                index.found(key, attempt, id);
+                found(key, attempt, id);
             }
             record.clear();
-            seen += 1;
         }
-        std::io::Result::Ok(seen)
+        std::io::Result::Ok(())
     };
-    let (seen, stderr) = tokio::join!(read, read_tail(stderr));
-    let seen = seen.map_err(failed)?;
+    let (read, stderr) = tokio::join!(read, read_tail(stderr));
+    read.map_err(failed)?;
     match child.wait().await.map_err(failed)?.success() {
-        true => Ok(seen),
+        true => Ok(()),
         false => Err(GitFailure::Exit { what, stdout: String::new(), stderr }),
     }
 }

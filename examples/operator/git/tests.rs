@@ -3,13 +3,18 @@
 use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use bytes::Bytes;
 use tempfile::TempDir;
 use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 
+use super::command::Git;
 use super::error::{Difference, DifferenceKind};
 use super::memory::Memory;
+use super::target::Remote;
+use super::verifier::Verifier;
 use super::*;
 
 fn change(key: &str, generation: Option<u64>, content: u128) -> Change {
@@ -51,6 +56,19 @@ impl Bare {
 
     async fn open(&self) -> (Repository, RepositoryTasks) {
         Repository::open(self.config()).await.unwrap()
+    }
+
+    /// A script that the target runs; removed by `unhook`.
+    fn hook(&self, name: &str, script: &str) {
+        let hooks = self.path().join("hooks");
+        std::fs::create_dir_all(&hooks).unwrap();
+        std::fs::write(hooks.join(name), format!("#!/bin/sh\n{script}\n")).unwrap();
+        let executable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        std::fs::set_permissions(hooks.join(name), executable).unwrap();
+    }
+
+    fn unhook(&self, name: &str) {
+        std::fs::remove_file(self.path().join("hooks").join(name)).unwrap();
     }
 
     fn count(&self) -> usize {
@@ -263,18 +281,14 @@ async fn a_branch_that_was_rewritten_is_followed() {
 
 #[tokio::test]
 async fn a_refusing_hook_is_permanent_and_leaves_the_next_push_alone() {
-    use std::os::unix::fs::PermissionsExt;
     let bare = Bare::new();
     let (repository, tasks) = bare.open().await;
     repository.commit(change("a/web", None, 1)).await.unwrap();
-    let hook = bare.path().join("hooks/pre-receive");
-    std::fs::create_dir_all(hook.parent().unwrap()).unwrap();
-    std::fs::write(&hook, "#!/bin/sh\necho not on Fridays >&2\nexit 1\n").unwrap();
-    std::fs::set_permissions(&hook, PermissionsExt::from_mode(0o755)).unwrap();
+    bare.hook("pre-receive", "echo not on Fridays >&2; exit 1");
     let refused = repository.commit(change("a/web", None, 2)).await.unwrap_err();
     assert!(matches!(refused, CommitError::Rejected(_)), "{refused}");
     assert!(!refused.is_retryable() && refused.to_string().contains("Fridays"), "{refused}");
-    std::fs::remove_file(&hook).unwrap();
+    bare.unhook("pre-receive");
     repository.commit(change("a/web", None, 2)).await.unwrap();
     assert_eq!(bare.count(), 2);
     let report = tasks.close().await;
@@ -301,20 +315,46 @@ async fn a_target_that_goes_and_comes_back_is_told_and_recovered() {
 
 #[tokio::test]
 async fn a_push_whose_answer_is_lost_is_looked_up() {
-    use std::os::unix::fs::PermissionsExt;
     let bare = Bare::new();
     let (repository, tasks) = bare.open().await;
     repository.commit(change("a/web", None, 1)).await.unwrap();
     // The target takes the push, and then its answer is cut off: receive-pack, the hook's parent,
     // is killed once it has moved the branch.
-    let hook = bare.path().join("hooks/post-receive");
-    std::fs::create_dir_all(hook.parent().unwrap()).unwrap();
-    std::fs::write(&hook, "#!/bin/sh\nkill -9 $PPID\n").unwrap();
-    std::fs::set_permissions(&hook, PermissionsExt::from_mode(0o755)).unwrap();
+    bare.hook("post-receive", "kill -9 $PPID");
     let id = repository.commit(change("a/web", None, 2)).await.unwrap();
     assert_eq!(bare.ids().last().map(String::as_str), Some(id.as_str()));
-    std::fs::remove_file(&hook).unwrap();
+    bare.unhook("post-receive");
     repository.commit(change("a/web", None, 3)).await.unwrap();
+    let report = tasks.close().await;
+    let told: Vec<_> = report.commits.iter().map(|commit| commit.id.as_str()).collect();
+    assert_eq!(told, bare.ids());
+}
+
+#[tokio::test]
+async fn a_push_that_lands_after_it_was_given_up_is_in_the_report() {
+    let bare = Bare::new();
+    let (repository, tasks) = bare.open().await;
+    repository.commit(change("a/web", None, 1)).await.unwrap();
+    // Our push is killed while the target holds it back, and let through later.
+    let gate = bare.0.path().join("gate");
+    assert!(Command::new("mkfifo").arg(&gate).status().unwrap().success());
+    let up = "up() { cut -d' ' -f4 /proc/$1/stat; }; pushing=$(up $PPID)";
+    let skip_shell = "[ \"$(cat /proc/$pushing/comm)\" = git ] || pushing=$(up $pushing)";
+    let wait = format!("kill -9 $pushing; cat '{}'", gate.display());
+    bare.hook("pre-receive", &format!("{up}; {skip_shell}; {wait}"));
+    let lost = repository.commit(change("a/web", None, 2)).await.unwrap_err();
+    assert!(lost.is_retryable(), "{lost}");
+    bare.unhook("pre-receive");
+    assert_eq!(bare.count(), 1);
+    std::fs::write(&gate, "go\n").unwrap();
+    while bare.count() == 1 {
+        tokio::task::yield_now().await;
+    }
+    let late = bare.ids().pop();
+    repository.commit(change("a/other", None, 1)).await.unwrap_err();
+    let again = repository.commit(change("a/web", None, 2)).await.unwrap();
+    assert_eq!(Some(again.as_str()), late.as_deref());
+    repository.commit(change("a/other", None, 1)).await.unwrap();
     let report = tasks.close().await;
     let told: Vec<_> = report.commits.iter().map(|commit| commit.id.as_str()).collect();
     assert_eq!(told, bare.ids());
@@ -382,6 +422,45 @@ async fn verification_names_every_file_that_differs() {
     assert!(matches!(missing, VerifyError::Missing(_)) && missing.is_retryable(), "{missing}");
     repository.verify(&id, &change("a/web", None, 1)).await.unwrap();
     tasks.close().await;
+}
+
+#[tokio::test]
+async fn a_target_elsewhere_is_verified_through_a_mirror() {
+    let bare = Bare::new();
+    let (repository, tasks) = bare.open().await;
+    let dir = tempfile::tempdir().unwrap();
+    git_at(dir.path(), &["init", "--quiet", "--bare", "."]);
+    let mirror = Git::at(dir.path(), Duration::from_secs(30));
+    let remote = Remote { local: None, ..Remote::new(repository.target(), "main") };
+    let verifier = Verifier::new(mirror, Some(remote), "deploy".to_owned());
+    let (to, inbox) = tokio::sync::mpsc::channel(1);
+    let verifying = tokio::spawn(verifier.run(inbox, CancellationToken::new()));
+    for content in [1, 2] {
+        let change = change("a/web", None, content);
+        let commit = repository.commit(change.clone()).await.unwrap();
+        let (reply, verdict) = tokio::sync::oneshot::channel();
+        let (key, files) = (change.key(), change.files);
+        to.send(verifier::Request { commit, key, files, reply }).await.unwrap();
+        verdict.await.unwrap().unwrap();
+    }
+    drop(to);
+    verifying.await.unwrap();
+    tasks.close().await;
+}
+
+#[tokio::test]
+async fn a_temporary_target_is_gone_after_the_end() {
+    let (repository, tasks) = Repository::open(RepositoryConfig::default()).await.unwrap();
+    let path = PathBuf::from(repository.target().strip_prefix("file://").unwrap());
+    let id = repository.commit(change("a/web", None, 1)).await.unwrap();
+    assert_eq!(git_at(&path, &["rev-parse", "main"]).trim(), id.as_str());
+    tasks.close().await;
+    assert!(!path.exists());
+    let (repository, tasks) = Repository::open(RepositoryConfig::default()).await.unwrap();
+    repository.commit(change("a/web", None, 1)).await.unwrap();
+    drop(tasks);
+    let late = repository.commit(change("a/web", None, 2)).await.unwrap_err();
+    assert!(matches!(late, CommitError::Closed), "{late}");
 }
 
 #[tokio::test]
