@@ -1,7 +1,6 @@
 //! From the plan to the files of one folder.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
@@ -11,35 +10,15 @@ use crate::intent::NetworkIntent;
 use crate::plan::{Resource, ResourcePlan};
 use crate::yaml::to_yaml;
 
-/// Everything that one intent puts into the repository.
-///
-/// Its folder is `<deployPath>/<namespace>/<name>`, so no two intents share one; namespace and
-/// name are DNS-1123, so neither can lead out of it.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct ManifestSet {
-    pub(crate) namespace: Arc<str>,
-    pub(crate) name: Arc<str>,
-    pub(crate) generation: Option<u64>,
-    pub(crate) content: u128,
-    /// By file name; never empty.
-    pub(crate) files: BTreeMap<String, Bytes>,
-}
-
-/// Renders the plan: the same bytes for the same plan.
-pub(crate) fn render(intent: &NetworkIntent, plan: &ResourcePlan) -> ManifestSet {
+/// Renders the plan: file names and contents, the same bytes for the same plan; never empty.
+pub(crate) fn render(intent: &NetworkIntent, plan: &ResourcePlan) -> BTreeMap<String, Bytes> {
     let mut files = BTreeMap::new();
     for resource in &plan.resources {
         let (object, kind) = manifest(intent, resource);
         let name = free_name(&files, &file_stem(resource), kind);
         files.insert(name, Bytes::from(to_yaml(&object)));
     }
-    ManifestSet {
-        namespace: intent.namespace.shared(),
-        name: Arc::from(&*intent.name),
-        generation: intent.generation,
-        content: intent.content,
-        files,
-    }
+    files
 }
 
 /// The object and the word that ends its file's name.

@@ -126,6 +126,8 @@ pub(crate) enum Rule {
     SameTarget,
     #[error("did not come back as it was asked: {0}")]
     Differs(&'static str),
+    #[error("cannot be committed: {0}")]
+    Unfit(String),
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use headworks::Priority;
 use serde_json::{Map, Value};
 
-use super::fields::{Fields, Nulls, integer, object, one_of, text, text_of};
+use super::fields::{Fields, Nulls, integer, one_of, text, text_of};
 use super::{constraints, priority};
 use crate::answer::{Action, Answer, Target};
 use crate::content::content_hash;

@@ -3,13 +3,13 @@ use crate::plan::plan;
 use crate::samples::{decoded, text_intent};
 use crate::value::from_yaml;
 
-fn rendered(answer: &str) -> ManifestSet {
+fn rendered(answer: &str) -> BTreeMap<String, Bytes> {
     let intent = text_intent("Scale web to 5 replicas");
     render(&intent, &plan(&intent, &crate::answer::parse(answer).unwrap()).unwrap())
 }
 
-fn parsed(set: &ManifestSet, file: &str) -> Value {
-    from_yaml(str::from_utf8(&set.files[file]).unwrap(), 1).unwrap()
+fn parsed(set: &BTreeMap<String, Bytes>, file: &str) -> Value {
+    from_yaml(str::from_utf8(&set[file]).unwrap(), 1).unwrap()
 }
 
 #[test]
@@ -31,9 +31,8 @@ metadata:
 spec:
   replicas: 5
 ";
-    assert_eq!(set.files.keys().collect::<Vec<_>>(), ["web-scale.yaml"]);
-    assert_eq!(set.files["web-scale.yaml"], expected);
-    assert_eq!((&*set.namespace, &*set.name), ("default", "sample"));
+    assert_eq!(set.keys().collect::<Vec<_>>(), ["web-scale.yaml"]);
+    assert_eq!(set["web-scale.yaml"], expected);
 }
 
 #[test]
@@ -60,12 +59,12 @@ fn files_of_targets_with_one_name_do_not_collide() {
             {{"namespace":"a","name":"a.b"}},{{"namespace":"a","name":"a-b"}},
             {{"namespace":"a","name":"{long}"}},{{"namespace":"a","name":"{long}y"}}]}}"#
     ));
-    assert_eq!(set.files.len(), 6);
+    assert_eq!(set.len(), 6);
     let kebab = |name: &String| {
         name.len() <= 80
             && name.bytes().all(|b| b"abcdefghijklmnopqrstuvwxyz0123456789-.".contains(&b))
     };
-    assert!(set.files.keys().all(kebab), "{:?}", set.files.keys());
+    assert!(set.keys().all(kebab), "{:?}", set.keys());
 }
 
 #[test]
@@ -75,7 +74,7 @@ fn keys_are_camel_case_whatever_the_intent_says() {
         let crate::intent::Request::Fields(answer) = &intent.request else { continue };
         let set = render(&intent, &plan(&intent, answer).unwrap());
         assert_eq!(set, render(&intent, &plan(&intent, answer).unwrap()), "the same bytes again");
-        for file in set.files.keys() {
+        for file in set.keys() {
             lower_case_keys(&parsed(&set, file));
         }
     }
