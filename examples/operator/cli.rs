@@ -205,7 +205,8 @@ mod tests {
         for flag in Options::command().get_arguments() {
             let long = flag.get_long().unwrap();
             let from = help.find(&format!("--{long}")).unwrap_or_else(|| panic!("{long}"));
-            let text = &help[from..help[from + 2..].find("\n      --").map_or(help.len(), |at| from + 2 + at)];
+            let text = &help
+                [from..help[from + 2..].find("\n      --").map_or(help.len(), |at| from + 2 + at)];
             let takes_value = flag.get_action().takes_values() && long != "generate";
             assert!(!takes_value || text.contains("default:"), "{text}");
         }

@@ -46,7 +46,8 @@ impl Latencies {
 fn bucket(latency: Duration) -> usize {
     let micros = u64::try_from(latency.as_micros()).unwrap_or(u64::MAX).max(1);
     let doubling = micros.ilog2();
-    let eighth = ((u128::from(micros) * u128::from(PER_DOUBLING)) >> doubling) as u32 - PER_DOUBLING;
+    let eighth =
+        ((u128::from(micros) * u128::from(PER_DOUBLING)) >> doubling) as u32 - PER_DOUBLING;
     ((doubling * PER_DOUBLING + eighth) as usize).min((DOUBLINGS * PER_DOUBLING) as usize - 1)
 }
 

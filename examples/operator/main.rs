@@ -57,7 +57,11 @@ async fn main() -> ExitCode {
     let progress = Progress::start(options.generate);
     match operator::run(&options, ctrl_c(), progress).await {
         Ok(summary) => {
-            if options.json { println!("{}", summary.json()) } else { print!("{}", summary.text()) }
+            if options.json {
+                println!("{}", summary.json())
+            } else {
+                print!("{}", summary.text())
+            }
             if summary.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
         }
         Err(error) => {

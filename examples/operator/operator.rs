@@ -83,7 +83,8 @@ fn pipeline(options: &Options, llm: Llm, repository: Repository) -> Result<Pipel
     let remote = || PhaseConfig::remote().with_concurrency(options.workers);
     let breaker = CircuitBreaker::new(CircuitBreakerConfig::default().with_name("llm"))?;
     let egress = RateLimiter::new(Quota::per_second(options.llm.llm_rate))?;
-    let ask = remote().with_timeout(options.llm.timeout()).with_breaker(breaker).with_egress(egress);
+    let ask =
+        remote().with_timeout(options.llm.timeout()).with_breaker(breaker).with_egress(egress);
     // A push that hangs is the committer's to end; its own limit comes before this one.
     let commit = remote().with_timeout(Duration::from_secs(90)).critical();
     IntentPipeline::builder(config)

@@ -23,7 +23,9 @@ pub(crate) struct Progress {
 #[derive(Debug)]
 enum Look {
     Bar(ProgressBar),
-    Lines { last: Instant },
+    Lines {
+        last: Instant,
+    },
     #[cfg(test)]
     Nothing,
 }

@@ -203,7 +203,9 @@ async fn end_of(pipeline: &Pipeline, mut order: Order, closing: &CancellationTok
             Ok(ticket) => return ticket.await.map_or_else(End::Failed, End::Committed),
             Err(refused) => refused,
         };
-        let Some(patience) = patience(&refused, deadline) else { return End::Refused(refused.reason()) };
+        let Some(patience) = patience(&refused, deadline) else {
+            return End::Refused(refused.reason());
+        };
         tokio::select! { biased;
             () = closing.cancelled() => {}
             () = sleep(patience) => {}

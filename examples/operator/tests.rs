@@ -136,10 +136,16 @@ async fn every_folder_holds_the_newest_of_its_key_and_every_commit_its_trailers(
     assert!(summary.is_clean(), "{}", summary.text());
     let folder = "main:deploy/lab/cell-sim/cell-sim-scale.yaml";
     assert!(git(repo.path(), &["show", folder]).ends_with("\n  replicas: 2\n"));
-    let log = git(repo.path(), &["log", "--format=%(trailers:key=Intent,valueonly,separator=)", "main"]);
-    assert_eq!(log.lines().filter(|key| *key == "lab/cell-sim").count(), 3, "one each, even unchanged");
+    let log =
+        git(repo.path(), &["log", "--format=%(trailers:key=Intent,valueonly,separator=)", "main"]);
+    assert_eq!(
+        log.lines().filter(|key| *key == "lab/cell-sim").count(),
+        3,
+        "one each, even unchanged"
+    );
     assert_eq!(log.lines().count() as u64, summary.tally.committed());
-    let log = git(repo.path(), &["log", "-1", "--format=%B", "main", "--", "deploy/edge/gateway-up"]);
+    let log =
+        git(repo.path(), &["log", "-1", "--format=%B", "main", "--", "deploy/edge/gateway-up"]);
     assert!(log.contains("\nIntent: edge/gateway-up\nGeneration: 3\nContent: "), "{log}");
 }
 
@@ -187,7 +193,10 @@ async fn the_summary_says_the_same_in_words_and_in_json() {
     let (text, json) = (summary.text(), summary.json());
     let documents = &json["documents"];
     let number = |value: &serde_json::Value| value.as_u64().unwrap();
-    let sum: u64 = ["skipped", "invalid", "accepted", "refused"].map(|part| number(&documents[part])).iter().sum();
+    let sum: u64 = ["skipped", "invalid", "accepted", "refused"]
+        .map(|part| number(&documents[part]))
+        .iter()
+        .sum();
     assert_eq!(number(&documents["total"]), sum);
     assert!(text.contains(&format!("documents   {sum} = ")), "{text}");
     assert_eq!(json["clean"], true);
@@ -240,12 +249,14 @@ fn assert_nothing_lost(summary: &Summary, count: u64, repo: &Path) {
     assert_eq!(summary.drained.ledger.live, 0, "{words}");
     let reported: Vec<_> = summary.commits.commits.iter().map(|one| one.id.as_str()).collect();
     let has_commits = !git(repo, &["branch", "--list", "main"]).is_empty();
-    let log = if has_commits { git(repo, &["rev-list", "--reverse", "main"]) } else { String::new() };
+    let log =
+        if has_commits { git(repo, &["rev-list", "--reverse", "main"]) } else { String::new() };
     assert_eq!(log.lines().collect::<Vec<_>>(), reported, "{words}");
     // What was being committed or verified when the time was up is named, whether it is there or
     // not; everything else that is there was reported committed.
     let failures = tally.failures.iter();
-    let halfway = failures.filter(|it| [Some(GIT_OPS_COMMIT), Some(DEPLOYMENT_VERIFICATION)].contains(&it.phase));
+    let halfway = failures
+        .filter(|it| [Some(GIT_OPS_COMMIT), Some(DEPLOYMENT_VERIFICATION)].contains(&it.phase));
     let most = tally.committed() + halfway.count() as u64;
     assert!((tally.committed()..=most).contains(&(reported.len() as u64)), "{words}");
 }

@@ -181,10 +181,7 @@ async fn always_ready_tasks_let_others_on_the_thread_run() {
 
 #[test]
 fn without_a_runtime_it_says_so() {
-    assert_eq!(
-        WorkerPool::new(WorkerPoolConfig::default()).unwrap_err(),
-        ConfigError::NoRuntime
-    );
+    assert_eq!(WorkerPool::new(WorkerPoolConfig::default()).unwrap_err(), ConfigError::NoRuntime);
 }
 
 #[tokio::test]

@@ -131,7 +131,8 @@ impl<T: Clone, W> Core<T, W> {
         if self.queue.is_empty() && self.seats.free() > 0 {
             return now < deadline;
         }
-        let ahead: usize = Priority::ALL[class.index()..].iter().map(|&c| self.queue.depth(c)).sum();
+        let ahead: usize =
+            Priority::ALL[class.index()..].iter().map(|&c| self.queue.depth(c)).sum();
         let wait = mean.mul_f64(ahead as f64 / f64::from(self.seats.limit()));
         now.checked_add(wait.saturating_add(mean)).is_some_and(|end| end <= deadline)
     }
@@ -403,7 +404,11 @@ impl<T: Clone, W> Core<T, W> {
     }
 
     /// Whether it is this one's turn. Drop the waker that comes back after unlocking.
-    pub(super) fn turn(&mut self, ticket: Ticket, waker: &Waker) -> (Result<Turn, No>, Option<Waker>) {
+    pub(super) fn turn(
+        &mut self,
+        ticket: Ticket,
+        waker: &Waker,
+    ) -> (Result<Turn, No>, Option<Waker>) {
         let (turn, old) = self.room.turn(ticket, waker);
         let reason = if self.closed { Reason::Closed } else { Reason::Evicted };
         (if turn == Turn::Lost { Err(No::because(reason)) } else { Ok(turn) }, old)
