@@ -1,0 +1,90 @@
+//! A complete small operator around an embedded `IntentPipeline`, to be copied from.
+//!
+//! It reads intents from a folder, has an LLM turn each into an answer, plans resources, renders
+//! manifests, commits them to git and reads them back. In the order of the way of one intent:
+//!
+//! - [`reader`] finds [`document`]s and decodes them by their [`formats`] into an [`intent`];
+//! - [`submit`] hands it to the pipeline that [`operator`] has put together;
+//! - [`phases`] carry it: [`ask`] with a [`prompt`] for an [`answer`], [`plan`] within the author's
+//!   bounds, [`manifests`], and a commit by [`git`];
+//! - [`tally`] counts how it ended, and [`summary`] tells.
+//!
+//! [`llm`] is a stand-in for the model's server; with `--llm-url` a real one is asked.
+
+mod answer;
+mod ask;
+mod cli;
+mod clock;
+mod content;
+mod dates;
+mod document;
+mod formats;
+mod generate;
+mod git;
+mod intent;
+mod latency;
+mod llm;
+mod manifests;
+mod names;
+mod operator;
+mod phases;
+mod plan;
+mod problem;
+mod progress;
+mod prompt;
+mod reader;
+#[cfg(test)]
+mod samples;
+mod submit;
+mod summary;
+mod tally;
+#[cfg(test)]
+mod tests;
+mod value;
+mod yaml;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::cli::Options;
+use crate::operator::StartError;
+use crate::progress::Progress;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let options = Options::parse();
+    let progress = Progress::start(options.generate);
+    match operator::run(&options, ctrl_c(), progress).await {
+        Ok(summary) => {
+            if options.json {
+                println!("{}", summary.json())
+            } else {
+                print!("{}", summary.text())
+            }
+            if summary.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+        }
+        Err(error) => {
+            eprintln!("operator: {}", with_causes(&error));
+            ExitCode::from(if error.is_usage() { 2 } else { 1 })
+        }
+    }
+}
+
+/// Ends when the user asks to stop. A second Ctrl-C stops at once.
+async fn ctrl_c() {
+    if tokio::signal::ctrl_c().await.is_err() {
+        return std::future::pending().await;
+    }
+    eprintln!("draining; Ctrl-C again stops at once");
+    tokio::spawn(async {
+        if tokio::signal::ctrl_c().await.is_ok() {
+            std::process::exit(130);
+        }
+    });
+}
+
+fn with_causes(error: &StartError) -> String {
+    let causes = std::iter::successors(std::error::Error::source(error), |error| error.source());
+    causes.fold(error.to_string(), |words, cause| format!("{words}: {cause}"))
+}

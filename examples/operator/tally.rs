@@ -1,0 +1,165 @@
+//! Counts every document exactly once, by how it ended.
+
+use std::collections::BTreeMap;
+
+use headworks::pipeline::{Done, Ended, Trace};
+use headworks::{Ending, Priority, Reason};
+use serde::Serialize;
+
+use crate::formats::Warning;
+use crate::git::CommitId;
+use crate::intent::NetworkIntent;
+use crate::latency::Latencies;
+use crate::problem::{Fault, Origin, Problem};
+
+/// How every document ended.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    pub(crate) skipped: BTreeMap<String, u64>,
+    /// Failed before it was submitted.
+    pub(crate) invalid: u64,
+    /// By the pipeline, and ended.
+    pub(crate) accepted: u64,
+    pub(crate) refused: BTreeMap<&'static str, u64>,
+    /// Of the accepted.
+    pub(crate) endings: BTreeMap<&'static str, u64>,
+    /// Lowest priority first, as in [`Priority::ALL`].
+    pub(crate) classes: [Class; 4],
+    pub(crate) failures: Vec<Failure>,
+    pub(crate) warnings: Vec<Warning>,
+}
+
+/// The times of one priority.
+#[derive(Debug, Default)]
+pub(crate) struct Class {
+    /// In line, in backoff, before a closed gate.
+    pub(crate) wait: Latencies,
+    /// From acceptance to the end.
+    pub(crate) total: Latencies,
+}
+
+/// A document that did not end committed or skipped.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(crate) struct Failure {
+    pub(crate) file: String,
+    pub(crate) document: usize,
+    /// Absent when it failed before it had one.
+    pub(crate) key: Option<String>,
+    /// `invalid`, `refused`, or how the pipeline ended it.
+    pub(crate) ending: &'static str,
+    pub(crate) phase: Option<&'static str>,
+    /// Into the document, or into the answer in the phases that read one.
+    pub(crate) pointer: Option<String>,
+    /// The broken rule, or what went wrong.
+    pub(crate) rule: String,
+    /// Whether its author can mend it: only such failures are fine.
+    pub(crate) by_content: bool,
+    /// Whether its commit may be there all the same.
+    pub(crate) indeterminate: bool,
+}
+
+impl Tally {
+    /// Documents that have ended: each is in exactly one of the four.
+    pub(crate) fn documents(&self) -> u64 {
+        self.skipped.values().sum::<u64>() + self.invalid + self.accepted + self.refused()
+    }
+
+    pub(crate) fn refused(&self) -> u64 {
+        self.refused.values().sum()
+    }
+
+    pub(crate) fn committed(&self) -> u64 {
+        self.endings.get(Ending::Completed.as_str()).copied().unwrap_or(0)
+    }
+
+    pub(crate) fn skip(&mut self, kind: String) {
+        *self.skipped.entry(kind).or_default() += 1;
+    }
+
+    pub(crate) fn invalid(&mut self, problem: &Problem) {
+        self.invalid += 1;
+        self.failures.push(Failure {
+            pointer: Some(problem.fault.pointer.clone()),
+            rule: problem.fault.rule.to_string(),
+            by_content: problem.is_of_the_content(),
+            ..Failure::of(&problem.origin, "invalid")
+        });
+    }
+
+    pub(crate) fn refuse(&mut self, intent: &NetworkIntent, reason: Reason) {
+        *self.refused.entry(reason.as_str()).or_default() += 1;
+        self.failures.push(Failure {
+            key: Some(intent.key()),
+            rule: reason.to_string(),
+            ..Failure::of(&intent.origin, "refused")
+        });
+    }
+
+    pub(crate) fn complete(&mut self, intent: &NetworkIntent, done: &Done<CommitId>) {
+        self.end(intent.priority, Ending::Completed, &done.trace);
+    }
+
+    pub(crate) fn fail<P>(&mut self, intent: &NetworkIntent, ended: &Ended<P>) {
+        self.end(intent.priority, ended.ending(), ended.trace());
+        let fault = ended.error().and_then(|error| fault_in(error));
+        self.failures.push(Failure {
+            key: Some(intent.key()),
+            phase: ended.phase(),
+            pointer: fault.map(|fault| fault.pointer.clone()),
+            rule: fault.map_or_else(|| why(ended), |fault| fault.rule.to_string()),
+            by_content: fault.is_some() && ended.ending() == Ending::Failed,
+            indeterminate: ended.is_indeterminate(),
+            ..Failure::of(&intent.origin, ended.ending().as_str())
+        });
+    }
+
+    fn end(&mut self, priority: Priority, ending: Ending, trace: &Trace) {
+        self.accepted += 1;
+        *self.endings.entry(ending.as_str()).or_default() += 1;
+        let class = Priority::ALL.iter().position(|&class| class == priority).unwrap_or(0);
+        let class = &mut self.classes[class];
+        let waited = trace.phases.iter().map(|phase| phase.waited).sum();
+        class.wait.record(if trace.phases.is_empty() { trace.queued } else { waited });
+        class.total.record(trace.total);
+    }
+
+    /// Whether everything ended committed, skipped, or failed by its own content.
+    pub(crate) fn is_clean(&self) -> bool {
+        self.failures.iter().all(|failure| failure.by_content)
+    }
+}
+
+impl Failure {
+    fn of(origin: &Origin, ending: &'static str) -> Self {
+        Self {
+            file: origin.file.to_string(),
+            document: origin.document,
+            key: None,
+            ending,
+            phase: None,
+            pointer: None,
+            rule: String::new(),
+            by_content: false,
+            indeterminate: false,
+        }
+    }
+}
+
+/// The broken rule at the bottom of an error, if it is one of ours.
+fn fault_in<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a Fault> {
+    chain(error).find_map(|error| error.downcast_ref())
+}
+
+/// The whole chain of causes, in words.
+fn why<P>(ended: &Ended<P>) -> String {
+    match ended.error() {
+        Some(error) => chain(error).map(ToString::to_string).collect::<Vec<_>>().join(": "),
+        None => ended.to_string(),
+    }
+}
+
+fn chain<'a>(
+    error: &'a (dyn std::error::Error + 'static),
+) -> impl Iterator<Item = &'a (dyn std::error::Error + 'static)> {
+    std::iter::successors(Some(error), |error| error.source())
+}

@@ -1,0 +1,262 @@
+//! Whole runs, from a folder of documents to the commits in a repository.
+
+use std::collections::BTreeMap;
+use std::future::pending;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use clap::Parser;
+use tempfile::TempDir;
+
+use crate::cli::Options;
+use crate::generate::documents;
+use crate::operator::run;
+use crate::phases::{DEPLOYMENT_VERIFICATION, GIT_OPS_COMMIT, LLM_PROCESSING};
+use crate::progress::Progress;
+use crate::summary::Summary;
+use crate::tally::Failure;
+
+/// A quick LLM without faults, unless the arguments say otherwise.
+const CALM: &[&str] = &["--llm-latency", "1ms", "--llm-sigma", "0", "--llm-faults", "0"];
+
+/// A quick LLM with all its faults; a hang costs little.
+const FAULTY: &[&str] = &["--llm-latency", "1ms", "--llm-timeout", "2s"];
+
+fn options(args: &[&[&str]]) -> Options {
+    Options::parse_from(["operator"].iter().chain(args.iter().copied().flatten()))
+}
+
+async fn finished(args: &[&[&str]]) -> Summary {
+    run(&options(args), pending(), Progress::hidden()).await.unwrap()
+}
+
+fn here(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+/// An empty bare repository to push to.
+fn bare() -> TempDir {
+    let folder = TempDir::new().unwrap();
+    git(folder.path(), &["init", "--quiet", "--bare", "."]);
+    folder
+}
+
+fn git(folder: &Path, args: &[&str]) -> String {
+    let output = Command::new("git").current_dir(folder).args(args).output().unwrap();
+    assert!(output.status.success(), "git {args:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+/// `file#document` to how it ended, for those that are neither committed nor skipped.
+fn failures(summary: &Summary) -> BTreeMap<String, &Failure> {
+    let name = |failure: &Failure| format!("{}#{}", failure.file, failure.document);
+    summary.tally.failures.iter().map(|failure| (name(failure), failure)).collect()
+}
+
+/// Asserts that every document ends as the table says. The decoder's part of the table has a test
+/// of its own; here, what it lets through is committed, but for one: negative replicas, which
+/// only the answer shows.
+fn assert_ends(summary: &Summary, table: &str) {
+    let failures = failures(summary);
+    let (mut committed, mut documents) = (0, 0);
+    for line in table.lines() {
+        let (file, ends) = line.split_once(": ").unwrap();
+        for (index, end) in ends.split(" | ").enumerate() {
+            let document = format!("{file}#{}", index + 1);
+            let failure = failures.get(&document);
+            documents += 1;
+            if end.starts_with("skipped") {
+                assert_eq!(failure, None, "{document}");
+            } else if end.starts_with("failed") {
+                let failure = failure.unwrap_or_else(|| panic!("{document} did not fail"));
+                assert!(failure.ending == "invalid" && failure.by_content, "{failure:?}");
+            } else if file.contains("negative") {
+                let failure = failure.unwrap_or_else(|| panic!("{document} did not fail"));
+                assert_eq!(failure.phase, Some(LLM_PROCESSING));
+                assert_eq!(failure.pointer.as_deref(), Some("/targets/0/replicas"));
+                assert!(failure.by_content, "{failure:?}");
+            } else {
+                assert_eq!(failure, None, "{document}");
+                committed += 1;
+            }
+        }
+    }
+    assert_eq!(summary.tally.committed(), committed);
+    assert_eq!(summary.tally.documents(), documents);
+    assert!(summary.is_clean(), "{}", summary.text());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_projects_own_samples_end_as_they_should() {
+    for commit in ["memory", "git"] {
+        let summary = finished(&[CALM, &["--commit", commit]]).await;
+        assert_ends(&summary, include_str!("expected/samples.txt"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn real_samples_of_the_field_end_as_they_should() {
+    let folder = here("../shared/intents");
+    if folder.is_dir() {
+        let summary = finished(&[CALM, &["--intents", text(&folder)]]).await;
+        assert_ends(&summary, include_str!("expected/field.txt"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn faults_of_the_llm_change_no_ending() {
+    for seed in ["1", "2", "3", "4", "5"] {
+        let style = if seed == "3" { "ollama" } else { "openai" };
+        let args = ["--seed", seed, "--llm-style", style, "--commit", "memory"];
+        let summary = finished(&[FAULTY, &args]).await;
+        assert_ends(&summary, include_str!("expected/samples.txt"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn generated_documents_are_all_committed_under_faults() {
+    let summary = finished(&[FAULTY, &["--generate", "1000", "--commit", "memory"]]).await;
+    assert_eq!(summary.tally.committed(), 1000, "{}", summary.text());
+    assert!(summary.is_clean(), "{}", summary.text());
+    let faults = summary.faults.unwrap();
+    assert!(faults.total() > 1000, "faults happened: {faults:?}");
+    assert!(summary.pipeline.retry_budget.withdrawn > 0);
+    assert!(summary.transport.in_all.reused > summary.transport.in_all.opened);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_folder_holds_the_newest_of_its_key_and_every_commit_its_trailers() {
+    let repo = bare();
+    let summary = finished(&[CALM, &["--repo", text(repo.path())]]).await;
+    assert!(summary.is_clean(), "{}", summary.text());
+    let folder = "main:deploy/lab/cell-sim/cell-sim-scale.yaml";
+    assert!(git(repo.path(), &["show", folder]).ends_with("\n  replicas: 2\n"));
+    let log =
+        git(repo.path(), &["log", "--format=%(trailers:key=Intent,valueonly,separator=)", "main"]);
+    assert_eq!(
+        log.lines().filter(|key| *key == "lab/cell-sim").count(),
+        3,
+        "one each, even unchanged"
+    );
+    assert_eq!(log.lines().count() as u64, summary.tally.committed());
+    let log =
+        git(repo.path(), &["log", "-1", "--format=%B", "main", "--", "deploy/edge/gateway-up"]);
+    assert!(log.contains("\nIntent: edge/gateway-up\nGeneration: 3\nContent: "), "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_run_commits_only_what_is_not_the_newest_already() {
+    let repo = bare();
+    let args: &[&[&str]] = &[CALM, &["--repo", text(repo.path())]];
+    let first = finished(args).await;
+    let second = finished(args).await;
+    assert_eq!(first.commits.repeated, 0);
+    // Of the three documents of one key, each differs from the one before it.
+    assert_eq!((second.commits.committed, second.tally.committed()), (3, first.tally.committed()));
+    assert_eq!(second.commits.repeated, first.tally.committed() - 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_llm_that_never_works_fails_by_name_and_not_by_content() {
+    let faults = ["--llm-faults", "server-error=1", "--deadline", "2s", "--commit", "memory"];
+    let summary = finished(&[&["--llm-latency", "1ms", "--generate", "5"], &faults]).await;
+    assert_eq!(summary.tally.committed(), 0);
+    assert_eq!(summary.tally.failures.len(), 5);
+    assert!(summary.tally.failures.iter().all(|failure| !failure.by_content));
+    assert!(!summary.is_clean());
+    assert!(summary.drained.ledger.is_exact());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_begin_is_a_usage_error() {
+    for args in [
+        &["--intents", "/no/such/folder"][..],
+        &["--workers", "0"],
+        &["--queue", "0"],
+        &["--deploy-path", ".."],
+        &["--llm-sigma", "99"],
+    ] {
+        let options = options(&[&["--commit", "memory"], args]);
+        let error = run(&options, pending(), Progress::hidden()).await.unwrap_err();
+        assert!(error.is_usage(), "{error:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_summary_says_the_same_in_words_and_in_json() {
+    let summary = finished(&[CALM, &["--commit", "memory"]]).await;
+    let (text, json) = (summary.text(), summary.json());
+    let documents = &json["documents"];
+    let number = |value: &serde_json::Value| value.as_u64().unwrap();
+    let sum: u64 = ["skipped", "invalid", "accepted", "refused"]
+        .map(|part| number(&documents[part]))
+        .iter()
+        .sum();
+    assert_eq!(number(&documents["total"]), sum);
+    assert!(text.contains(&format!("documents   {sum} = ")), "{text}");
+    assert_eq!(json["clean"], true);
+    assert_eq!(json["adds_up"], true);
+    let failures = json["failures"].as_array().unwrap();
+    for failure in failures {
+        let line = format!("{}#{}", failure["file"].as_str().unwrap(), failure["document"]);
+        let line = text.lines().find(|text| text.contains(&line)).expect(&line);
+        assert!(line.ends_with(failure["rule"].as_str().unwrap()), "{line}");
+        assert!(line.contains(&format!("{:?}", failure["pointer"].as_str().unwrap())), "{line}");
+    }
+    for class in ["low", "normal", "high", "urgent"] {
+        assert!(json["priorities"][class]["total_ms"]["p99"].is_number());
+    }
+}
+
+/// A folder with so many valid documents.
+fn written(count: u64, seed: u64) -> TempDir {
+    let folder = TempDir::new().unwrap();
+    for document in documents(count, seed) {
+        let name = document.origin.file.replace('/', "-").replace(".yaml", ".json");
+        std::fs::write(folder.path().join(name), document.value.to_string()).unwrap();
+    }
+    folder
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_lost_whenever_it_is_interrupted() {
+    const DOCUMENTS: u64 = 200;
+    let folder = written(DOCUMENTS, 11);
+    for seed in 0..20_u64 {
+        let repo = bare();
+        let args = ["--intents", text(folder.path()), "--repo", text(repo.path())];
+        let options = options(&[FAULTY, &args, &["--workers", "8", "--drain", "400ms"]]);
+        // Anywhere from before the first call to after the last one.
+        let moment = Duration::from_millis(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 54);
+        let interrupt = tokio::time::sleep(moment);
+        let summary = run(&options, interrupt, Progress::hidden()).await.unwrap();
+        assert_nothing_lost(&summary, DOCUMENTS, repo.path());
+    }
+}
+
+/// Every document is committed or named; the repository holds what the report says.
+fn assert_nothing_lost(summary: &Summary, count: u64, repo: &Path) {
+    let tally = &summary.tally;
+    let words = summary.text();
+    assert_eq!(tally.documents(), count, "{words}");
+    assert_eq!(failures(summary).len() as u64 + tally.committed(), count, "{words}");
+    assert!(summary.drained.ledger.is_exact(), "{words}");
+    assert_eq!(summary.drained.ledger.live, 0, "{words}");
+    let reported: Vec<_> = summary.commits.commits.iter().map(|one| one.id.as_str()).collect();
+    let has_commits = !git(repo, &["branch", "--list", "main"]).is_empty();
+    let log =
+        if has_commits { git(repo, &["rev-list", "--reverse", "main"]) } else { String::new() };
+    assert_eq!(log.lines().collect::<Vec<_>>(), reported, "{words}");
+    // What was being committed or verified when the time was up is named, whether it is there or
+    // not; everything else that is there was reported committed.
+    let failures = tally.failures.iter();
+    let halfway = failures
+        .filter(|it| [Some(GIT_OPS_COMMIT), Some(DEPLOYMENT_VERIFICATION)].contains(&it.phase));
+    let most = tally.committed() + halfway.count() as u64;
+    assert!((tally.committed()..=most).contains(&(reported.len() as u64)), "{words}");
+}
