@@ -97,10 +97,11 @@ impl RateLimiter {
         }
     }
 
-    /// Whether taking `cost` at `now` would succeed; takes and counts nothing.
+    /// Whether taking `cost` at `now` would surely be refused; takes and counts nothing. While
+    /// enforcement isn't full it would not.
     pub(crate) fn peek_at(&self, cost: u32, now: Instant) -> Result<(), TryAcquireError> {
         self.check(cost)?;
-        if self.refusals.is_shadow() {
+        if !self.refusals.is_full() {
             return Ok(());
         }
         let before = self.waiting.load(Ordering::Relaxed);

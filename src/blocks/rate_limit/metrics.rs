@@ -31,9 +31,9 @@ impl Refusals {
         None
     }
 
-    /// Whether nothing is ever refused.
-    pub(super) fn is_shadow(&self) -> bool {
-        self.enforcement == Enforcement::Shadow
+    /// Whether everything that could be refused is.
+    pub(super) fn is_full(&self) -> bool {
+        self.enforcement == Enforcement::Full
     }
 
     pub(super) fn refused(&self) -> u64 {

@@ -294,6 +294,17 @@ fn closing_twice_is_harmless() {
     assert_eq!(tiered.try_acquire("a", 1), Err(TryAcquireError::Closed));
 }
 
+#[cfg(feature = "json")]
+#[test]
+fn a_configuration_loads_by_the_names_of_its_fields() {
+    let config: TieredQuota = serde_json::from_str("{}").unwrap();
+    assert_eq!(config, TieredQuota::default());
+    let config: RateLimiterConfig = serde_json::from_str("{}").unwrap();
+    let json = serde_json::to_string(&config).unwrap();
+    assert_eq!(serde_json::from_str::<RateLimiterConfig>(&json).unwrap(), config);
+    serde_json::from_str::<TieredQuota>(r#"{"per_keys": 3}"#).unwrap_err();
+}
+
 #[test]
 fn units_are_rounded_up() {
     let now = time::now();
