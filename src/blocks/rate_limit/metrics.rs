@@ -31,11 +31,6 @@ impl Refusals {
         None
     }
 
-    /// Whether everything that could be refused is.
-    pub(super) fn is_full(&self) -> bool {
-        self.enforcement == Enforcement::Full
-    }
-
     pub(super) fn refused(&self) -> u64 {
         let let_through = self.would_refuse();
         self.count.load(Ordering::Relaxed).saturating_sub(let_through)
