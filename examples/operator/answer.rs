@@ -83,12 +83,6 @@ pub(crate) enum AnswerError {
     Broken(Fault),
 }
 
-impl AnswerError {
-    pub(crate) fn is_retryable(&self) -> bool {
-        matches!(self, Self::NoObject(_))
-    }
-}
-
 /// Finds the one JSON object in a text and reads it as an answer.
 ///
 /// # Errors

@@ -59,6 +59,7 @@ pub(crate) async fn run(
     let transport = TransportFactory::new()?.transport(transport_config(options))?;
     let (repository, tasks) = repository(options).await?;
     let (llm, stand_in) = llm(options, transport.clone()).await?;
+    let target = repository.target().to_owned();
     let pipeline = pipeline(options, llm, repository)?;
 
     let (tally, drained) =
@@ -71,7 +72,7 @@ pub(crate) async fn run(
         None => None,
     };
     let (pipeline, transport) = (pipeline.snapshot(), transport.snapshot());
-    Ok(Summary { tally, drained, pipeline, transport, commits, faults, elapsed })
+    Ok(Summary { tally, drained, pipeline, transport, target, commits, faults, elapsed })
 }
 
 /// The five phases, each with what protects it.

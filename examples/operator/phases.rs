@@ -128,8 +128,8 @@ fn call_failed(error: TransportError) -> PhaseError {
 
 fn answer_failed(error: AnswerError) -> PhaseError {
     match error {
-        AnswerError::NoObject(_) => PhaseError::retryable(error),
         AnswerError::Broken(fault) => PhaseError::permanent(fault),
+        AnswerError::NoObject(_) => PhaseError::retryable(error),
     }
 }
 

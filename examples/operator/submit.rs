@@ -126,7 +126,7 @@ impl Hands {
 
     fn take(&mut self, read: Read) {
         match read {
-            Read::Skipped { kind, .. } => self.tally.skip(kind),
+            Read::Skipped { origin, kind } => self.tally.skip(&origin, kind),
             Read::Invalid(problem) => self.tally.invalid(&problem),
             Read::Intent(intent, warnings) => {
                 self.tally.warnings.extend(warnings);

@@ -10,11 +10,12 @@ use headworks::pipeline::{DrainReport, PipelineSnapshot};
 use headworks::{Ending, Ledger, Priority};
 use serde_json::{Map, Value, json};
 
-use crate::git::Report;
+use crate::formats::Warning;
+use crate::git::{Committed, Report};
 use crate::intent::NetworkIntent;
 use crate::latency::Latencies;
 use crate::llm::Counts;
-use crate::tally::{Class, Failure, Tally};
+use crate::tally::{Class, Failure, Skipped, Tally};
 
 /// Everything that is known when all is over.
 #[derive(Debug)]
@@ -23,6 +24,8 @@ pub(crate) struct Summary {
     pub(crate) drained: DrainReport<Arc<NetworkIntent>>,
     pub(crate) pipeline: PipelineSnapshot,
     pub(crate) transport: TransportSnapshot,
+    /// Where the commits went.
+    pub(crate) target: String,
     pub(crate) commits: Report,
     /// What the stand-in LLM served; `None` when a real one was asked.
     pub(crate) faults: Option<Counts>,
@@ -62,12 +65,14 @@ impl Summary {
 
     fn write(&self, out: &mut String) -> fmt::Result {
         let tally = &self.tally;
+        for Skipped { file, document, kind } in &tally.skipped {
+            writeln!(out, "skipped {file}#{document}: {kind}")?;
+        }
         for failure in &tally.failures {
             writeln!(out, "{}", failure_line(failure))?;
         }
         for warning in &tally.warnings {
-            let (origin, pointer, text) = (&warning.origin, &warning.pointer, warning.text);
-            writeln!(out, "warning {origin} {pointer:?}: {text}")?;
+            writeln!(out, "{}", warning_line(warning))?;
         }
         self.write_documents(out)?;
         self.write_classes(out)?;
@@ -83,7 +88,7 @@ impl Summary {
         let tally = &self.tally;
         let by_content = tally.failures.iter().filter(|failure| failure.by_content).count();
         let other = tally.failures.len() - by_content;
-        let skipped: u64 = tally.skipped.values().sum();
+        let skipped = tally.skipped.len();
         writeln!(
             out,
             "documents   {} = skipped {skipped} + invalid {} + accepted {} + refused {}",
@@ -97,7 +102,6 @@ impl Summary {
             "outcome     committed {}, failed by content {by_content}, other failures {other}",
             tally.committed(),
         )?;
-        writeln!(out, "skipped     {}", counts(&tally.skipped))?;
         writeln!(out, "refusals    {}", counts(&self.refusals()))?;
         let seconds = self.elapsed.as_secs_f64();
         writeln!(out, "rate        {:.0} commits/s over {seconds:.1} s", self.rate())
@@ -118,13 +122,12 @@ impl Summary {
         writeln!(out, "connections opened {}, reused {}", pool.opened, pool.reused)?;
         writeln!(out, "retries     paid {}, denied {}", budget.withdrawn, budget.refused)?;
         if let Some(faults) = &self.faults {
-            writeln!(out, "llm         {faults:?}")?;
+            writeln!(out, "llm         {} calls: {faults:?}", faults.total())?;
         }
         let Report { committed, repeated, pushes, failed_pushes, .. } = &self.commits;
-        writeln!(
-            out,
-            "commits     {committed} new, {repeated} repeated, {pushes} pushes ({failed_pushes} failed)",
-        )
+        writeln!(out, "repository  {}", self.target)?;
+        writeln!(out, "commits     {committed} new, {repeated} that were there already")?;
+        writeln!(out, "pushes      {pushes}, of which failed {failed_pushes}")
     }
 
     /// What a drain left: nothing is lost, everything is named.
@@ -165,7 +168,7 @@ impl Summary {
         json!({
             "documents": {
                 "total": tally.documents(),
-                "skipped": tally.skipped.values().sum::<u64>(),
+                "skipped": tally.skipped.len(),
                 "invalid": tally.invalid,
                 "accepted": tally.accepted,
                 "refused": tally.refused(),
@@ -182,10 +185,8 @@ impl Summary {
             "retry_budget": { "paid": budget.withdrawn, "denied": budget.refused },
             "repository": {
                 "committed": self.commits.committed,
-                "commits": self.commits.commits.iter().map(|one| json!({
-                    "id": one.id.as_str(),
-                    "key": one.key,
-                })).collect::<Vec<_>>(),
+                "target": self.target,
+                "commits": self.commits.commits.iter().map(commit_json).collect::<Vec<_>>(),
                 "repeated": self.commits.repeated,
                 "pushes": self.commits.pushes,
                 "failed_pushes": self.commits.failed_pushes,
@@ -197,35 +198,34 @@ impl Summary {
             "indeterminate": keys(&self.drained.indeterminate),
             "unresponsive": keys(&self.drained.unresponsive),
             "failures": tally.failures,
-            "warnings": tally.warnings.iter().map(|warning| json!({
-                "file": &*warning.origin.file,
-                "document": warning.origin.document,
-                "pointer": warning.pointer,
-                "text": warning.text,
-            })).collect::<Vec<_>>(),
+            "warnings": tally.warnings.iter().map(warning_json).collect::<Vec<_>>(),
             "clean": self.is_clean(),
         })
     }
 }
 
+fn warning_line(warning: &Warning) -> String {
+    let Warning { origin, pointer, text } = warning;
+    format!("warning {origin} at {pointer:?}: {text}")
+}
+
+fn warning_json(warning: &Warning) -> Value {
+    let Warning { origin, pointer, text } = warning;
+    json!({ "file": &*origin.file, "document": origin.document, "pointer": pointer, "text": text })
+}
+
+fn commit_json(commit: &Committed) -> Value {
+    json!({ "id": commit.id.as_str(), "key": commit.key })
+}
+
 fn failure_line(failure: &Failure) -> String {
-    let mut line = format!("{} {}#{}", failure.ending, failure.file, failure.document);
-    // Writing to a String cannot fail.
-    let mut add = |part: fmt::Arguments<'_>| drop(line.write_fmt(part));
-    if let Some(key) = &failure.key {
-        add(format_args!(" ({key})"));
-    }
-    if let Some(phase) = failure.phase {
-        add(format_args!(" in {phase}"));
-    }
-    if let Some(pointer) = &failure.pointer {
-        add(format_args!(" at {pointer:?}"));
-    }
-    add(format_args!(": {}", failure.rule));
-    if failure.indeterminate {
-        add(format_args!(" [indeterminate]"));
-    }
-    line
+    let Failure { ending, file, document, rule, .. } = failure;
+    let optional = |part: Option<String>| part.unwrap_or_default();
+    let key = optional(failure.key.as_ref().map(|key| format!(" ({key})")));
+    let phase = optional(failure.phase.map(|phase| format!(" in {phase}")));
+    let pointer = optional(failure.pointer.as_ref().map(|pointer| format!(" at {pointer:?}")));
+    let mark = if failure.indeterminate { " [indeterminate]" } else { "" };
+    format!("{ending} {file}#{document}{key}{phase}{pointer}{mark}: {rule}")
 }
 
 fn counts<K: fmt::Display>(counts: &BTreeMap<K, u64>) -> String {

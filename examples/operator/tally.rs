@@ -15,7 +15,7 @@ use crate::problem::{Fault, Origin, Problem};
 /// How every document ended.
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
-    pub(crate) skipped: BTreeMap<String, u64>,
+    pub(crate) skipped: Vec<Skipped>,
     /// Failed before it was submitted.
     pub(crate) invalid: u64,
     /// By the pipeline, and ended.
@@ -27,6 +27,14 @@ pub(crate) struct Tally {
     pub(crate) classes: [Class; 4],
     pub(crate) failures: Vec<Failure>,
     pub(crate) warnings: Vec<Warning>,
+}
+
+/// A document that is no intent.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(crate) struct Skipped {
+    pub(crate) file: String,
+    pub(crate) document: usize,
+    pub(crate) kind: String,
 }
 
 /// The times of one priority.
@@ -61,7 +69,7 @@ pub(crate) struct Failure {
 impl Tally {
     /// Documents that have ended: each is in exactly one of the four.
     pub(crate) fn documents(&self) -> u64 {
-        self.skipped.values().sum::<u64>() + self.invalid + self.accepted + self.refused()
+        self.skipped.len() as u64 + self.invalid + self.accepted + self.refused()
     }
 
     pub(crate) fn refused(&self) -> u64 {
@@ -72,8 +80,9 @@ impl Tally {
         self.endings.get(Ending::Completed.as_str()).copied().unwrap_or(0)
     }
 
-    pub(crate) fn skip(&mut self, kind: String) {
-        *self.skipped.entry(kind).or_default() += 1;
+    pub(crate) fn skip(&mut self, origin: &Origin, kind: String) {
+        let (file, document) = (origin.file.to_string(), origin.document);
+        self.skipped.push(Skipped { file, document, kind });
     }
 
     pub(crate) fn invalid(&mut self, problem: &Problem) {
