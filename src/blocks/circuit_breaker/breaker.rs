@@ -78,7 +78,7 @@ impl CircuitBreaker {
             shared: Arc::new(Shared {
                 flow: AtomicU64::new(1),
                 unreported: config.unreported,
-                slow_after: config.slow_after(),
+                slow_after: config.slow_threshold(),
                 call_timeout: config.call_timeout,
                 always_refuses: config.enforcement == Enforcement::Full,
                 metrics: Metrics::default(),

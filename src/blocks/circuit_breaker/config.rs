@@ -228,7 +228,7 @@ impl CircuitBreakerConfig {
         }
     }
 
-    pub(super) fn slow_after(&self) -> Duration {
+    pub(super) fn slow_threshold(&self) -> Duration {
         self.slow_after.unwrap_or(self.call_timeout)
     }
 }
