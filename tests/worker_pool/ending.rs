@@ -175,8 +175,11 @@ async fn fire(pool: headworks::WorkerPool, seed: u64, seen: &Arc<Seen>, accepted
             let task = Task::new(task)
                 .priority(Priority::ALL[(what >> 3) as usize % 4])
                 .tenant(&((what >> 5) % 3));
-            let handle =
-                if what % 2 == 0 { pool.try_submit(task) } else { pool.submit(task).await };
+            let handle = if what.is_multiple_of(2) {
+                pool.try_submit(task)
+            } else {
+                pool.submit(task).await
+            };
             if let Ok(handle) = handle {
                 accepted.fetch_add(1, Ordering::SeqCst);
                 batch.push(handle);
@@ -187,7 +190,7 @@ async fn fire(pool: headworks::WorkerPool, seed: u64, seen: &Arc<Seen>, accepted
             seen.note(Ending::Completed);
         }
         for handle in batch {
-            if chance % 5 == 0 {
+            if chance.is_multiple_of(5) {
                 handle.cancel();
             }
             seen.note(handle.await.map_or_else(|error| error.ending(), |()| Ending::Completed));

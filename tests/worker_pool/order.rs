@@ -23,8 +23,7 @@ async fn order_of(pool: &WorkerPool, tasks: &[(Priority, &'static str)]) -> Vec<
     for handle in held.into_iter().chain(handles) {
         handle.await.unwrap();
     }
-    let order = order.lock().unwrap().clone();
-    order
+    order.lock().unwrap().clone()
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use headworks::worker_pool::Concurrency;
 use headworks::{ConfigError, Reason, TaskError, WorkerPool, WorkerPoolConfig};
@@ -190,7 +191,7 @@ async fn an_impossible_configuration_names_its_field() {
         (config(0, 10), "worker_pool.concurrency"),
         (config(1, 0), "worker_pool.queue_capacity"),
         (config(1, 10).with_starvation_bound(0), "worker_pool.starvation_bound"),
-        (config(1, 10).with_task_timeout(Some(super::LONG * 0)), "worker_pool.task_timeout"),
+        (config(1, 10).with_task_timeout(Some(Duration::ZERO)), "worker_pool.task_timeout"),
         (
             config(1, 10).with_thresholds(headworks::worker_pool::Thresholds::flat(1.5)),
             "worker_pool.thresholds",

@@ -54,11 +54,11 @@ impl Memory {
         if state.closed {
             return Err(CommitError::Closed);
         }
-        if let Some(id) = state.newest.get(&key) {
-            if state.commits.get(id).is_some_and(|stored| stored.attempt == attempt) {
-                state.repeated += 1;
-                return Ok(id.clone());
-            }
+        if let Some(id) = state.newest.get(&key)
+            && state.commits.get(id).is_some_and(|stored| stored.attempt == attempt)
+        {
+            state.repeated += 1;
+            return Ok(id.clone());
         }
         state.committed += 1;
         let id = CommitId::numbered(state.committed);

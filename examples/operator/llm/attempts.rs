@@ -24,10 +24,10 @@ impl Attempts {
             *count = count.saturating_add(1);
             return *count;
         }
-        if seen.order.len() >= KEPT {
-            if let Some(oldest) = seen.order.pop_front() {
-                seen.counts.remove(&oldest);
-            }
+        if seen.order.len() >= KEPT
+            && let Some(oldest) = seen.order.pop_front()
+        {
+            seen.counts.remove(&oldest);
         }
         seen.order.push_back(content);
         seen.counts.insert(content, 1);

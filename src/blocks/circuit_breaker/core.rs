@@ -148,16 +148,16 @@ impl Core {
 
     /// Lets time do what it does: openings end, ramps end, probes grow too old.
     pub(super) fn advance(&mut self, now: Instant, rng: &mut Rng) {
-        if let Phase::Closed { ramp: Some(ramp) } = &self.phase {
-            if ramp.share(now).is_none() {
-                self.phase = Phase::Closed { ramp: None };
-                self.row = 0;
-            }
+        if let Phase::Closed { ramp: Some(ramp) } = &self.phase
+            && ramp.share(now).is_none()
+        {
+            self.phase = Phase::Closed { ramp: None };
+            self.row = 0;
         }
-        if let Phase::Open { until } = self.phase {
-            if now >= until {
-                self.enter(Phase::HalfOpen { succeeded: 0, failed: 0 });
-            }
+        if let Phase::Open { until } = self.phase
+            && now >= until
+        {
+            self.enter(Phase::HalfOpen { succeeded: 0, failed: 0 });
         }
         self.give_up_old_probes(now, rng);
     }

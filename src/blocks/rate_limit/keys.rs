@@ -135,7 +135,7 @@ impl<K: Eq + Hash> Held<'_, K> {
                 self.shard.entries[at as usize].word = word;
                 self.shard.writes = self.shard.writes.wrapping_add(1);
                 // Where nobody new comes, idle keys still go.
-                if self.shard.writes % 16 == 0 {
+                if self.shard.writes.is_multiple_of(16) {
                     self.forget(1, self.keys.idle, gcra, now);
                 }
             }

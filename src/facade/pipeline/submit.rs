@@ -107,12 +107,11 @@ impl<P: Send + Sync + 'static, O: Send + Sync + 'static> InRoom<'_, P, O> {
             }
             Turn::Yours if !is_early => {
                 let Some(intent) = held.take() else { return Poll::Pending };
-                let class = intent.priority;
                 let head = Some(self.ticket);
                 match self.shared.admit(&mut core, intent, head, now, &mut fx) {
                     Ok(admitted) => {
                         let (ticket, joined) = admitted.into_parts();
-                        let own = core.room.accepted(self.ticket, class);
+                        let own = core.room.accepted(self.ticket, now);
                         self.shared.settle(core, fx, now);
                         drop_quietly((old, own, joined));
                         return Poll::Ready(Tried::Ended(Ok(ticket)));

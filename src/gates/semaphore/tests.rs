@@ -708,7 +708,7 @@ fn rounds(semaphore: &PrioritySemaphore, out: &AtomicUsize, seed: u64) -> Seen {
         let mut acquiring = Box::pin(semaphore.acquire(heavy(class, weight)));
         let ended = match poll(&mut acquiring) {
             Poll::Ready(ended) => ended,
-            Poll::Pending if rng.next() % 4 == 0 => {
+            Poll::Pending if rng.next().is_multiple_of(4) => {
                 std::thread::yield_now();
                 seen.abandoned += 1;
                 continue;
@@ -719,7 +719,7 @@ fn rounds(semaphore: &PrioritySemaphore, out: &AtomicUsize, seed: u64) -> Seen {
             Ok(permit) => {
                 let weight = weight as usize;
                 assert!(out.fetch_add(weight, Ordering::SeqCst) + weight <= 6);
-                if rng.next() % 8 == 0 {
+                if rng.next().is_multiple_of(8) {
                     std::thread::yield_now();
                 }
                 out.fetch_sub(weight, Ordering::SeqCst);
@@ -729,7 +729,7 @@ fn rounds(semaphore: &PrioritySemaphore, out: &AtomicUsize, seed: u64) -> Seen {
             Err(AcquireError::Full | AcquireError::Evicted) => seen.refused += 1,
             Err(why) => panic!("{why}"),
         }
-        if rng.next() % 64 == 0 {
+        if rng.next().is_multiple_of(64) {
             semaphore.resize(rng.next() as usize % 4 + 3);
         }
     }

@@ -109,8 +109,8 @@ impl Pair {
         let class = Priority::ALL[usize::from(class % 4)];
         let tenant = Tenant(u64::from(tenant % 5));
         let weight = NonZeroU32::new(u32::from(how % 4) + 1).unwrap();
-        let after = TICK * u32::from(how / 8) * if how % 8 == 0 { 1000 } else { 1 };
-        let deadline = (how % 3 == 0).then(|| self.now + after);
+        let after = TICK * u32::from(how / 8) * if how.is_multiple_of(8) { 1000 } else { 1 };
+        let deadline = how.is_multiple_of(3).then(|| self.now + after);
         let place = Place { class, tenant, weight, deadline };
         let mut expired = Vec::new();
         let plan = self.real.plan(class, tenant, self.now, &mut expired);
@@ -248,7 +248,7 @@ impl Pair {
         let Some(waiter) = self.nth(nth) else { return };
         let (mut waiter, mut class_now, tenant) = self.drop_id(waiter.id);
         self.gone.pop();
-        if pin % 2 == 0 {
+        if pin.is_multiple_of(2) {
             self.real.pin(waiter.ticket);
             waiter.pinned = true;
         } else {

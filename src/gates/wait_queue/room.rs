@@ -7,7 +7,7 @@
 use std::task::Waker;
 use std::time::Instant;
 
-use super::queue::{Committed, WaitQueue};
+use super::queue::{Committed, Take, WaitQueue};
 use super::rules::{Place, Rules};
 use crate::Priority;
 use crate::ground::slab::Ticket;
@@ -70,10 +70,17 @@ impl Room {
         }
     }
 
-    /// The head was accepted: books its turn and takes it out.
-    pub(crate) fn accepted(&mut self, ticket: Ticket, class: Priority) -> Option<Waker> {
-        self.line.passed_over(class);
-        self.line.cancel(ticket)
+    /// The head was accepted: its turn is used, and it is out.
+    pub(crate) fn accepted(&mut self, ticket: Ticket, now: Instant) -> Option<Waker> {
+        if self.line.head().is_none_or(|head| head.ticket != ticket) {
+            return self.line.cancel(ticket);
+        }
+        match self.line.take(u32::MAX, now) {
+            Take::Granted(granted) => Some(granted.value),
+            // Unreachable: it stands here without a deadline, and nothing is too heavy.
+            Take::Expired(waker) | Take::TooLarge(waker) => Some(waker),
+            Take::Short { .. } | Take::Empty => None,
+        }
     }
 
     /// Out of the room, accepted or not. Then [`next`](Self::next) is to be woken.

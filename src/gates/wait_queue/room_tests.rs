@@ -81,7 +81,7 @@ fn when_the_head_leaves_the_next_is_woken() {
     assert!(room.leave(first.ticket).is_none());
     assert!(second.would_wake(&room.next().unwrap()));
     assert_eq!(second.turn(&mut room), Turn::Yours);
-    room.accepted(second.ticket, Normal);
+    room.accepted(second.ticket, time::now());
     assert!(third.would_wake(&room.next().unwrap()));
     room.leave(third.ticket);
     assert!(room.next().is_none());
@@ -129,7 +129,7 @@ fn those_passed_over_get_their_turn_in_the_room_too() {
     let urgent = [Urgent; 3].map(|class| enter(&mut room, class));
     for accepted in &urgent[..2] {
         assert_eq!(accepted.turn(&mut room), Turn::Yours);
-        room.accepted(accepted.ticket, Urgent);
+        room.accepted(accepted.ticket, time::now());
     }
     assert_eq!(urgent[2].turn(&mut room), Turn::Wait);
     assert_eq!(low.turn(&mut room), Turn::Yours);
@@ -147,4 +147,21 @@ fn closing_wakes_everybody_and_leaves_nobody() {
     assert_eq!(room.len(), 0);
     let late = enter(&mut room, Low);
     assert_eq!(late.turn(&mut room), Turn::Yours, "whether it is closed is its owner's to know");
+}
+
+#[test]
+fn a_passed_over_class_gets_one_turn_and_not_all_of_them() {
+    let mut room = Room::new(Rules { starvation_bound: 4, ..Rules::new(100) });
+    let lows: Vec<_> = (0..3).filter_map(|_| try_enter(&mut room, Low)).collect();
+    let urgents: Vec<_> = (0..20).filter_map(|_| try_enter(&mut room, Urgent)).collect();
+    let mut order = Vec::new();
+    while room.len() > 0 {
+        let mut all = lows.iter().map(|w| (w, 'l')).chain(urgents.iter().map(|w| (w, 'u')));
+        let head = all.find(|((waits, _), _)| waits.turn(&mut room) == Turn::Yours);
+        let ((waits, _), class) = head.expect("somebody is the head");
+        order.push(class);
+        room.accepted(waits.ticket, time::now());
+    }
+    let order: String = order.into_iter().collect();
+    assert_eq!(order, "uuuuluuuuluuuuluuuuuuuu");
 }

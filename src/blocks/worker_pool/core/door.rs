@@ -136,7 +136,7 @@ impl<T: Clone, W> Core<T, W> {
             Step::In(_) => {
                 // Whoever stands behind the one that is let in may try next.
                 if let Some(mine) = ticket.take() {
-                    out.spent.extend(self.room.accepted(mine, place.class));
+                    out.spent.extend(self.room.accepted(mine, now));
                     out.wakers.extend(self.room.next());
                 }
             }
