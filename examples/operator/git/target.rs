@@ -17,8 +17,8 @@ pub(crate) enum Target {
 }
 
 /// How a pack is received in a repository on this machine. Every group is kept as the one pack it
-/// came in, which measured faster than thousands of loose files, and nobody collects garbage in
-/// the middle of a run.
+/// came in, and nobody collects garbage in the middle of a run. Measured over 100 pushes of 32
+/// commits each: 4.4 s in packs, 12.5 s unpacked at the target, 15.4 s unpacked on both sides.
 const RECEIVE_PACK: &str =
     "--receive-pack=git -c receive.unpackLimit=1 -c receive.autogc=false receive-pack";
 

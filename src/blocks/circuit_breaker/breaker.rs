@@ -10,6 +10,7 @@ use super::error::{CallError, CircuitOpen};
 use super::metrics::{CircuitBreakerSnapshot, Metrics};
 use super::permit::CallPermit;
 use crate::ground::config_error::ConfigError;
+use crate::ground::enforcement::Enforcement;
 use crate::ground::outcome::Outcome;
 use crate::ground::primitives::Mutex;
 use crate::ground::primitives::atomic::{AtomicU64, Ordering};
@@ -47,6 +48,8 @@ pub(super) struct Shared {
     pub(super) unreported: Unreported,
     pub(super) slow_after: Duration,
     call_timeout: Duration,
+    /// Enforcement is full.
+    always_refuses: bool,
     metrics: Metrics,
 }
 
@@ -77,6 +80,7 @@ impl CircuitBreaker {
                 unreported: config.unreported,
                 slow_after: config.slow_after(),
                 call_timeout: config.call_timeout,
+                always_refuses: config.enforcement == Enforcement::Full,
                 metrics: Metrics::default(),
                 inner: Mutex::new(Inner { core: Core::new(config, now), rng }),
             }),
@@ -106,12 +110,12 @@ impl CircuitBreaker {
         Ok(CallPermit::new(self.shared.clone(), claim, now))
     }
 
-    /// Whether asking at `now` would have a chance; takes nothing. A circuit that is ramping up
-    /// reads as flowing.
+    /// Whether asking at `now` would surely be refused; takes and counts nothing. A circuit that
+    /// is ramping up has a chance, and so has everybody while enforcement isn't full.
     pub(crate) fn peek_at(&self, now: Instant) -> Result<(), CircuitOpen> {
         match self.next_probe_instant(now) {
-            Some(until) => Err(CircuitOpen::new(until, now)),
-            None => Ok(()),
+            Some(until) if self.shared.always_refuses => Err(CircuitOpen::new(until, now)),
+            _ => Ok(()),
         }
     }
 

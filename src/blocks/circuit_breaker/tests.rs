@@ -294,6 +294,7 @@ fn a_failure_while_ramping_up_doubles_the_opening() {
 #[test]
 fn enforcement_counts_first_and_refuses_later() {
     let (breaker, now) = opened(plain().with_enforcement(Enforcement::Shadow));
+    assert_eq!(breaker.peek_at(now), Ok(()));
     calls(&breaker, Success, 100, now);
     let seen = breaker.snapshot();
     assert_eq!((seen.state, seen.would_refuse, seen.refused), (State::Open, 100, 0));
@@ -400,6 +401,17 @@ async fn a_call_says_how_it_failed() {
     assert_eq!(ignored, Err(CallError::Inner(())));
     let seen = breaker.snapshot();
     assert_eq!((seen.failed, seen.ignored), (2, 1));
+}
+
+#[cfg(all(feature = "json", feature = "serde"))]
+#[test]
+fn a_configuration_loads_by_the_names_of_its_fields() {
+    let config: CircuitBreakerConfig = serde_json::from_str("{}").unwrap();
+    assert_eq!(config, CircuitBreakerConfig::default());
+    let json = serde_json::to_string(&config.with_window(Window::Calls(n(50)))).unwrap();
+    let back: CircuitBreakerConfig = serde_json::from_str(&json).unwrap();
+    assert_eq!(back.window, Window::Calls(n(50)));
+    serde_json::from_str::<CircuitBreakerConfig>(r#"{"probs": 3}"#).unwrap_err();
 }
 
 /// The window, told naively: every call with its bucket.

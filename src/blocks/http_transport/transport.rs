@@ -50,6 +50,10 @@ impl Transport {
     ///
     /// One [`TransportError`] per phase; see there which are worth a retry.
     ///
+    /// # Panics
+    ///
+    /// Outside a tokio runtime with I/O and time enabled.
+    ///
     /// # Cancel safety
     ///
     /// Dropped while it waits, nothing is sent and no place is lost. Dropped later, the connection

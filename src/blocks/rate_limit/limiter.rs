@@ -97,20 +97,6 @@ impl RateLimiter {
         }
     }
 
-    /// Whether taking `cost` at `now` would succeed; takes and counts nothing.
-    pub(crate) fn peek_at(&self, cost: u32, now: Instant) -> Result<(), TryAcquireError> {
-        self.check(cost)?;
-        if self.refusals.is_shadow() {
-            return Ok(());
-        }
-        let before = self.waiting.load(Ordering::Relaxed);
-        let free = self.gcra.take(self.bucket.word(), self.gcra.word(now), cost, before);
-        match free {
-            Ok(_) if before == 0 => Ok(()),
-            free => Err(self.limited(free.err().unwrap_or(0), now, 0).into()),
-        }
-    }
-
     fn check(&self, cost: u32) -> Result<(), TryAcquireError> {
         if cost > self.gcra.burst() {
             return Err(TryAcquireError::TooLarge { cost, burst: self.gcra.burst() });

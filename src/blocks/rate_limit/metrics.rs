@@ -31,11 +31,6 @@ impl Refusals {
         None
     }
 
-    /// Whether nothing is ever refused.
-    pub(super) fn is_shadow(&self) -> bool {
-        self.enforcement == Enforcement::Shadow
-    }
-
     pub(super) fn refused(&self) -> u64 {
         let let_through = self.would_refuse();
         self.count.load(Ordering::Relaxed).saturating_sub(let_through)

@@ -181,23 +181,6 @@ impl<K: Eq + Hash> TieredRateLimiter<K> {
         Some(self.look(key, cost, now, before).err().unwrap_or(now_if_alone))
     }
 
-    /// Whether taking `cost` at `now` would succeed; takes and counts nothing.
-    pub(crate) fn peek_at<Q>(&self, key: &Q, cost: u32, now: Instant) -> Result<(), TryAcquireError>
-    where
-        K: Borrow<Q>,
-        Q: Eq + Hash + ?Sized,
-    {
-        self.check(cost)?;
-        if self.refusals.is_shadow() {
-            return Ok(());
-        }
-        let early = match self.must_wait(key, cost, now) {
-            Some(early) => Err(early),
-            None => self.look(key, cost, now, [0, 0]),
-        };
-        early.map_err(|early| self.limited(early, now, 0).into())
-    }
-
     fn check(&self, cost: u32) -> Result<(), TryAcquireError> {
         let burst = self.global.burst().min(self.per_key.burst());
         if cost > burst {

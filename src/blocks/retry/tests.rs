@@ -90,6 +90,16 @@ fn impossible_configurations_are_named() {
     assert!(RetryBudget::new(bad).unwrap_err().to_string().starts_with("budget.ratio is "));
 }
 
+#[cfg(all(feature = "json", feature = "serde"))]
+#[test]
+fn a_configuration_loads_by_the_names_of_its_fields() {
+    let policy: RetryPolicy = serde_json::from_str("{}").unwrap();
+    assert_eq!(policy, RetryPolicy::default());
+    let budget: RetryBudgetConfig = serde_json::from_str(r#"{"ratio": 0.5}"#).unwrap();
+    assert_eq!(budget, RetryBudgetConfig::default().with_ratio(0.5));
+    serde_json::from_str::<RetryPolicy>(r#"{"attempts": 3}"#).unwrap_err();
+}
+
 fn quick(attempts: u32) -> RetryPolicy {
     let none = Backoff::new(Duration::ZERO, Duration::ZERO);
     RetryPolicy::default().with_backoff(none).with_max_attempts(n(attempts))

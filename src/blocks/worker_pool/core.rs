@@ -1,8 +1,11 @@
 //! The pool without its tasks: queue, room, seats, ledger and estimate. Pure: every verb takes
 //! `now`, and leaves what is to be dropped, woken or told in [`Errands`].
 
-use std::task::Waker;
+mod door;
+
 use std::time::{Duration, Instant};
+
+pub(super) use door::{Door, No, Step};
 
 use super::config::Limits;
 use super::crew::{Idlers, Next};
@@ -10,12 +13,9 @@ use super::errands::{Errands, Queued};
 use super::metrics::Refusals;
 use super::seats::{SeatNo, Seated, Seats};
 use super::task::TaskId;
-use crate::gates::wait_queue::{Granted, Place, Plan, Room, Take, Ticket, Turn, WaitQueue};
+use crate::gates::wait_queue::{Granted, Place, Plan, Room, Take, Ticket, WaitQueue};
 use crate::ground::metrics::Mean;
 use crate::{Ending, Ledger, Priority, Reason};
-
-/// Told to come back no sooner than this: below it, coming back costs more than waiting.
-const SOONEST: Duration = Duration::from_millis(1);
 
 /// `T` is a task, `W` a caller that waits inside `run`.
 #[derive(Debug)]
@@ -34,28 +34,6 @@ pub(super) struct Core<T, W> {
     closed: bool,
     /// A place in the queue came free since the room was last told.
     place_freed: bool,
-}
-
-/// Where somebody comes from who wants in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Door {
-    /// From outside: those who wait in the room go first.
-    Street,
-    /// From the head of the room.
-    Room,
-}
-
-/// A refusal, without what was refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct No {
-    pub(super) reason: Reason,
-    pub(super) retry_after: Option<Duration>,
-}
-
-impl No {
-    pub(super) fn because(reason: Reason) -> Self {
-        Self { reason, retry_after: None }
-    }
 }
 
 /// A task that has got its seat.
@@ -82,77 +60,6 @@ impl<T: Clone, W> Core<T, W> {
             closed: false,
             place_freed: false,
         }
-    }
-
-    /// Whether it may come in now. Changes nothing, but that expired waiters may leave.
-    pub(super) fn admit(
-        &mut self,
-        door: Door,
-        place: &Place,
-        now: Instant,
-        out: &mut Errands<T, W>,
-    ) -> Result<Plan, No> {
-        if self.closed {
-            return Err(No::because(Reason::Closed));
-        }
-        if place.weight.get() > self.seats.limit() {
-            return Err(No::because(Reason::TooLarge));
-        }
-        if let Some(deadline) = place.deadline {
-            if deadline <= now && door == Door::Room {
-                return Err(No::because(Reason::Expired));
-            }
-            if !self.is_feasible(place.class, deadline, now) {
-                return Err(No::because(Reason::DeadlineInfeasible));
-            }
-        }
-        let goes_first = door == Door::Room || !self.room.stands_before(place.class);
-        let plan = if goes_first { self.plan(place, now, out) } else { Plan::Refuse };
-        match plan {
-            Plan::Refuse => {
-                if self.place_freed {
-                    self.settle(now, out);
-                }
-                let retry_after = self.retry_after(place.class);
-                Err(No { reason: Reason::QueueFull, retry_after })
-            }
-            plan => Ok(plan),
-        }
-    }
-
-    fn plan(&mut self, place: &Place, now: Instant, out: &mut Errands<T, W>) -> Plan {
-        let mut expired = Vec::new();
-        let plan = self.queue.plan(place.class, place.tenant, now, &mut expired);
-        for queued in expired {
-            self.left(queued, Ending::Expired, out);
-        }
-        plan
-    }
-
-    /// By the mean service time and what stands ahead. With a seat free and nobody waiting it is
-    /// tried whatever the estimate says: only so can the estimate come down again.
-    fn is_feasible(&self, class: Priority, deadline: Instant, now: Instant) -> bool {
-        let Some(mean) = self.service.get() else { return now < deadline };
-        if self.queue.is_empty() && self.seats.free() > 0 {
-            return now < deadline;
-        }
-        let ahead: usize =
-            Priority::ALL[class.index()..].iter().map(|&c| self.queue.depth(c)).sum();
-        let wait = mean.mul_f64(ahead as f64 / f64::from(self.seats.limit()));
-        now.checked_add(wait.saturating_add(mean)).is_some_and(|end| end <= deadline)
-    }
-
-    /// Until the places above this class's limit are worked off, by the mean service time.
-    fn retry_after(&self, class: Priority) -> Option<Duration> {
-        let mean = self.service.get()?;
-        let over = (self.queue.len() + 1).saturating_sub(self.queue.limit(class)).max(1);
-        Some(mean.mul_f64(over as f64 / f64::from(self.seats.limit())).max(SOONEST))
-    }
-
-    /// Writes a refusal down.
-    pub(super) fn refuse(&mut self, no: No) -> No {
-        self.refused.count(no.reason, 1);
-        no
     }
 
     /// Carries a plan out for a task.
@@ -386,105 +293,6 @@ impl<T: Clone, W> Core<T, W> {
             ledger: self.ledger(),
             refused: self.refused,
             mean_service: self.service.get(),
-        }
-    }
-}
-
-/// What somebody who waits to be accepted may do now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Step {
-    /// Come in, by this plan, before the unlock.
-    In(Plan),
-    Wait,
-    Out(No),
-}
-
-/// The waiting room.
-impl<T: Clone, W> Core<T, W> {
-    /// One look at the door by somebody who would rather wait than be refused. `ticket` is his
-    /// place in the room, while he has one.
-    pub(super) fn step(
-        &mut self,
-        ticket: &mut Option<Ticket>,
-        place: &Place,
-        waker: &Waker,
-        now: Instant,
-        out: &mut Errands<T, W>,
-    ) -> Step {
-        let step = match *ticket {
-            None => self.knock(ticket, place, waker, now, out),
-            Some(mine) => self.look_up(mine, place, waker, now, out),
-        };
-        match step {
-            Step::Wait => return step,
-            Step::In(_) => {
-                // Whoever stands behind the one that is let in may try next.
-                if let Some(mine) = ticket.take() {
-                    out.spent.extend(self.room.accepted(mine, place.class));
-                    out.wakers.extend(self.room.next());
-                }
-            }
-            Step::Out(no) => {
-                self.refuse(no);
-                if let Some(mine) = ticket.take() {
-                    self.leave(mine, out);
-                }
-            }
-        }
-        step
-    }
-
-    /// The first try, from outside.
-    fn knock(
-        &mut self,
-        ticket: &mut Option<Ticket>,
-        place: &Place,
-        waker: &Waker,
-        now: Instant,
-        out: &mut Errands<T, W>,
-    ) -> Step {
-        match self.admit(Door::Street, place, now, out) {
-            Ok(plan) => Step::In(plan),
-            Err(no) if no.reason != Reason::QueueFull => Step::Out(no),
-            Err(no) => match self.room.enter(*place, waker.clone(), now) {
-                None => Step::Out(no),
-                Some((mine, displaced)) => {
-                    *ticket = Some(mine);
-                    out.wakers.extend(displaced);
-                    Step::Wait
-                }
-            },
-        }
-    }
-
-    /// A try from inside the room.
-    fn look_up(
-        &mut self,
-        mine: Ticket,
-        place: &Place,
-        waker: &Waker,
-        now: Instant,
-        out: &mut Errands<T, W>,
-    ) -> Step {
-        let (turn, old) = self.room.turn(mine, waker);
-        out.spent.extend(old);
-        match turn {
-            Turn::Lost if self.closed => Step::Out(No::because(Reason::Closed)),
-            Turn::Lost => Step::Out(No::because(Reason::Evicted)),
-            Turn::Wait => Step::Wait,
-            Turn::Yours => match self.admit(Door::Room, place, now, out) {
-                Ok(plan) => Step::In(plan),
-                Err(no) if no.reason == Reason::QueueFull => Step::Wait,
-                Err(no) => Step::Out(no),
-            },
-        }
-    }
-
-    /// Out of the room, not let in.
-    pub(super) fn leave(&mut self, mine: Ticket, out: &mut Errands<T, W>) {
-        if let Some(old) = self.room.leave(mine) {
-            out.spent.push(old);
-            out.wakers.extend(self.room.next());
         }
     }
 }

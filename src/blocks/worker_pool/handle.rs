@@ -71,8 +71,13 @@ impl<T> TaskHandle<T> {
 impl<T> Future for TaskHandle<T> {
     type Output = Result<T, TaskError>;
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.node.outcome().poll(cx)
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let poll = self.node.outcome().poll(cx);
+        if poll.is_ready() {
+            // Nothing is left to cancel.
+            self.when_dropped = WhenDropped::Detach;
+        }
+        poll
     }
 }
 

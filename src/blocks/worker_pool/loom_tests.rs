@@ -7,7 +7,7 @@ use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use loom::future::block_on;
+use loom::sync::atomic::{AtomicU32, Ordering};
 use loom::thread;
 
 use super::error::TaskError;
@@ -15,8 +15,8 @@ use super::node::{Join, Node, Work};
 use super::stop::Stop;
 use crate::Ending;
 use crate::ground::handoff::Handoff;
+use crate::ground::loom_tests::block_on;
 use crate::ground::primitives::Mutex;
-use crate::ground::primitives::atomic::{AtomicU32, Ordering};
 
 type Task = Node<std::future::Ready<u32>>;
 

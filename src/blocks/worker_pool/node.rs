@@ -15,7 +15,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use super::error::{Panic, TaskError};
-use super::quiet::drop_quietly;
+use super::quiet::{drop_quietly, wake_quietly};
 use super::stop::Stop;
 use crate::Ending;
 use crate::ground::handoff::Handoff;
@@ -120,7 +120,7 @@ where
         let body = std::mem::replace(&mut *self.body.lock(), Body::Gone);
         match body {
             Body::Staged(result) => match self.outcome.put(result) {
-                Ok(Some(waker)) => waker.wake(),
+                Ok(Some(waker)) => wake_quietly(waker),
                 Ok(None) => {}
                 Err(unread) => drop_quietly(unread),
             },

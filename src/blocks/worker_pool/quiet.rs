@@ -1,6 +1,7 @@
-//! Dropping what belongs to a user, whose `Drop` may panic.
+//! Dropping and waking what belongs to a user, whose code may panic.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::task::Waker;
 
 /// Drops `thing`; a panic in its `Drop` stops here. The panic hook has reported it by then.
 pub(super) fn drop_quietly<T>(thing: T) {
@@ -9,5 +10,12 @@ pub(super) fn drop_quietly<T>(thing: T) {
         if let Err(worse) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
             std::mem::forget(worse);
         }
+    }
+}
+
+/// Wakes; a waker that panics costs neither the worker nor those that are woken after it.
+pub(super) fn wake_quietly(waker: Waker) {
+    if let Err(payload) = catch_unwind(AssertUnwindSafe(|| waker.wake())) {
+        drop_quietly(payload);
     }
 }

@@ -16,6 +16,7 @@ use super::errands::{Errands, Queued};
 use super::error::TaskError;
 use super::metrics::DrainReport;
 use super::node::Work;
+use super::quiet::wake_quietly;
 use super::seats::SeatNo;
 use super::{config::Limits, core};
 use crate::gates::wait_queue::Ticket;
@@ -93,16 +94,14 @@ impl Shared {
         let mut refused = Vec::new();
         for (waiter, seat) in granted {
             match waiter.put(Verdict::Seat(seat)) {
-                Ok(waker) => waker.into_iter().for_each(std::task::Waker::wake),
+                Ok(waker) => waker.into_iter().for_each(wake_quietly),
                 Err(_) => refused.push(seat),
             }
         }
         if rings > 0 {
             self.crew.ring(rings);
         }
-        for waker in wakers {
-            waker.wake();
-        }
+        wakers.into_iter().for_each(wake_quietly);
         for (queued, ending) in left {
             tell(queued, ending, core::refusal(ending));
         }
@@ -168,7 +167,7 @@ fn tell(queued: Queued<TaskRef, WaiterRef>, ending: Ending, reason: Option<Reaso
         Queued::Inline(_, waiter) => {
             let verdict = reason.map(|reason| Verdict::No(No::because(reason)));
             if let Some(Ok(Some(waker))) = verdict.map(|verdict| waiter.put(verdict)) {
-                waker.wake();
+                wake_quietly(waker);
             }
         }
     }

@@ -93,6 +93,19 @@ impl PhaseError {
     }
 }
 
+/// Retryable or not by itself; what asks for patience is `overloaded`.
+#[cfg(feature = "http")]
+impl From<crate::http_transport::TransportError> for PhaseError {
+    fn from(error: crate::http_transport::TransportError) -> Self {
+        let retry_after = error.retry_after();
+        match error.outcome() {
+            _ if !error.is_retryable() => Self::permanent(error),
+            Outcome::Failure if retry_after.is_none() => Self::retryable(error),
+            _ => Self::overloaded(error, retry_after),
+        }
+    }
+}
+
 impl fmt::Display for PhaseError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.kind {

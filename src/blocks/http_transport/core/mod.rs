@@ -3,12 +3,17 @@
 //! Generic over what a connection (`C`) and a waiter (`W`) are, so that tests use numbers. Nothing
 //! is dropped or woken here: what leaves is returned.
 
-use std::collections::{HashMap, VecDeque};
+mod idle;
+mod places;
+mod table;
+
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
+use self::table::Host;
 use super::host::HostKey;
 use super::metrics::{CloseReason, HostSnapshot, PoolCounts};
-use crate::gates::wait_queue::{Place, Rules, Take, Ticket, WaitQueue};
+use crate::gates::wait_queue::{Place, Ticket};
 use crate::ground::priority::Priority;
 
 /// The numbers of the configuration that decide.
@@ -70,26 +75,6 @@ pub(super) enum Look<C> {
 
 /// Connections taken out of the pool, to be closed after the unlock.
 pub(super) type Closing<C> = Vec<(Held<C>, CloseReason)>;
-
-#[derive(Debug)]
-struct Idle<C> {
-    held: Held<C>,
-    since: Instant,
-    /// Which became idle first, over all hosts.
-    order: u64,
-}
-
-#[derive(Debug)]
-struct Host<C, W> {
-    key: HostKey,
-    generation: u32,
-    open: usize,
-    /// Oldest in front; taken from the back.
-    idle: VecDeque<Idle<C>>,
-    queue: WaitQueue<W>,
-    /// `idle` and `waiting` are kept by the lists themselves, `active` by subtraction.
-    counts: PoolCounts,
-}
 
 #[derive(Debug)]
 pub(super) struct Core<C, W> {
@@ -294,207 +279,8 @@ impl<C, W> Core<C, W> {
     }
 }
 
-/// Places and turns.
-impl<C, W> Core<C, W> {
-    fn has_place(&self, index: usize) -> bool {
-        self.open < self.limits.open_overall && self.hosts[index].open < self.limits.open_per_host
-    }
-
-    fn dial(&mut self, index: usize) {
-        let host = &mut self.hosts[index];
-        host.open += 1;
-        host.counts.dialling += 1;
-        self.open += 1;
-        self.totals.dialling += 1;
-    }
-
-    fn free(&mut self, index: usize, now: Instant) -> Option<(W, HostId)> {
-        self.hosts[index].open -= 1;
-        self.open -= 1;
-        let next = self.next_dialler(None)?;
-        let waiter = self.take(next, now)?;
-        self.turn = next + 1;
-        self.passed = 0;
-        self.dial(next);
-        Some((waiter, self.hosts[next].id(next)))
-    }
-
-    /// The highest-class head among the hosts below their cap, round robin on a tie; not `but`.
-    fn next_dialler(&mut self, but: Option<usize>) -> Option<usize> {
-        if self.waiting == 0 {
-            return None;
-        }
-        let mut best: Option<(Priority, usize)> = None;
-        for step in 0..self.hosts.len() {
-            let index = (self.turn + step) % self.hosts.len();
-            let host = &mut self.hosts[index];
-            if Some(index) == but || host.open >= self.limits.open_per_host {
-                continue;
-            }
-            let Some(head) = host.queue.head() else { continue };
-            if best.is_none_or(|(class, _)| head.class > class) {
-                best = Some((head.class, index));
-            }
-        }
-        best.map(|(_, index)| index)
-    }
-
-    /// Whether a connection of this host must end, so that another host's head may dial: at once
-    /// when nobody of its own waits, else after [`Rules::STARVATION_BOUND`] hand-overs in a row
-    /// past a head of no lower class.
-    fn must_yield(&mut self, index: usize) -> bool {
-        if self.open < self.limits.open_overall {
-            return false;
-        }
-        let Some(other) = self.next_dialler(Some(index)) else { return false };
-        let theirs = self.hosts[other].queue.head().map(|head| head.class);
-        match self.hosts[index].queue.head().map(|head| head.class) {
-            None => true,
-            Some(own) if theirs >= Some(own) => {
-                self.passed += 1;
-                self.passed > Rules::STARVATION_BOUND
-            }
-            Some(_) => false,
-        }
-    }
-
-    fn take(&mut self, index: usize, now: Instant) -> Option<W> {
-        match self.hosts[index].queue.take(1, now) {
-            Take::Granted(granted) => {
-                self.waiting -= 1;
-                Some(granted.value)
-            }
-            // Weights are 1 and nobody has a deadline.
-            Take::Expired(_) | Take::TooLarge(_) | Take::Short { .. } | Take::Empty => None,
-        }
-    }
-}
-
-/// The idle lists.
-impl<C, W> Core<C, W> {
-    fn keep(&mut self, index: usize, held: Held<C>, now: Instant, closing: &mut Closing<C>) {
-        if self.limits.idle_per_host == 0 || self.limits.idle_overall == 0 {
-            closing.push((held, CloseReason::Surplus));
-            return;
-        }
-        // The newest stays: it is the one that most likely still works.
-        let surplus = if self.hosts[index].idle.len() >= self.limits.idle_per_host {
-            self.pop_oldest_of(index)
-        } else if self.idle >= self.limits.idle_overall {
-            self.pop_oldest()
-        } else {
-            None
-        };
-        closing.extend(surplus.map(|held| (held, CloseReason::Surplus)));
-        self.serial += 1;
-        let idle = Idle { held, since: now, order: self.serial };
-        self.hosts[index].idle.push_back(idle);
-        self.idle += 1;
-    }
-
-    fn pop_oldest_of(&mut self, index: usize) -> Option<Held<C>> {
-        let idle = self.hosts[index].idle.pop_front()?;
-        self.idle -= 1;
-        Some(idle.held)
-    }
-
-    /// O(hosts), and only at the idle or the overall cap.
-    fn pop_oldest(&mut self) -> Option<Held<C>> {
-        let fronts = self.hosts.iter().enumerate();
-        let oldest = fronts.filter_map(|(at, host)| Some((host.idle.front()?.order, at))).min();
-        oldest.and_then(|(_, index)| self.pop_oldest_of(index))
-    }
-
-    fn pop_idle(&mut self, index: usize, id: u64) -> Option<Held<C>> {
-        let list = &mut self.hosts[index].idle;
-        let at = list.iter().position(|idle| idle.held.id == id)?;
-        let idle = list.remove(at)?;
-        self.idle -= 1;
-        Some(idle.held)
-    }
-
-    fn reused(&mut self, index: usize) {
-        self.hosts[index].counts.reused += 1;
-        self.totals.reused += 1;
-    }
-}
-
-/// The host table.
-impl<C, W> Core<C, W> {
-    fn find(&self, host: HostId) -> Option<usize> {
-        let known = self.hosts.get(host.index).is_some_and(|it| it.generation == host.generation);
-        debug_assert!(known, "a host with a connection or a waiter keeps its slot");
-        known.then_some(host.index)
-    }
-
-    fn slot(&mut self, key: &HostKey) -> Option<usize> {
-        if let Some(index) = self.index.get(key) {
-            return Some(*index);
-        }
-        let index = if self.hosts.len() < self.limits.hosts {
-            self.hosts.push(Host::new(key.clone(), 0, self.limits));
-            self.hosts.len() - 1
-        } else {
-            let unused = self.hosts.iter().position(Host::is_unused)?;
-            let old = &self.hosts[unused];
-            let fresh = Host::new(key.clone(), old.generation.wrapping_add(1), self.limits);
-            let old = std::mem::replace(&mut self.hosts[unused], fresh);
-            self.index.remove(&old.key);
-            unused
-        };
-        self.index.insert(key.clone(), index);
-        Some(index)
-    }
-}
-
-impl<C, W> Host<C, W> {
-    fn new(key: HostKey, generation: u32, limits: Limits) -> Self {
-        Self {
-            key,
-            generation,
-            open: 0,
-            idle: VecDeque::new(),
-            queue: WaitQueue::new(Rules::new(limits.waiting_per_host)),
-            counts: PoolCounts::default(),
-        }
-    }
-
-    fn id(&self, index: usize) -> HostId {
-        HostId { index, generation: self.generation }
-    }
-
-    fn is_unused(&self) -> bool {
-        self.open == 0 && self.queue.is_empty()
-    }
-
-    fn snapshot(&self) -> HostSnapshot {
-        let mut counts = self.counts;
-        counts.idle = self.idle.len();
-        counts.waiting = self.queue.len();
-        counts.active = self.open - counts.idle - counts.dialling;
-        HostSnapshot { host: self.key.to_string(), counts }
-    }
-}
-
 impl<C> Held<C> {
     fn is_too_old(&self, now: Instant) -> bool {
         self.retire_at.is_some_and(|at| at <= now)
-    }
-}
-
-impl<C> Idle<C> {
-    fn expired(&self, idle_timeout: Duration, now: Instant) -> Option<CloseReason> {
-        if self.held.is_too_old(now) {
-            Some(CloseReason::MaxAge)
-        } else if now.saturating_duration_since(self.since) >= idle_timeout {
-            Some(CloseReason::IdleTimeout)
-        } else {
-            None
-        }
-    }
-
-    fn expires_at(&self, idle_timeout: Duration) -> Instant {
-        let idle_until = self.since + idle_timeout;
-        self.held.retire_at.map_or(idle_until, |at| at.min(idle_until))
     }
 }

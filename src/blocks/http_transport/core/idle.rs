@@ -1,0 +1,85 @@
+//! The idle lists: newest used first, oldest closed first.
+
+use std::time::{Duration, Instant};
+
+use super::{Closing, Core, Held};
+use crate::blocks::http_transport::metrics::CloseReason;
+
+#[derive(Debug)]
+pub(super) struct Idle<C> {
+    pub(super) held: Held<C>,
+    pub(super) since: Instant,
+    /// Which became idle first, over all hosts.
+    pub(super) order: u64,
+}
+
+impl<C, W> Core<C, W> {
+    pub(super) fn keep(
+        &mut self,
+        index: usize,
+        held: Held<C>,
+        now: Instant,
+        closing: &mut Closing<C>,
+    ) {
+        if self.limits.idle_per_host == 0 || self.limits.idle_overall == 0 {
+            closing.push((held, CloseReason::Surplus));
+            return;
+        }
+        // The newest stays: it is the one that most likely still works.
+        let surplus = if self.hosts[index].idle.len() >= self.limits.idle_per_host {
+            self.pop_oldest_of(index)
+        } else if self.idle >= self.limits.idle_overall {
+            self.pop_oldest()
+        } else {
+            None
+        };
+        closing.extend(surplus.map(|held| (held, CloseReason::Surplus)));
+        self.serial += 1;
+        let idle = Idle { held, since: now, order: self.serial };
+        self.hosts[index].idle.push_back(idle);
+        self.idle += 1;
+    }
+
+    pub(super) fn pop_oldest_of(&mut self, index: usize) -> Option<Held<C>> {
+        let idle = self.hosts[index].idle.pop_front()?;
+        self.idle -= 1;
+        Some(idle.held)
+    }
+
+    /// O(hosts), and only at the idle or the overall cap.
+    pub(super) fn pop_oldest(&mut self) -> Option<Held<C>> {
+        let fronts = self.hosts.iter().enumerate();
+        let oldest = fronts.filter_map(|(at, host)| Some((host.idle.front()?.order, at))).min();
+        oldest.and_then(|(_, index)| self.pop_oldest_of(index))
+    }
+
+    pub(super) fn pop_idle(&mut self, index: usize, id: u64) -> Option<Held<C>> {
+        let list = &mut self.hosts[index].idle;
+        let at = list.iter().position(|idle| idle.held.id == id)?;
+        let idle = list.remove(at)?;
+        self.idle -= 1;
+        Some(idle.held)
+    }
+
+    pub(super) fn reused(&mut self, index: usize) {
+        self.hosts[index].counts.reused += 1;
+        self.totals.reused += 1;
+    }
+}
+
+impl<C> Idle<C> {
+    pub(super) fn expired(&self, idle_timeout: Duration, now: Instant) -> Option<CloseReason> {
+        if self.held.is_too_old(now) {
+            Some(CloseReason::MaxAge)
+        } else if now.saturating_duration_since(self.since) >= idle_timeout {
+            Some(CloseReason::IdleTimeout)
+        } else {
+            None
+        }
+    }
+
+    pub(super) fn expires_at(&self, idle_timeout: Duration) -> Instant {
+        let idle_until = self.since + idle_timeout;
+        self.held.retire_at.map_or(idle_until, |at| at.min(idle_until))
+    }
+}

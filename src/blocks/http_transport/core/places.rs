@@ -1,0 +1,82 @@
+//! Places under both caps, and whose turn it is.
+
+use std::time::Instant;
+
+use super::{Core, HostId};
+use crate::gates::wait_queue::{Rules, Take};
+use crate::ground::priority::Priority;
+
+impl<C, W> Core<C, W> {
+    pub(super) fn has_place(&self, index: usize) -> bool {
+        self.open < self.limits.open_overall && self.hosts[index].open < self.limits.open_per_host
+    }
+
+    pub(super) fn dial(&mut self, index: usize) {
+        let host = &mut self.hosts[index];
+        host.open += 1;
+        host.counts.dialling += 1;
+        self.open += 1;
+        self.totals.dialling += 1;
+    }
+
+    pub(super) fn free(&mut self, index: usize, now: Instant) -> Option<(W, HostId)> {
+        self.hosts[index].open -= 1;
+        self.open -= 1;
+        let next = self.next_dialler(None)?;
+        let waiter = self.take(next, now)?;
+        self.turn = next + 1;
+        self.passed = 0;
+        self.dial(next);
+        Some((waiter, self.hosts[next].id(next)))
+    }
+
+    /// The highest-class head among the hosts below their cap, round robin on a tie; not `but`.
+    pub(super) fn next_dialler(&mut self, but: Option<usize>) -> Option<usize> {
+        if self.waiting == 0 {
+            return None;
+        }
+        let mut best: Option<(Priority, usize)> = None;
+        for step in 0..self.hosts.len() {
+            let index = (self.turn + step) % self.hosts.len();
+            let host = &mut self.hosts[index];
+            if Some(index) == but || host.open >= self.limits.open_per_host {
+                continue;
+            }
+            let Some(head) = host.queue.head() else { continue };
+            if best.is_none_or(|(class, _)| head.class > class) {
+                best = Some((head.class, index));
+            }
+        }
+        best.map(|(_, index)| index)
+    }
+
+    /// Whether a connection of this host must end, so that another host's head may dial: at once
+    /// when nobody of its own waits, else after [`Rules::STARVATION_BOUND`] hand-overs in a row
+    /// past a head of no lower class.
+    pub(super) fn must_yield(&mut self, index: usize) -> bool {
+        if self.open < self.limits.open_overall {
+            return false;
+        }
+        let Some(other) = self.next_dialler(Some(index)) else { return false };
+        let theirs = self.hosts[other].queue.head().map(|head| head.class);
+        match self.hosts[index].queue.head().map(|head| head.class) {
+            None => true,
+            Some(own) if theirs >= Some(own) => {
+                self.passed += 1;
+                self.passed > Rules::STARVATION_BOUND
+            }
+            Some(_) => false,
+        }
+    }
+
+    pub(super) fn take(&mut self, index: usize, now: Instant) -> Option<W> {
+        match self.hosts[index].queue.take(1, now) {
+            Take::Granted(granted) => {
+                self.waiting -= 1;
+                Some(granted.value)
+            }
+            // Weights are 1 and nobody has a deadline.
+            Take::Expired(_) | Take::TooLarge(_) | Take::Short { .. } | Take::Empty => None,
+        }
+    }
+}

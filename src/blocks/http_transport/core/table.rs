@@ -1,0 +1,77 @@
+//! The host table: a slot per host, an unused one for the next when all are taken.
+
+use std::collections::VecDeque;
+
+use super::idle::Idle;
+use super::{Core, HostId, Limits};
+use crate::blocks::http_transport::host::HostKey;
+use crate::blocks::http_transport::metrics::{HostSnapshot, PoolCounts};
+use crate::gates::wait_queue::{Rules, WaitQueue};
+
+#[derive(Debug)]
+pub(super) struct Host<C, W> {
+    pub(super) key: HostKey,
+    pub(super) generation: u32,
+    pub(super) open: usize,
+    /// Oldest in front; taken from the back.
+    pub(super) idle: VecDeque<Idle<C>>,
+    pub(super) queue: WaitQueue<W>,
+    /// `idle` and `waiting` are kept by the lists themselves, `active` by subtraction.
+    pub(super) counts: PoolCounts,
+}
+
+impl<C, W> Core<C, W> {
+    pub(super) fn find(&self, host: HostId) -> Option<usize> {
+        let known = self.hosts.get(host.index).is_some_and(|it| it.generation == host.generation);
+        debug_assert!(known, "a host with a connection or a waiter keeps its slot");
+        known.then_some(host.index)
+    }
+
+    pub(super) fn slot(&mut self, key: &HostKey) -> Option<usize> {
+        if let Some(index) = self.index.get(key) {
+            return Some(*index);
+        }
+        let index = if self.hosts.len() < self.limits.hosts {
+            self.hosts.push(Host::new(key.clone(), 0, self.limits));
+            self.hosts.len() - 1
+        } else {
+            let unused = self.hosts.iter().position(Host::is_unused)?;
+            let old = &self.hosts[unused];
+            let fresh = Host::new(key.clone(), old.generation.wrapping_add(1), self.limits);
+            let old = std::mem::replace(&mut self.hosts[unused], fresh);
+            self.index.remove(&old.key);
+            unused
+        };
+        self.index.insert(key.clone(), index);
+        Some(index)
+    }
+}
+
+impl<C, W> Host<C, W> {
+    pub(super) fn new(key: HostKey, generation: u32, limits: Limits) -> Self {
+        Self {
+            key,
+            generation,
+            open: 0,
+            idle: VecDeque::new(),
+            queue: WaitQueue::new(Rules::new(limits.waiting_per_host)),
+            counts: PoolCounts::default(),
+        }
+    }
+
+    pub(super) fn id(&self, index: usize) -> HostId {
+        HostId { index, generation: self.generation }
+    }
+
+    pub(super) fn is_unused(&self) -> bool {
+        self.open == 0 && self.queue.is_empty()
+    }
+
+    pub(super) fn snapshot(&self) -> HostSnapshot {
+        let mut counts = self.counts;
+        counts.idle = self.idle.len();
+        counts.waiting = self.queue.len();
+        counts.active = self.open - counts.idle - counts.dialling;
+        HostSnapshot { host: self.key.to_string(), counts }
+    }
+}
