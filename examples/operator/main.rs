@@ -50,12 +50,20 @@ use clap::Parser;
 use crate::cli::Options;
 use crate::operator::StartError;
 use crate::progress::Progress;
+use crate::summary::Summary;
 
 #[tokio::main]
 async fn main() -> ExitCode {
     let options = Options::parse();
     let progress = Progress::start(options.generate);
-    match operator::run(&options, ctrl_c(), progress).await {
+    tokio::select! { biased;
+        ended = operator::run(&options, asked_to_stop(), progress) => report(&options, ended),
+        () = asked_twice() => ExitCode::from(130),
+    }
+}
+
+fn report(options: &Options, ended: Result<Summary, StartError>) -> ExitCode {
+    match ended {
         Ok(summary) => {
             if options.json {
                 println!("{}", summary.json())
@@ -71,17 +79,23 @@ async fn main() -> ExitCode {
     }
 }
 
-/// Ends when the user asks to stop. A second Ctrl-C stops at once.
+/// The first Ctrl-C: finish what is in progress.
+async fn asked_to_stop() {
+    ctrl_c().await;
+    eprintln!("draining; Ctrl-C again stops at once");
+}
+
+/// The second: don't.
+async fn asked_twice() {
+    ctrl_c().await;
+    ctrl_c().await;
+}
+
 async fn ctrl_c() {
     if tokio::signal::ctrl_c().await.is_err() {
-        return std::future::pending().await;
+        // Nobody can ask here.
+        std::future::pending().await
     }
-    eprintln!("draining; Ctrl-C again stops at once");
-    tokio::spawn(async {
-        if tokio::signal::ctrl_c().await.is_ok() {
-            std::process::exit(130);
-        }
-    });
 }
 
 fn with_causes(error: &StartError) -> String {
