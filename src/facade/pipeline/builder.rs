@@ -27,12 +27,19 @@ pub struct Builder<P, C = Start> {
     config: PipelineConfig,
     phases: Vec<(&'static str, PhaseConfig)>,
     chain: C,
+    rng: Rng,
     payload: PhantomData<fn(P)>,
 }
 
 impl<P: Send + Sync + 'static> Builder<P, Start> {
     pub(super) fn new(config: PipelineConfig) -> Self {
-        Self { config, phases: Vec::new(), chain: Start, payload: PhantomData }
+        Self {
+            config,
+            phases: Vec::new(),
+            chain: Start,
+            rng: Rng::from_entropy(),
+            payload: PhantomData,
+        }
     }
 }
 
@@ -50,8 +57,16 @@ impl<P: Send + Sync + 'static, C: Chain<P>> Builder<P, C> {
             config: self.config,
             phases: self.phases,
             chain: Then { before: self.chain, phase, rules },
+            rng: self.rng,
             payload: PhantomData,
         }
+    }
+
+    /// All jitter comes from this number, so that a test can be replayed.
+    #[cfg(feature = "test-util")]
+    #[must_use]
+    pub fn seeded(self, seed: u64) -> Self {
+        Self { rng: Rng::seeded(seed), ..self }
     }
 
     /// Checks everything and starts the pipeline's tasks on the current tokio runtime: one per
@@ -61,7 +76,7 @@ impl<P: Send + Sync + 'static, C: Chain<P>> Builder<P, C> {
     /// [`ConfigError::Invalid`] names the field, what it is and what it may be;
     /// [`ConfigError::NoRuntime`] outside of a tokio runtime.
     pub fn build(self) -> Result<IntentPipeline<P, C::Out>, ConfigError> {
-        let Self { config, phases, chain, .. } = self;
+        let Self { config, phases, chain, rng, .. } = self;
         config.check()?;
         ConfigError::unless(!phases.is_empty(), "pipeline.phases", "empty", "one or more")?;
         for (position, (name, phase)) in phases.iter().enumerate() {
@@ -82,7 +97,7 @@ impl<P: Send + Sync + 'static, C: Chain<P>> Builder<P, C> {
             grace: config.critical_grace,
         };
         let gates = phases.iter().map(gate).collect();
-        let core = Core::new(limits, gates, budget, Rng::from_entropy());
+        let core = Core::new(limits, gates, budget, rng);
         let shared = Arc::new(Shared {
             name: config.name,
             phases: phases.iter().map(|(name, _)| *name).collect(),

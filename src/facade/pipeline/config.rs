@@ -269,6 +269,13 @@ impl PhaseConfig {
             "0",
             "more than nothing; `None` for no timeout",
         )?;
+        let unsaid = [self.retry.attempt_timeout, self.retry.total_timeout];
+        ConfigError::unless(
+            unsaid == [None, None],
+            "phase.retry",
+            "with a timeout",
+            "without: the phase's timeout limits an attempt, the intent's deadline all of them",
+        )?;
         self.retry.check()
     }
 }

@@ -146,11 +146,14 @@ impl<B> Core<B> {
                 .peek_at(now)
                 .map_err(|open| (Reason::CircuitOpen, Some(open.next_probe_at())))?;
         }
-        let Some(deadline) = ask.deadline else { return Ok(()) };
+        self.is_feasible(ask, now).then_some(()).ok_or((Reason::DeadlineInfeasible, None))
+    }
+
+    /// Whether its deadline leaves the time that the likes of it have taken.
+    pub(super) fn is_feasible(&self, ask: &Ask, now: Instant) -> bool {
+        let Some(deadline) = ask.deadline else { return true };
         let expected = self.expected(ask.class).unwrap_or_default();
-        let feasible =
-            deadline > now && time::later(now, expected).is_some_and(|end| end <= deadline);
-        if feasible { Ok(()) } else { Err((Reason::DeadlineInfeasible, None)) }
+        deadline > now && time::later(now, expected).is_some_and(|end| end <= deadline)
     }
 
     /// How long one of this class would take from now to its end, by the means of all phases;
@@ -234,9 +237,13 @@ impl<B> Core<B> {
         let ends = run.ask.deadline.zip(ask.deadline);
         run.ask.deadline = ends.map(|(old, new)| old.max(new));
         run.control.set_deadline(run.ask.deadline);
-        let (class, gate) = (run.ask.class, run.gate);
-        if let State::Queued(ticket) = run.state {
-            self.gates[gate].line.raise(ticket, class);
+        let (class, gate) = (run.ask.class, &mut self.gates[run.gate]);
+        match &mut run.state {
+            State::Queued(ticket) => gate.line.raise(*ticket, class),
+            State::Running(running) => {
+                running.give_up_at = gate.give_up_at(running.since, run.ask.deadline, self.grace);
+            }
+            State::Parked { .. } => {}
         }
         self.set_alarm(id, now);
     }
@@ -258,7 +265,7 @@ impl<B> Core<B> {
         // Behind a running one it stays there; out of a backoff it comes at once.
         let is_successor = self.keys.get(&ask.key).is_some_and(|key| key.successor == Some(id));
         run.ask = Ask { class, ..ask };
-        run.control = control;
+        let control = std::mem::replace(&mut run.control, control);
         run.gate = 0;
         run.failures = 0;
         run.state = State::Parked { until: None };
@@ -276,6 +283,7 @@ impl<B> Core<B> {
             phase: stood_in_line,
             refund: false,
             trace,
+            control,
         };
         fx.ended.push(ended);
         if is_successor { self.set_alarm(id, now) } else { self.stand(id, now) }
@@ -291,9 +299,9 @@ impl<B> Core<B> {
         if run.tickets > 0 {
             self.ledger.record(ending, run.tickets);
             self.run_ledger.record(ending, 1);
-            if ending == Ending::Completed {
-                self.keys.succeeded(&run.ask.key);
-            }
+        }
+        if ending == Ending::Completed {
+            self.keys.succeeded(&run.ask.key);
         }
         let successor = self.keys.ended(&run.ask.key, id);
         fx.ended.push(EndedRun {
@@ -302,6 +310,7 @@ impl<B> Core<B> {
             phase: run.gate,
             refund: !run.begun,
             trace: run.trace,
+            control: run.control,
         });
         if let Some(successor) = successor {
             self.stand(successor, now);

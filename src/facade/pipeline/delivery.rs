@@ -1,6 +1,6 @@
 //! What follows the unlock: wakers, endings, and the intents that come back.
 //!
-//! Values of the user's are dropped here and nowhere else; a panic of theirs is contained.
+//! Values of the user's are dropped here, and their wakers woken; a panic of theirs is contained.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -43,10 +43,12 @@ impl<P: Send + Sync + 'static, O: Send + Sync + 'static> Shared<P, O> {
         if is_over {
             self.emptied.notify_waiters();
         }
-        fx.wakers.into_iter().chain(room_head).for_each(Waker::wake);
+        fx.stopped.into_iter().for_each(|control| contain(|| control.stop()));
+        fx.wakers.into_iter().chain(room_head).for_each(wake);
         fx.ended.into_iter().for_each(|ended| self.deliver(ended));
         for (claims, details) in given_up {
             tell(claims, |_| Err(details()), None);
+            drop_quietly(details);
         }
     }
 
@@ -80,17 +82,18 @@ impl<P: Send + Sync + 'static, O: Send + Sync + 'static> Shared<P, O> {
     /// Tells every ticket of a run how it ended; the intent goes to the shutdown that collects,
     /// else to the first ticket still held.
     fn deliver(&self, ended: EndedRun<Body<P, O>>) {
-        let EndedRun { body, ending, phase, refund, trace, .. } = ended;
-        let Body { intent, drive, claims, output, failure } = body;
-        drop_quietly(drive);
+        let EndedRun { body, ending, phase, refund, trace, control } = ended;
+        let Body { intent, payer, drive, claims, output, failure } = body;
+        drop_quietly((drive, control));
         if let (true, Some(ingress)) = (refund, &self.ingress) {
-            ingress.refund_at(&intent.tenant, 1, time::now());
+            ingress.refund_at(&payer, 1, time::now());
         }
         let trace = Arc::new(trace);
         if let (Ending::Completed, Some(output)) = (ending, output) {
-            drop_quietly(intent);
+            drop_quietly((intent, failure));
             let done = Done { output, trace };
-            return tell(claims, |_| Ok(done.clone()), None);
+            tell(claims, |_| Ok(done.clone()), None);
+            return drop_quietly(done);
         }
         let (key, tickets) = (Arc::clone(&intent.key), claims.len());
         let mut intent = recover(intent);
@@ -116,6 +119,7 @@ impl<P: Send + Sync + 'static, O: Send + Sync + 'static> Shared<P, O> {
             })))
         };
         tell(claims, details, intent);
+        drop_quietly(failure);
     }
 }
 
@@ -127,9 +131,12 @@ fn tell<P, O>(
 ) {
     for Claim { promise, .. } in claims {
         match promise.put(ending(&mut intent)) {
-            Ok(waker) => waker.into_iter().for_each(Waker::wake),
-            Err(Err(unheard)) => intent = unheard.into_intent(),
-            Err(Ok(_)) => {}
+            Ok(waker) => waker.into_iter().for_each(wake),
+            Err(Err(mut unheard)) => {
+                intent = unheard.0.intent.take();
+                drop_quietly(unheard);
+            }
+            Err(Ok(unheard)) => drop_quietly(unheard),
         }
     }
     drop_quietly(intent);
@@ -162,8 +169,18 @@ fn recover<P>(intent: Intent<Arc<P>>) -> Option<Intent<P>> {
 
 /// Drops a value of the user's; a panic in its `Drop` stays here.
 pub(super) fn drop_quietly<T>(value: T) {
+    contain(move || drop(value));
+}
+
+/// Wakes somebody, whose waker may be the user's own.
+fn wake(waker: Waker) {
+    contain(|| waker.wake());
+}
+
+/// Runs code of the user's; a panic of it stays here.
+fn contain(act: impl FnOnce()) {
     // The payload of such a panic is dropped without a second chance to unwind: forgotten.
-    if let Err(payload) = catch_unwind(AssertUnwindSafe(move || drop(value))) {
+    if let Err(payload) = catch_unwind(AssertUnwindSafe(act)) {
         std::mem::forget(payload);
     }
 }

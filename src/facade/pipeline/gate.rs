@@ -8,6 +8,7 @@ use super::run::RunId;
 use crate::circuit_breaker::{CallPermit, CircuitBreaker};
 use crate::gates::wait_queue::{Rules, WaitQueue};
 use crate::ground::metrics::Mean;
+use crate::ground::time;
 use crate::rate_limit::RateLimiter;
 use crate::retry::RetryPolicy;
 
@@ -25,9 +26,20 @@ pub(super) struct Gate {
     egress: Option<Arc<RateLimiter>>,
     /// Breaker or limiter said no until then. The head stays head; nobody behind it is tried.
     pub(super) closed_until: Option<Instant>,
+    /// It was the breaker that did.
+    closed_by_breaker: bool,
     /// How long an attempt takes.
     pub(super) took: Mean,
 }
+
+/// Nobody passes now; the gate knows until when.
+#[derive(Debug)]
+pub(super) struct Closed;
+
+/// How long a gate stays closed at least: a tick of the alarms.
+const SHORTEST: Duration = Duration::from_millis(1);
+/// How long one does whose limiter names no time.
+const UNSAID: Duration = Duration::from_secs(1);
 
 impl Gate {
     pub(super) fn new(name: &'static str, config: &PhaseConfig, rules: Rules) -> Self {
@@ -42,6 +54,7 @@ impl Gate {
             breaker: config.breaker.clone(),
             egress: config.egress.clone(),
             closed_until: None,
+            closed_by_breaker: false,
             took: Mean::default(),
         }
     }
@@ -55,13 +68,14 @@ impl Gate {
         self.closed_until.is_some_and(|until| now < until)
     }
 
-    /// Breaker permit and egress token for one attempt, or when to ask again. All or nothing: a
-    /// breaker's permit is given back unused when the limiter refuses.
-    pub(super) fn pass(&mut self, now: Instant) -> Result<Option<CallPermit>, Instant> {
+    /// Breaker permit and egress token for one attempt, or nothing, and the gate is closed until
+    /// it is worth asking again. All or nothing: a breaker's permit is given back unused when the
+    /// limiter refuses.
+    pub(super) fn pass(&mut self, now: Instant) -> Result<Option<CallPermit>, Closed> {
         let permit = match self.breaker.as_ref().map(|breaker| breaker.try_acquire_at(now)) {
             None => None,
             Some(Ok(permit)) => Some(permit),
-            Some(Err(open)) => return Err(open.next_probe_at()),
+            Some(Err(open)) => return Err(self.close(Some(open.next_probe_at()), true, now)),
         };
         let Some(egress) = &self.egress else { return Ok(permit) };
         match egress.try_acquire_at(1, now) {
@@ -70,9 +84,41 @@ impl Gate {
                 if let Some(permit) = permit {
                     permit.ignore();
                 }
-                // A closed limiter names no time: look again in a second.
-                Err(refused.earliest().unwrap_or(now + Duration::from_secs(1)))
+                Err(self.close(refused.earliest(), false, now))
             }
         }
+    }
+
+    /// Closes it until then. A closed limiter names no time, and one whose tokens are there but
+    /// belong to those in its line says *now*: whoever refuses is not asked again at once.
+    fn close(&mut self, until: Option<Instant>, closed_by_breaker: bool, now: Instant) -> Closed {
+        let until = until.map_or_else(
+            || time::later(now, UNSAID),
+            |until| time::later(now, SHORTEST).map(|soonest| until.max(soonest)),
+        );
+        self.closed_until = until;
+        self.closed_by_breaker = closed_by_breaker;
+        Closed
+    }
+
+    /// An attempt has ended somewhere: the breaker, which may stand before other phases too, may
+    /// have heard what opens this gate. Takes nothing.
+    pub(super) fn look_again(&mut self, now: Instant) {
+        let closed_by = self.breaker.as_ref().filter(|_| self.closed_by_breaker);
+        if self.closed_until.is_some() && closed_by.is_some_and(|it| it.peek_at(now).is_ok()) {
+            self.closed_until = None;
+        }
+    }
+
+    /// When a critical attempt that began at `since` has used up its grace.
+    pub(super) fn give_up_at(
+        &self,
+        since: Instant,
+        deadline: Option<Instant>,
+        grace: Duration,
+    ) -> Option<Instant> {
+        let timed_out = self.timeout.and_then(|timeout| time::later(since, timeout));
+        let limit = time::earlier(timed_out, deadline).filter(|_| self.critical)?;
+        time::later(limit, grace)
     }
 }

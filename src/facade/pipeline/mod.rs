@@ -65,6 +65,8 @@ mod run;
 mod seat;
 mod shared;
 mod submit;
+#[cfg(all(test, not(headworks_loom)))]
+mod tests;
 mod ticket;
 mod trace;
 

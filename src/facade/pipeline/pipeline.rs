@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::builder::Builder;
 use super::chain::Start;
 use super::config::PipelineConfig;
+use super::delivery::drop_quietly;
 use super::drain::DrainReport;
 use super::intent::Intent;
 use super::metrics::PipelineSnapshot;
@@ -50,9 +51,12 @@ struct Owner<P: Send + Sync + 'static, O: Send + Sync + 'static>(Arc<Shared<P, O
 
 impl<P: Send + Sync + 'static, O: Send + Sync + 'static> Drop for Owner<P, O> {
     fn drop(&mut self) {
+        // A shutdown that was dropped collects no more: the tickets get what comes back.
+        let collected = self.0.returned.lock().take();
         self.0.close();
         self.0.cut();
         self.0.abandon();
+        drop_quietly(collected);
     }
 }
 

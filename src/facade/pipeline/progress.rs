@@ -35,20 +35,15 @@ impl<B> Core<B> {
                 // Nothing of its class or below may start before it.
                 return None;
             }
-            let permit = match self.gates[gate].pass(now) {
-                Ok(permit) => permit,
-                Err(until) => {
-                    self.gates[gate].closed_until = Some(until);
-                    continue;
-                }
-            };
-            return self.seat(gate, permit, now);
+            if let Ok(permit) = self.gates[gate].pass(now) {
+                return self.seat(gate, permit, now);
+            }
         }
     }
 
     /// The gate whose head goes next, that head, and its weight.
     fn best(&mut self, now: Instant) -> Option<(usize, RunId, u32)> {
-        let mut best: Option<((bool, Priority, usize), RunId, u32)> = None;
+        let mut best: Option<((bool, usize, usize), RunId, u32)> = None;
         for (index, gate) in self.gates.iter_mut().enumerate() {
             if gate.line.is_empty() || gate.is_closed(now) {
                 continue;
@@ -57,7 +52,9 @@ impl<B> Core<B> {
             let Some(head) = gate.line.head().filter(|head| head.weight.get() <= room) else {
                 continue;
             };
-            let rank = (head.by_turn, head.class, index);
+            // Of several turns the lowest class's comes first.
+            let class = head.class.index();
+            let rank = (head.by_turn, if head.by_turn { HIGHEST - class } else { class }, index);
             if best.is_none_or(|(above, ..)| rank > above) {
                 best = Some((rank, *head.value, head.weight.get()));
             }
@@ -85,14 +82,12 @@ impl<B> Core<B> {
         let weight = granted.weight.get();
         self.busy += weight;
         let grace = self.grace;
+        let deadline = self.run(granted.value)?.ask.deadline;
         let gate = &mut self.gates[gate];
         gate.running += weight;
-        let (name, timeout, critical) = (gate.name, gate.timeout, gate.critical);
+        let name = gate.name;
+        let give_up_at = gate.give_up_at(now, deadline, grace);
         let run = self.run_mut(granted.value)?;
-        let give_up_at = critical
-            .then(|| timeout.and_then(|timeout| time::later(now, timeout)))
-            .and_then(|timed_out| time::earlier(timed_out, run.ask.deadline))
-            .and_then(|limit| time::later(limit, grace));
         run.begun = true;
         let running = Running { since: now, doom: None, give_up_at, given_up: false };
         run.state = State::Running(running);
@@ -116,8 +111,7 @@ impl<B> Core<B> {
         let (since, doom, given_up) = (running.since, running.doom, running.given_up);
         run.trace.ran(since, now);
         let gate = self.park(id);
-        // Whatever the breaker said before, it has heard more since.
-        self.gates[gate].closed_until = None;
+        self.gates.iter_mut().for_each(|gate| gate.look_again(now));
         let is_last = gate + 1 == self.gates.len();
         if end == AttemptEnd::Done {
             self.gates[gate].took.sample(now.saturating_duration_since(since));
@@ -133,12 +127,27 @@ impl<B> Core<B> {
             return self.end(id, doom.ending(), now, fx);
         }
         match end {
+            AttemptEnd::Again(_) | AttemptEnd::Retry { .. } if self.has_successor(id) => {
+                // It would wait now, and what waits makes way for what is newer.
+                self.end(id, Ending::Superseded, now, fx);
+            }
             AttemptEnd::Done => self.advance(id, now),
             AttemptEnd::Again(after) => self.park_for(id, Some(after), now),
             AttemptEnd::Retry { after } => self.retry(id, gate, after, now),
             AttemptEnd::Permanent => self.end(id, Ending::Failed, now, fx),
             AttemptEnd::Stopped => self.end(id, Ending::Cancelled, now, fx),
         }
+    }
+
+    /// Whether it is inside an attempt of a critical phase.
+    pub(super) fn is_critical(&self, id: RunId) -> bool {
+        let running = self.run(id).filter(|run| run.is_running());
+        running.is_some_and(|run| self.gates[run.gate].critical)
+    }
+
+    fn has_successor(&self, id: RunId) -> bool {
+        let key = self.run(id).and_then(|run| self.keys.get(&run.ask.key));
+        key.is_some_and(|key| key.current == Some(id) && key.successor.is_some())
     }
 
     fn advance(&mut self, id: RunId, now: Instant) {
@@ -190,19 +199,19 @@ impl<B> Core<B> {
             self.alarms.remove(index);
             let run = self.runs.get_mut(index);
             run.alarm = None;
-            let overdue = run.is_overdue(now);
+            let is_overdue = run.is_overdue(now);
             match &mut run.state {
-                State::Queued(_) | State::Parked { .. } if overdue => {
+                State::Parked { until: Some(_) } if !is_overdue => self.stand(id, now),
+                // Their only alarm is the deadline.
+                State::Queued(_) | State::Parked { .. } => {
                     self.end(id, Ending::Expired, now, fx);
                 }
-                State::Parked { .. } => self.stand(id, now),
-                State::Queued(_) => self.set_alarm(id, now),
                 State::Running(Running { give_up_at: Some(_), .. }) => {
                     self.give_up(id, fx);
                 }
                 State::Running(running) => {
                     running.doom = Some(Doom::TimedOut);
-                    run.control.stop();
+                    fx.stopped.push(Arc::clone(&run.control));
                 }
             }
         }
@@ -222,10 +231,14 @@ impl<B> Core<B> {
         if std::mem::replace(&mut running.given_up, true) {
             return;
         }
-        run.control.stop();
+        let was_due = run.alarm.take().is_some();
+        fx.stopped.push(Arc::clone(&run.control));
         let tickets = std::mem::take(&mut run.tickets);
         self.ledger.record(Ending::Failed, tickets);
         self.run_ledger.record(Ending::Failed, 1);
+        if was_due && let Some(index) = self.runs.index(id) {
+            self.alarms.remove(index);
+        }
         fx.given_up.push(id);
     }
 
@@ -242,7 +255,7 @@ impl<B> Core<B> {
             return Cancelled::TooLate;
         }
         if run.is_running() {
-            self.doom(id, now);
+            self.doom(id, now, fx);
         } else {
             self.end(id, Ending::Cancelled, now, fx);
         }
@@ -250,13 +263,13 @@ impl<B> Core<B> {
     }
 
     /// A running attempt is to stop.
-    fn doom(&mut self, id: RunId, now: Instant) {
+    fn doom(&mut self, id: RunId, now: Instant, fx: &mut Effects<B>) {
         let grace = self.grace;
         let Some(run) = self.run_mut(id) else { return };
         let gate = run.gate;
         let State::Running(running) = &mut run.state else { return };
         running.doom.get_or_insert(Doom::Cancelled);
-        run.control.stop();
+        fx.stopped.push(Arc::clone(&run.control));
         if self.gates[gate].critical
             && let Some(run) = self.run_mut(id)
             && let State::Running(running) = &mut run.state
@@ -280,7 +293,7 @@ impl<B> Core<B> {
         ids.sort_by_key(|&id| self.run(id).map(|run| run.accept_no));
         for id in ids {
             match self.run(id).map(super::run::Run::is_running) {
-                Some(true) => self.doom(id, now),
+                Some(true) => self.doom(id, now, fx),
                 // A successor that stood up behind an ended one is among `ids` itself.
                 Some(false) => self.end(id, Ending::Returned, now, fx),
                 None => {}
@@ -327,6 +340,9 @@ impl<B> Core<B> {
 /// How far a key's backoff strays from its doubling, so that keys that failed together do not
 /// come back together.
 const KEY_JITTER: f64 = 0.2;
+
+/// The index of the highest class.
+const HIGHEST: usize = Priority::ALL.len() - 1;
 
 /// What a cancelled ticket was to its run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

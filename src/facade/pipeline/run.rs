@@ -105,6 +105,11 @@ impl<B> Run<B> {
         }
     }
 
+    /// Whether its deadline has passed inside the attempt.
+    pub(super) fn is_timed_out(&self) -> bool {
+        matches!(&self.state, State::Running(Running { doom: Some(Doom::TimedOut), .. }))
+    }
+
     /// When something is due with no event from outside.
     pub(super) fn due(&self) -> Option<Instant> {
         match &self.state {
@@ -146,6 +151,8 @@ pub(super) struct EndedRun<B> {
     /// Its ingress token was not used.
     pub(super) refund: bool,
     pub(super) trace: Trace,
+    /// Its span closes with it: a subscriber's code, so not under the lock.
+    pub(super) control: Arc<Control>,
 }
 
 /// What is to be done after the unlock.
@@ -154,11 +161,13 @@ pub(super) struct Effects<B> {
     pub(super) ended: Vec<EndedRun<B>>,
     /// Runs whose tickets end indeterminate, though the run goes on.
     pub(super) given_up: Vec<RunId>,
+    /// Attempts to be stopped: that wakes whatever they wait with.
+    pub(super) stopped: Vec<Arc<Control>>,
     pub(super) wakers: Vec<Waker>,
 }
 
 impl<B> Effects<B> {
     pub(super) fn none() -> Self {
-        Self { ended: Vec::new(), given_up: Vec::new(), wakers: Vec::new() }
+        Self { ended: Vec::new(), given_up: Vec::new(), stopped: Vec::new(), wakers: Vec::new() }
     }
 }

@@ -52,7 +52,9 @@ impl<P: Send + Sync + 'static, O: Send + Sync + 'static> Post for Shared<P, O> {
                 if let Some(run) = core.run_mut(run) {
                     run.body.drive = drive;
                     run.body.output = output;
-                    if let Some(failure) = failure {
+                    // Stopped because the deadline passed: its time was up.
+                    let timed_out = || run.is_timed_out().then_some(Failure::TimedOut);
+                    if let Some(failure) = failure.or_else(timed_out) {
                         forgotten = run.body.failure.replace(Arc::new(failure));
                     }
                 }
@@ -125,6 +127,13 @@ impl<P: Send + Sync + 'static, O: Send + Sync + 'static> Post for Shared<P, O> {
     fn crew(&self) -> &Crew {
         &self.crew
     }
+
+    fn deserted(&self) {
+        // After a drain there is nothing left to do; at the end of the runtime, everything.
+        self.close();
+        self.cut();
+        self.abandon();
+    }
 }
 
 /// Books an attempt whose worker was dropped in the middle of it, by the end of its runtime.
@@ -138,6 +147,13 @@ impl<P: Send + Sync + 'static, O: Send + Sync + 'static> Drop for Unfinished<'_,
         let now = time::now();
         let mut fx = Effects::none();
         let mut core = self.shared.core.lock();
+        if core.is_critical(self.run) {
+            // Its effect may have happened, or not.
+            core.give_up(self.run, &mut fx);
+            self.shared.settle(core, fx, now);
+            fx = Effects::none();
+            core = self.shared.core.lock();
+        }
         core.attempted(self.run, AttemptEnd::Stopped, now, &mut fx);
         self.shared.settle(core, fx, now);
     }

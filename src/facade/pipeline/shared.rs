@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 use super::chain::{Drive, Runs};
 use super::control::Control;
 use super::core::{Admission, Core};
-use super::delivery;
+use super::delivery::{self, drop_quietly};
 use super::drain::Returned;
 use super::intent::Intent;
 use super::keys::Version;
@@ -44,6 +44,8 @@ pub(super) struct Shared<P: Send + Sync + 'static, O: Send + Sync + 'static> {
 /// What a run carries besides what the core knows.
 pub(super) struct Body<P, O> {
     pub(super) intent: Intent<Arc<P>>,
+    /// The tenant whose ingress token it has: its own, or that of whom it replaced.
+    pub(super) payer: Arc<str>,
     /// The coroutine, while no worker has it. `None` before the first attempt.
     pub(super) drive: Option<Drive<O>>,
     pub(super) claims: Vec<Claim<P, O>>,
@@ -98,21 +100,42 @@ impl<P: Send + Sync + 'static, O: Send + Sync + 'static> Shared<P, O> {
         self: &Arc<Self>,
         intent: Intent<P>,
     ) -> Result<Ticket<P, O>, Refused<Intent<P>>> {
-        let now = time::now();
-        let mut fx = Effects::none();
-        let mut core = self.core.lock();
-        let admitted = self.admit(&mut core, intent, None, now, &mut fx);
-        let answer = admitted.map_err(|refusal| refusal.count(&mut core, now));
-        self.settle(core, fx, now);
-        // Only now: a joiner's own payload is dropped outside the lock.
-        answer.map(|admitted| admitted.ticket)
+        self.try_admit(intent, |_| false)
     }
 
-    /// The admission protocol, under the lock. `head`: the caller's place in the waiting room.
+    /// As `try_submit`; a refusal that `is_worth_waiting` is not yet counted as one.
+    pub(super) fn try_admit(
+        self: &Arc<Self>,
+        intent: Intent<P>,
+        is_worth_waiting: impl Fn(Reason) -> bool,
+    ) -> Result<Ticket<P, O>, Refused<Intent<P>>> {
+        let now = time::now();
+        let span = tracing::Span::current();
+        let mut fx = Effects::none();
+        let mut core = self.core.lock();
+        let admitted = self.admit(&mut core, intent, &span, None, now, &mut fx);
+        let answer = admitted.map_err(|refusal| {
+            if is_worth_waiting(refusal.reason) {
+                return Refused::new(refusal.reason, None, refusal.intent);
+            }
+            refusal.count(&mut core, now)
+        });
+        self.settle(core, fx, now);
+        // Only now: a joiner's own payload is dropped outside the lock.
+        answer.map(|admitted| {
+            let (ticket, joined) = admitted.into_parts();
+            drop_quietly(joined);
+            ticket
+        })
+    }
+
+    /// The admission protocol, under the lock. `span`: the caller's. `head`: its place in the
+    /// waiting room.
     pub(super) fn admit(
         self: &Arc<Self>,
         core: &mut Core<Body<P, O>>,
         intent: Intent<P>,
+        span: &tracing::Span,
         head: Option<wait_queue::Ticket>,
         now: Instant,
         fx: &mut Effects<Body<P, O>>,
@@ -138,7 +161,14 @@ impl<P: Send + Sync + 'static, O: Send + Sync + 'static> Shared<P, O> {
                 (run, Some(intent))
             }
             Admission::Replace(run) => {
-                let (control, body) = self.body(intent, claim);
+                // What waits is not given up for what could not be done in time.
+                if !core.is_feasible(&ask, now) {
+                    return Err(refuse(intent, Reason::DeadlineInfeasible, None));
+                }
+                let (control, mut body) = self.body(intent, claim, span);
+                if let Some(replaced) = core.run(run) {
+                    body.payer = Arc::clone(&replaced.body.payer);
+                }
                 core.replace(run, ask, (control, body), now, fx);
                 (run, None)
             }
@@ -155,7 +185,7 @@ impl<P: Send + Sync + 'static, O: Send + Sync + 'static> Shared<P, O> {
                 if let Err((reason, earliest)) = self.take_token(&intent.tenant, now) {
                     return Err(refuse(intent, reason, earliest));
                 }
-                let run = self.body(intent, claim);
+                let run = self.body(intent, claim, span);
                 (core.admit(plan, ask, parked, run, now, fx), None)
             }
         };
@@ -175,16 +205,18 @@ impl<P: Send + Sync + 'static, O: Send + Sync + 'static> Shared<P, O> {
         })
     }
 
-    fn body(&self, intent: Intent<P>, claim: Claim<P, O>) -> (Arc<Control>, Body<P, O>) {
-        let control = Control::new(
-            Arc::clone(&intent.key),
-            intent.generation,
-            intent.deadline,
-            tracing::Span::current(),
-        );
+    fn body(
+        &self,
+        intent: Intent<P>,
+        claim: Claim<P, O>,
+        span: &tracing::Span,
+    ) -> (Arc<Control>, Body<P, O>) {
+        let Intent { key, generation, deadline, .. } = &intent;
+        let control = Control::new(Arc::clone(key), *generation, *deadline, span.clone());
         let intent = intent.map(Arc::new);
+        let payer = Arc::clone(&intent.tenant);
         let claims = vec![claim];
-        let body = Body { intent, drive: None, claims, output: None, failure: None };
+        let body = Body { intent, payer, drive: None, claims, output: None, failure: None };
         (Arc::new(control), body)
     }
 
@@ -199,7 +231,7 @@ impl<P: Send + Sync + 'static, O: Send + Sync + 'static> Shared<P, O> {
         if core.cancel(run, now, &mut fx) == Cancelled::Ticket
             && let Some(run) = core.run_mut(run)
         {
-            let claim = run.body.claims.swap_remove(at);
+            let claim = run.body.claims.remove(at);
             let mut trace = run.trace.clone();
             trace.ended(now);
             alone = Some((claim, Arc::clone(&run.ask.key), trace));

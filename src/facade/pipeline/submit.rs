@@ -38,13 +38,13 @@ pub(super) async fn submit<P: Send + Sync + 'static, O: Send + Sync + 'static>(
     intent: Intent<P>,
 ) -> Result<Ticket<P, O>, Refused<Intent<P>>> {
     let deadline = intent.deadline;
-    let mut intent = match shared.try_submit(intent) {
+    let mut intent = match shared.try_admit(intent, may_wait) {
         Err(refused) if may_wait(refused.reason()) => refused.into_inner(),
         answer => return answer,
     };
     let mut room = match std::future::poll_fn(|cx| Poll::Ready(enter(shared, &intent, cx))).await {
         Ok(room) => room,
-        Err(reason) => return Err(Refused::new(reason, None, intent)),
+        Err(reason) => return Err(shared.refuse(reason, intent)),
     };
     loop {
         let mut held = Some(intent);
@@ -57,7 +57,7 @@ pub(super) async fn submit<P: Send + Sync + 'static, O: Send + Sync + 'static>(
                 intent
             }
             (None, Some(intent)) if deadline.is_some_and(|deadline| deadline <= time::now()) => {
-                return Err(Refused::new(Reason::Expired, None, intent));
+                return Err(shared.refuse(Reason::Expired, intent));
             }
             (None, Some(intent)) => {
                 room.not_before = None;
@@ -72,6 +72,14 @@ pub(super) async fn submit<P: Send + Sync + 'static, O: Send + Sync + 'static>(
 /// Which refusals are worth waiting for.
 fn may_wait(reason: Reason) -> bool {
     matches!(reason, Reason::QueueFull | Reason::RateLimited { .. })
+}
+
+impl<P: Send + Sync + 'static, O: Send + Sync + 'static> Shared<P, O> {
+    /// Counts a refusal of one that wanted to wait.
+    fn refuse(&self, reason: Reason, intent: Intent<P>) -> Refused<Intent<P>> {
+        let refusal = Refusal { intent, reason, earliest: None };
+        refusal.count(&mut self.core.lock(), time::now())
+    }
 }
 
 fn enter<'a, P: Send + Sync + 'static, O: Send + Sync + 'static>(
@@ -95,6 +103,7 @@ fn enter<'a, P: Send + Sync + 'static, O: Send + Sync + 'static>(
 impl<P: Send + Sync + 'static, O: Send + Sync + 'static> InRoom<'_, P, O> {
     fn poll(&self, held: &mut Option<Intent<P>>, cx: &Context<'_>) -> Poll<Tried<P, Ticket<P, O>>> {
         let now = time::now();
+        let span = tracing::Span::current();
         let mut fx = Effects::none();
         let mut core = self.shared.core.lock();
         let (turn, old) = core.room.turn(self.ticket, cx.waker());
@@ -102,13 +111,14 @@ impl<P: Send + Sync + 'static, O: Send + Sync + 'static> InRoom<'_, P, O> {
         let tried = match turn {
             Turn::Lost => {
                 let reason = if core.is_closed() { Reason::Closed } else { Reason::Evicted };
-                let lost = held.take().map(|intent| Err(Refused::new(reason, None, intent)));
+                let refuse = |intent| Refusal { intent, reason, earliest: None };
+                let lost = held.take().map(|intent| Err(refuse(intent).count(&mut core, now)));
                 lost.map_or(Poll::Pending, |lost| Poll::Ready(Tried::Ended(lost)))
             }
             Turn::Yours if !is_early => {
                 let Some(intent) = held.take() else { return Poll::Pending };
                 let head = Some(self.ticket);
-                match self.shared.admit(&mut core, intent, head, now, &mut fx) {
+                match self.shared.admit(&mut core, intent, &span, head, now, &mut fx) {
                     Ok(admitted) => {
                         let (ticket, joined) = admitted.into_parts();
                         let own = core.room.accepted(self.ticket, now);

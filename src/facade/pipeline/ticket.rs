@@ -70,10 +70,12 @@ impl<P: Send + Sync + 'static, O: Send + Sync + 'static> Future for Ticket<P, O>
 
 impl<P: Send + Sync + 'static, O: Send + Sync + 'static> Drop for Ticket<P, O> {
     fn drop(&mut self) {
+        // First out: what comes back from a cancel is for a ticket that is still held.
+        let unread = self.promise.leave();
         if self.cancels {
             self.cancel();
         }
-        drop(self.promise.leave());
+        drop(unread);
     }
 }
 

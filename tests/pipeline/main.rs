@@ -1,6 +1,11 @@
 //! The façade, by claims. Time is paused: nothing here waits for a clock.
 
+mod ends;
+mod gates;
+mod original;
+
 use std::collections::HashMap;
+use std::future::Future;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -85,6 +90,17 @@ async fn settled() {
     for _ in 0..100 {
         tokio::task::yield_now().await;
     }
+}
+
+/// One poll, and the future is the caller's to drop.
+async fn poll_once<F: Future>(mut future: std::pin::Pin<&mut F>) -> Option<F::Output> {
+    std::future::poll_fn(|cx| {
+        std::task::Poll::Ready(match future.as_mut().poll(cx) {
+            std::task::Poll::Ready(output) => Some(output),
+            std::task::Poll::Pending => None,
+        })
+    })
+    .await
 }
 
 fn alive_tasks() -> usize {
@@ -299,10 +315,10 @@ async fn one_ticket_of_several_cancels_alone_and_the_last_cancels_the_run() {
 /// Ends when it is told to; never looks at anything else.
 struct Stubborn(Arc<Semaphore>);
 
-impl Phase<String> for Stubborn {
+impl<In: Sync + 'static> Phase<In> for Stubborn {
     type Out = ();
 
-    async fn run(&self, _: &String, _: &PhaseContext) -> Result<Step<()>, PhaseError> {
+    async fn run(&self, _: &In, _: &PhaseContext) -> Result<Step<()>, PhaseError> {
         self.0.acquire().await.unwrap().forget();
         Ok(Step::Done(()))
     }

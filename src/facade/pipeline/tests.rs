@@ -1,0 +1,526 @@
+//! The core by tables and explicit `now`: no runtime, no future, no clock.
+
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::config::{PhaseConfig, PipelineConfig};
+use super::control::Control;
+use super::core::{Admission, Core, Limits};
+use super::gate::Gate;
+use super::keys::{Keys, Relation, Version};
+use super::progress::Cancelled;
+use super::run::{Ask, AttemptEnd, Effects, RunId, State};
+use crate::circuit_breaker::{CircuitBreaker, CircuitBreakerConfig};
+use crate::gates::wait_queue::Plan;
+use crate::ground::rng::Rng;
+use crate::ground::slab::Slab;
+use crate::ground::tenant::Tenant;
+use crate::rate_limit::{Quota, RateLimiter};
+use crate::retry::{RetryBudget, RetryBudgetConfig};
+use crate::{Ending, Priority, Reason};
+
+const S: Duration = Duration::from_secs(1);
+const MS: Duration = Duration::from_millis(1);
+const RETRY: AttemptEnd = AttemptEnd::Retry { after: None };
+
+/// A core, a time, and what is to be done outside.
+struct Table {
+    core: Core<&'static str>,
+    fx: Effects<&'static str>,
+    start: Instant,
+    now: Instant,
+}
+
+impl Table {
+    fn new(config: PipelineConfig, phases: impl IntoIterator<Item = PhaseConfig>) -> Self {
+        let now = crate::ground::time::now();
+        let rules = config.rules();
+        let limits = Limits {
+            seats: config.seats as u32,
+            rules,
+            remembered_keys: config.remembered_keys,
+            key_backoff: config.key_backoff,
+            grace: config.critical_grace,
+        };
+        let gates = phases.into_iter().zip(["one", "two", "three"]);
+        let gates = gates.map(|(phase, name)| Gate::new(name, &phase, rules)).collect();
+        let budget = RetryBudgetConfig::default().with_floor_per_second(1000);
+        let budget = RetryBudget::new_at(budget, now).unwrap();
+        let core = Core::new(limits, gates, budget, Rng::seeded(1));
+        Self { core, fx: Effects::none(), start: now, now }
+    }
+
+    /// As the shell admits.
+    fn offer(&mut self, ask: Ask, body: &'static str) -> Result<RunId, Reason> {
+        let Self { core, fx, now, .. } = self;
+        let control = Control::new(Arc::clone(&ask.key), None, None, tracing::Span::none());
+        let carried = (Arc::new(control), body);
+        let answer = match core.relate(&ask)? {
+            Admission::Join(run) => {
+                core.join(run, &ask, *now);
+                run
+            }
+            Admission::Replace(run) => {
+                core.replace(run, ask, carried, *now, fx);
+                run
+            }
+            Admission::New { parked } => {
+                core.peek(&ask, *now).map_err(|(reason, _)| reason)?;
+                match core.plan(&ask, *now) {
+                    Plan::Refuse => return Err(Reason::QueueFull),
+                    plan => core.admit(plan, ask, parked, carried, *now, fx),
+                }
+            }
+        };
+        self.check();
+        Ok(answer)
+    }
+
+    /// Who gets a seat now.
+    fn next(&mut self) -> Option<&'static str> {
+        let grant = self.core.next_grant(self.now, &mut self.fx);
+        self.check();
+        grant.map(|grant| self.core.run(grant.run).unwrap().body)
+    }
+
+    /// Everybody who gets a seat now.
+    fn all(&mut self) -> Vec<&'static str> {
+        std::iter::from_fn(|| self.next()).collect()
+    }
+
+    fn attempted(&mut self, run: RunId, end: AttemptEnd) {
+        self.core.attempted(run, end, self.now, &mut self.fx);
+        self.check();
+    }
+
+    fn cancel(&mut self, run: RunId) -> Cancelled {
+        let cancelled = self.core.cancel(run, self.now, &mut self.fx);
+        self.check();
+        cancelled
+    }
+
+    /// Lets time pass; what is due is done.
+    fn pass(&mut self, time: Duration) {
+        self.now += time;
+        self.core.due(self.now, &mut self.fx);
+        self.check();
+    }
+
+    /// To the next thing that is due, and a tick; how long after the start that is.
+    fn to_next(&mut self) -> Duration {
+        let core = &self.core;
+        let alarms = core.runs.tickets().filter_map(|id| core.run(id)?.alarm);
+        let gates = core.gates.iter().filter_map(|gate| gate.closed_until);
+        let due = alarms.chain(gates).min().expect("nothing is due");
+        assert!(core.next_due().is_some_and(|next| next <= due + 2 * MS));
+        self.pass(due.saturating_duration_since(self.now) + 2 * MS);
+        self.now - self.start
+    }
+
+    fn ended(&mut self) -> Vec<(&'static str, Ending)> {
+        self.fx.ended.drain(..).map(|ended| (ended.body, ended.ending)).collect()
+    }
+
+    /// Every count against the runs themselves.
+    fn check(&self) {
+        let core = &self.core;
+        let runs: Vec<_> = core.runs.tickets().filter_map(|id| core.run(id)).collect();
+        let parked = runs.iter().filter(|run| matches!(run.state, State::Parked { .. })).count();
+        let queued = runs.iter().filter(|run| matches!(run.state, State::Queued(_))).count();
+        let running = runs.iter().filter(|run| run.is_running());
+        let busy: u32 = running.map(|run| run.ask.weight.get()).sum();
+        assert_eq!((core.parked, core.depth(), core.busy), (parked, parked + queued, busy));
+        assert_eq!(core.gates.iter().map(|gate| gate.running).sum::<u32>(), busy);
+        let (tickets, live) = core.live();
+        assert_eq!(core.ledger.accepted, core.ledger.ended() + tickets);
+        assert_eq!(core.run_ledger.accepted, core.run_ledger.ended() + live);
+        let due = runs.iter().filter(|run| run.alarm.is_some());
+        assert!(due.count() == 0 || core.alarms.next().is_some());
+        assert!(runs.iter().all(|run| run.alarm == run.due()), "an alarm is not what is due");
+    }
+}
+
+fn config() -> PipelineConfig {
+    PipelineConfig::default()
+}
+
+fn remote() -> PhaseConfig {
+    PhaseConfig::remote()
+}
+
+fn ask(key: &str) -> Ask {
+    Ask {
+        key: key.into(),
+        version: Version { generation: None, content: None },
+        tenant: Tenant::NONE,
+        class: Priority::Normal,
+        weight: NonZeroU32::MIN,
+        deadline: None,
+    }
+}
+
+fn of(key: &str, class: Priority) -> Ask {
+    Ask { class, ..ask(key) }
+}
+
+fn version(generation: impl Into<Option<u64>>, content: impl Into<Option<u128>>) -> Version {
+    Version { generation: generation.into(), content: content.into() }
+}
+
+#[test]
+fn a_version_beside_a_live_one() {
+    use Relation::{Conflicting, Newer, Older, Same};
+    let table = [
+        (version(1, 1), version(2, 1), Older),
+        (version(2, 1), version(1, 1), Newer),
+        (version(1, 1), version(1, 1), Same),
+        (version(1, 1), version(1, 2), Conflicting),
+        (version(1, None), version(1, 1), Conflicting),
+        (version(1, 1), version(1, None), Conflicting),
+        (version(1, None), version(1, None), Conflicting),
+        (version(None, 1), version(None, 1), Newer),
+        (version(None, 1), version(9, 1), Newer),
+        (version(0, 1), version(None, 1), Newer),
+    ];
+    for (new, live, relation) in table {
+        assert_eq!(new.beside(live), relation, "{new:?} beside {live:?}");
+    }
+}
+
+#[test]
+fn a_key_has_one_current_run_and_one_successor_and_then_only_its_backoff() {
+    let mut runs = Slab::new();
+    let mut run = || runs.insert(());
+    let (a, b, c) = (run(), run(), run());
+    let mut keys = Keys::new(1);
+    let (x, y): (Arc<str>, Arc<str>) = ("x".into(), "y".into());
+    keys.add(&x, a);
+    keys.add(&x, b);
+    assert_eq!(keys.get("x").map(|key| (key.current, key.successor)), Some((Some(a), Some(b))));
+    assert_eq!(keys.ended(&x, b), None, "a successor has none");
+    keys.add(&x, c);
+    assert_eq!(keys.ended(&x, a), Some(c));
+    assert_eq!((keys.failed(&x), keys.failed(&x)), (1, 2));
+    assert_eq!(keys.ended(&x, c), None);
+    assert_eq!(keys.get("x").map(|key| key.failures), Some(2), "its backoff is remembered");
+    keys.add(&y, a);
+    keys.failed(&y);
+    keys.ended(&y, a);
+    assert!(keys.get("x").is_none(), "of one only");
+    keys.add(&y, b);
+    keys.succeeded("y");
+    keys.ended(&y, b);
+    assert!(keys.get("y").is_none(), "a success leaves nothing to remember");
+}
+
+#[test]
+fn seats_go_to_the_highest_class_and_then_in_order_of_acceptance() {
+    let mut table = Table::new(config().with_seats(1), [remote()]);
+    let classes = [Priority::Low, Priority::Urgent, Priority::Normal, Priority::Urgent];
+    let names = ["low", "urgent", "normal", "urgent 2"];
+    for (name, class) in names.into_iter().zip(classes) {
+        table.offer(of(name, class), name).unwrap();
+    }
+    let mut seen = Vec::new();
+    while let Some(name) = table.next() {
+        seen.push(name);
+        let running =
+            table.core.runs.tickets().find(|&id| table.core.run(id).unwrap().is_running());
+        table.attempted(running.unwrap(), AttemptEnd::Done);
+    }
+    assert_eq!(seen, ["urgent", "urgent 2", "normal", "low"]);
+}
+
+#[test]
+fn a_full_queue_evicts_the_newest_of_the_lowest_class_and_never_one_that_has_begun() {
+    let mut table = Table::new(config().with_seats(1).with_queue_capacity(2), [remote()]);
+    let begun = table.offer(of("begun", Priority::Low), "begun").unwrap();
+    assert_eq!(table.next(), Some("begun"));
+    table.attempted(begun, AttemptEnd::Again(S));
+    table.offer(of("low", Priority::Low), "low").unwrap();
+    assert_eq!(table.offer(of("no", Priority::Low), "no"), Err(Reason::QueueFull));
+    table.offer(of("urgent", Priority::Urgent), "urgent").unwrap();
+    assert_eq!(table.ended(), [("low", Ending::Evicted)]);
+    assert_eq!(table.offer(of("u2", Priority::Urgent), "u2"), Err(Reason::QueueFull));
+    table.pass(2 * S);
+    assert_eq!(table.offer(of("u3", Priority::Urgent), "u3"), Err(Reason::QueueFull));
+    assert_eq!(table.ended(), []);
+}
+
+#[test]
+fn on_a_tie_the_later_phase_goes_first_and_a_higher_class_before_it() {
+    let mut table = Table::new(config().with_seats(1), [remote(), remote()]);
+    let a = table.offer(ask("a"), "a").unwrap();
+    table.offer(ask("b"), "b").unwrap();
+    assert_eq!(table.next(), Some("a"));
+    table.attempted(a, AttemptEnd::Done);
+    assert_eq!(table.next(), Some("a"), "its second phase");
+    table.attempted(a, AttemptEnd::Again(Duration::ZERO));
+    table.offer(of("c", Priority::High), "c").unwrap();
+    table.pass(MS);
+    assert_eq!(table.next(), Some("c"));
+}
+
+#[test]
+fn a_class_passed_over_too_often_has_its_turn_over_all_gates_the_lowest_first() {
+    let config = config().with_seats(1).with_starvation_bound(3);
+    let mut table = Table::new(config, [remote(), remote()]);
+    // One of normal class stands before the second gate, one of low before the first.
+    let normal = table.offer(ask("normal"), "normal").unwrap();
+    assert_eq!(table.next(), Some("normal"));
+    table.attempted(normal, AttemptEnd::Done);
+    table.offer(of("low", Priority::Low), "low").unwrap();
+    let mut seen = Vec::new();
+    for name in ["u1", "u2", "u3", "u4", "u5"] {
+        table.offer(of(name, Priority::Urgent), name).unwrap();
+    }
+    while let Some(name) = table.next() {
+        seen.push(name);
+        let running =
+            table.core.runs.tickets().find(|&id| table.core.run(id).unwrap().is_running());
+        table.attempted(running.unwrap(), AttemptEnd::Permanent);
+    }
+    assert_eq!(seen, ["u1", "u2", "u3", "low", "normal", "u4", "u5"]);
+}
+
+#[test]
+fn a_gate_that_its_breaker_closes_keeps_its_head_and_asks_once() {
+    let breaker = CircuitBreakerConfig::default()
+        .with_consecutive_failures(Some(NonZeroU32::MIN))
+        .with_open_for(S)
+        .with_open_jitter_ratio(0.0)
+        .with_ramp_step(None);
+    let mut table = Table::new(config(), []);
+    let breaker = CircuitBreaker::new_at(breaker, Rng::seeded(1), table.now).unwrap();
+    let rules = config().rules();
+    table.core.gates = vec![
+        Gate::new("one", &remote().with_breaker(breaker.clone()), rules),
+        Gate::new("two", &remote(), rules),
+    ];
+    for name in ["a", "b", "c"] {
+        table.offer(ask(name), name).unwrap();
+    }
+    breaker.try_acquire_at(table.now).unwrap().report_at(crate::Outcome::Failure, table.now);
+    assert_eq!(table.all(), [""; 0]);
+    assert_eq!(table.core.next_due(), Some(table.start + S));
+    assert_eq!(table.all(), [""; 0]);
+    assert_eq!(breaker.snapshot().refused, 1, "nobody behind the head is tried");
+    assert_eq!(table.offer(ask("d"), "d"), Err(Reason::CircuitOpen));
+    table.pass(S - MS);
+    assert_eq!(table.all(), [""; 0]);
+    table.pass(MS);
+    assert_eq!(table.next(), Some("a"), "the head is the probe");
+    assert_eq!(table.core.budget.snapshot().withdrawn, 0);
+}
+
+#[test]
+fn a_gate_without_egress_tokens_opens_when_there_is_one() {
+    let mut table = Table::new(config(), []);
+    let quota = Quota::per_second(1).with_burst(2);
+    let egress = RateLimiter::new_at(quota.into(), table.now).unwrap();
+    table.core.gates = vec![Gate::new("one", &remote().with_egress(egress), config().rules())];
+    for name in ["a", "b", "c", "d"] {
+        table.offer(ask(name), name).unwrap();
+    }
+    assert_eq!(table.all(), ["a", "b"]);
+    assert!(table.to_next() >= S);
+    assert_eq!(table.all(), ["c"]);
+    assert!(table.to_next() >= 2 * S);
+    assert_eq!(table.all(), ["d"]);
+}
+
+#[test]
+fn a_parked_run_comes_back_before_all_that_were_accepted_after_it() {
+    let mut table = Table::new(config().with_seats(1), [remote()]);
+    let first = table.offer(ask("first"), "first").unwrap();
+    table.offer(ask("second"), "second").unwrap();
+    assert_eq!(table.next(), Some("first"));
+    table.attempted(first, AttemptEnd::Again(Duration::ZERO));
+    table.offer(ask("third"), "third").unwrap();
+    table.pass(MS);
+    assert_eq!(table.next(), Some("first"));
+}
+
+#[test]
+fn used_up_attempts_wait_for_the_keys_backoff_which_doubles_and_a_success_forgets() {
+    let mut table = Table::new(config(), [remote()]);
+    let run = table.offer(ask("a"), "a").unwrap();
+    for round in 1..=4_u32 {
+        for attempt in 1..=3 {
+            assert_eq!(table.all(), ["a"]);
+            let before = table.now;
+            table.attempted(run, RETRY);
+            assert_eq!(table.all(), [""; 0]);
+            let waited = {
+                table.to_next();
+                table.now - before
+            };
+            let ceiling = S * 2_u32.pow(round - 1);
+            match attempt {
+                3 => assert!(waited.mul_f64(1.3) >= ceiling && waited.mul_f64(0.8) <= ceiling),
+                _ => assert!(waited <= Duration::from_millis(205), "{waited:?}"),
+            }
+        }
+        assert_eq!(table.core.keys.get("a").unwrap().failures, round);
+    }
+    assert_eq!(table.all(), ["a"]);
+    table.attempted(run, AttemptEnd::Done);
+    assert_eq!(table.ended(), [("a", Ending::Completed)]);
+    assert!(table.core.keys.get("a").is_none());
+}
+
+#[test]
+fn a_deadline_ends_what_waits_expired_and_stops_what_runs() {
+    let until = |table: &Table, seconds: u32, key: &str| Ask {
+        deadline: Some(table.start + seconds * S),
+        ..ask(key)
+    };
+    let mut table = Table::new(config().with_seats(2), [remote()]);
+    let running = table.offer(until(&table, 1, "running"), "running").unwrap();
+    let parked = table.offer(until(&table, 2, "parked"), "parked").unwrap();
+    assert_eq!(table.all(), ["running", "parked"]);
+    table.attempted(parked, AttemptEnd::Again(10 * S));
+    let successor = table.offer(until(&table, 3, "running"), "successor").unwrap();
+    let past = Ask { deadline: Some(table.now), ..ask("past") };
+    assert_eq!(table.offer(past, "past"), Err(Reason::DeadlineInfeasible));
+    assert!(table.to_next() >= S);
+    assert_eq!(table.fx.stopped.len(), 1, "the attempt is asked to stop, once");
+    assert_eq!(table.ended(), []);
+    table.pass(S + MS);
+    assert_eq!(table.ended(), [("parked", Ending::Expired)]);
+    table.pass(S);
+    assert_eq!(table.ended(), [("successor", Ending::Expired)], "behind one that won't stop");
+    assert!(table.core.run(successor).is_none());
+    table.attempted(running, AttemptEnd::Stopped);
+    assert_eq!(table.ended(), [("running", Ending::Failed)]);
+    assert_eq!(table.core.next_due(), None);
+}
+
+#[test]
+fn a_critical_attempt_is_given_up_after_its_grace_and_keeps_seat_and_key() {
+    let grace = config().with_critical_grace(5 * S);
+    let phase = remote().critical().with_timeout(20 * S);
+    let mut table = Table::new(grace, [phase, remote()]);
+    let first = Ask { deadline: Some(table.start + S), ..ask("a") };
+    let run = table.offer(first, "a").unwrap();
+    assert_eq!(table.all(), ["a"]);
+    assert!(table.to_next() >= 6 * S);
+    assert_eq!((table.core.ledger.failed, table.core.run_ledger.failed), (1, 1));
+    assert_eq!(table.fx.given_up, [run]);
+    table.core.give_up(run, &mut table.fx);
+    assert_eq!(table.core.ledger.failed, 1, "once");
+    assert_eq!(table.cancel(run), Cancelled::TooLate);
+    table.offer(ask("a"), "next").unwrap();
+    assert_eq!(table.all(), [""; 0]);
+    assert_eq!((table.core.busy, table.core.parked), (1, 1));
+    table.attempted(run, AttemptEnd::Done);
+    assert_eq!(table.ended(), [("a", Ending::Failed)], "it goes no further");
+    assert_eq!(table.all(), ["next"]);
+    assert_eq!(table.core.ledger.failed, 1);
+}
+
+#[test]
+fn a_join_brings_the_higher_class_and_the_later_deadline() {
+    let mut table = Table::new(config().with_seats(1), [remote()]);
+    let of = |class, seconds: Option<u32>| Ask {
+        version: version(1, 1),
+        deadline: seconds.map(|seconds| table.start + seconds * S),
+        ..of("a", class)
+    };
+    let asks = [
+        (of(Priority::Low, Some(10)), Priority::Low, Some(10)),
+        (of(Priority::High, Some(5)), Priority::High, Some(10)),
+        (of(Priority::Normal, Some(20)), Priority::High, Some(20)),
+        (of(Priority::Normal, None), Priority::High, None),
+        (of(Priority::Normal, Some(1)), Priority::High, None),
+    ];
+    table.offer(ask("z"), "z").unwrap();
+    let mut first = None;
+    for (ask, class, seconds) in asks {
+        let run = table.offer(ask, "a").unwrap();
+        assert_eq!(*first.get_or_insert(run), run);
+        let joined = table.core.run(run).unwrap();
+        assert_eq!(joined.ask.class, class);
+        assert_eq!(joined.ask.deadline, seconds.map(|seconds| table.start + seconds * S));
+    }
+    assert_eq!(table.next(), Some("a"), "in line by its new class");
+    assert_eq!((table.core.ledger.accepted, table.core.run_ledger.accepted), (6, 2));
+}
+
+#[test]
+fn a_successor_takes_over_when_the_running_one_would_wait_and_not_between_phases() {
+    let mut table = Table::new(config(), [remote(), remote()]);
+    let old = table.offer(ask("a"), "old").unwrap();
+    assert_eq!(table.all(), ["old"]);
+    table.offer(ask("a"), "new").unwrap();
+    table.attempted(old, AttemptEnd::Done);
+    assert_eq!(table.all(), ["old"], "it goes on");
+    table.attempted(old, RETRY);
+    assert_eq!(table.ended(), [("old", Ending::Superseded)]);
+    assert_eq!(table.all(), ["new"]);
+    assert_eq!(table.core.budget.snapshot().withdrawn, 0);
+}
+
+#[test]
+fn a_replacement_keeps_number_and_class_and_waits_for_a_seat_of_its_own_weight() {
+    let mut table = Table::new(config().with_seats(2), [remote()]);
+    let holder = table.offer(ask("holder"), "holder").unwrap();
+    assert_eq!(table.all(), ["holder"]);
+    let heavy = NonZeroU32::new(2).unwrap();
+    table.offer(Ask { weight: heavy, ..of("wall", Priority::Urgent) }, "wall").unwrap();
+    let run = table.offer(of("a", Priority::High), "light").unwrap();
+    let number = table.core.run(run).unwrap().accept_no;
+    let heavier = Ask { weight: heavy, ..of("a", Priority::Low) };
+    assert_eq!(table.offer(heavier, "heavy"), Ok(run));
+    assert_eq!(table.ended(), [("light", Ending::Superseded)]);
+    let replaced = table.core.run(run).unwrap();
+    assert_eq!((replaced.accept_no, replaced.ask.class), (number, Priority::High));
+    assert_eq!(table.all(), [""; 0], "one seat is not enough for two");
+    table.attempted(holder, AttemptEnd::Done);
+    assert_eq!(table.all(), ["wall"]);
+    assert!(!table.core.fits(&Ask { weight: NonZeroU32::MAX, ..ask("b") }));
+}
+
+#[test]
+fn a_cancel_ends_one_ticket_and_the_last_one_the_run() {
+    let mut table = Table::new(config(), [remote()]);
+    let twice = || Ask { version: version(1, 1), ..ask("a") };
+    let run = table.offer(twice(), "a").unwrap();
+    table.offer(twice(), "a").unwrap();
+    assert_eq!(table.all(), ["a"]);
+    assert_eq!(table.cancel(run), Cancelled::Ticket);
+    assert_eq!(table.cancel(run), Cancelled::Run);
+    assert_eq!(table.ended(), []);
+    let next = table.offer(twice(), "next").unwrap();
+    assert_ne!(next, run, "nobody joins what is doomed");
+    table.attempted(run, RETRY);
+    assert_eq!(table.ended(), [("a", Ending::Cancelled)]);
+    assert_eq!(table.cancel(next), Cancelled::Run);
+    assert_eq!(table.ended(), [("next", Ending::Cancelled)]);
+    assert_eq!(table.cancel(next), Cancelled::TooLate);
+    assert_eq!((table.core.ledger.cancelled, table.core.run_ledger.cancelled), (3, 2));
+}
+
+#[test]
+fn a_cut_returns_what_waits_in_order_and_stops_what_runs() {
+    let mut table = Table::new(config().with_seats(1), [remote().critical()]);
+    let running = table.offer(ask("running"), "running").unwrap();
+    assert_eq!(table.all(), ["running"]);
+    for name in ["a", "b", "running"] {
+        table.offer(ask(name), name).unwrap();
+    }
+    table.core.close(&mut table.fx);
+    assert_eq!(table.offer(ask("late"), "late"), Err(Reason::Closed));
+    table.core.cut(table.now, &mut table.fx);
+    let returned =
+        [("a", Ending::Returned), ("b", Ending::Returned), ("running", Ending::Returned)];
+    assert_eq!(table.ended(), returned);
+    assert!(!table.core.is_over());
+    let left = table.core.abandon(&mut table.fx);
+    assert_eq!((left.indeterminate.len(), left.unresponsive.len()), (1, 0));
+    table.check();
+    table.attempted(running, AttemptEnd::Done);
+    assert!(table.core.is_over());
+    assert_eq!(table.core.run_ledger.failed, 1);
+}

@@ -1,0 +1,381 @@
+//! How it ends: dropped futures, panics of the user's, deadlines, shutdowns, dead runtimes.
+
+use std::task::{Wake, Waker};
+
+use headworks::pipeline::Ticket;
+
+use super::*;
+
+#[tokio::test(start_paused = true)]
+async fn a_submit_polled_once_and_dropped_leaves_nothing_behind() {
+    let turnstile = Turnstile::default();
+    let pipeline = through(&turnstile, one_seat().with_queue_capacity(2));
+    let running = pipeline.try_submit(intent("a/0", "r")).unwrap();
+    settled().await;
+    let queued = ["a/1", "a/5"].map(|key| pipeline.try_submit(intent(key, "q")).unwrap());
+    for _ in 0..10 {
+        let mut waiting = Box::pin(pipeline.submit(intent("a/2", "w")));
+        assert!(poll_once(waiting.as_mut()).await.is_none());
+        assert_eq!(pipeline.snapshot().in_room, 1);
+        drop(waiting);
+        assert_eq!(pipeline.snapshot().in_room, 0);
+    }
+    let mut gone = Box::pin(pipeline.submit(intent("a/3", "w")));
+    assert!(poll_once(gone.as_mut()).await.is_none());
+    let next = pipeline.clone();
+    let next = tokio::spawn(async move { next.submit(intent("a/4", "w")).await.unwrap().await });
+    settled().await;
+    turnstile.let_through(1);
+    settled().await;
+    // The head was woken for the place and is dropped instead: the next one gets it.
+    drop(gone);
+    turnstile.let_through(9);
+    next.await.unwrap().unwrap();
+    for ticket in [running].into_iter().chain(queued) {
+        ticket.await.unwrap();
+    }
+    let report = pipeline.shutdown(ms(100)).await;
+    assert_eq!((report.ledger.accepted, report.ledger.completed), (4, 4));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shutdown_polled_once_and_dropped_has_closed_and_can_be_called_again() {
+    let turnstile = Turnstile::default();
+    let pipeline = through(&turnstile, one_seat());
+    let running = pipeline.try_submit(intent("a/0", "r")).unwrap();
+    settled().await;
+    let queued = pipeline.try_submit(intent("a/1", "q")).unwrap();
+    assert!(poll_once(Box::pin(pipeline.shutdown(ms(100))).as_mut()).await.is_none());
+    let refused = pipeline.try_submit(intent("a/2", "l")).unwrap_err();
+    assert_eq!(refused.reason(), Reason::Closed);
+    let report = pipeline.shutdown(ms(100)).await;
+    assert_eq!(report.returned.len(), 1);
+    assert!(report.ledger.is_exact());
+    assert_eq!(running.await.unwrap_err().ending(), Ending::Cancelled);
+    assert!(queued.await.unwrap_err().into_intent().is_none());
+    let again = pipeline.shutdown(ms(100)).await;
+    assert!(again.returned.is_empty());
+    assert_eq!(again.ledger, report.ledger);
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_dropped_shutdown_a_dropped_pipeline_gives_the_intents_to_their_tickets() {
+    let turnstile = Turnstile::default();
+    let pipeline = through(&turnstile, one_seat());
+    let _running = pipeline.try_submit(intent("a/0", "r")).unwrap();
+    settled().await;
+    let queued = pipeline.try_submit(intent("a/1", "q")).unwrap();
+    assert!(poll_once(Box::pin(pipeline.shutdown(ms(100))).as_mut()).await.is_none());
+    drop(pipeline);
+    let ended = queued.await.unwrap_err();
+    assert_eq!(ended.ending(), Ending::Returned);
+    assert_eq!(ended.into_intent().unwrap().payload, "q");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_ticket_polled_once_and_dropped_detaches() {
+    let turnstile = Turnstile::default();
+    let pipeline = through(&turnstile, one_seat());
+    let mut ticket = pipeline.try_submit(intent("a/0", "r")).unwrap();
+    assert!(poll_once(std::pin::Pin::new(&mut ticket)).await.is_none());
+    drop(ticket);
+    turnstile.let_through(1);
+    settled().await;
+    assert_eq!(pipeline.shutdown(ms(100)).await.ledger.completed, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deadline_inside_an_attempt_drops_it_and_says_so() {
+    let turnstile = Turnstile::default();
+    let pipeline = through(&turnstile, one_seat());
+    let deadline = (Instant::now() + ms(500)).into_std();
+    let ended = pipeline.try_submit(intent("a/0", "r").deadline(deadline)).unwrap().await;
+    let ended = ended.unwrap_err();
+    assert_eq!(ended.ending(), Ending::Failed);
+    assert!(matches!(ended.error(), Some(Failure::TimedOut)), "{ended:?}");
+    assert_eq!(pipeline.snapshot().busy, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_later_deadline_that_joins_a_critical_attempt_moves_the_end_of_its_grace() {
+    let go = Arc::new(Semaphore::new(0));
+    let pipeline = IntentPipeline::builder::<String>(PipelineConfig::default())
+        .phase("commit", PhaseConfig::remote().critical(), Stubborn(Arc::clone(&go)))
+        .build()
+        .unwrap();
+    let start = Instant::now();
+    let by = |after| {
+        let deadline = (start + ms(after)).into_std();
+        intent("ns/x", "1").generation(1).content(1).deadline(deadline)
+    };
+    let first = pipeline.try_submit(by(1000)).unwrap();
+    settled().await;
+    let second = pipeline.try_submit(by(20_000)).unwrap();
+    for ticket in [first, second] {
+        assert!(ticket.await.unwrap_err().is_indeterminate());
+        assert!((ms(30_000)..ms(30_010)).contains(&start.elapsed()), "{:?}", start.elapsed());
+    }
+    go.add_permits(1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_replacement_that_cannot_be_in_time_leaves_the_one_it_would_replace() {
+    let turnstile = Turnstile::default();
+    let pipeline = through(&turnstile, one_seat());
+    let _running = pipeline.try_submit(intent("a/0", "r")).unwrap();
+    settled().await;
+    let queued = pipeline.try_submit(intent("a/1", "old")).unwrap();
+    let late = intent("a/1", "late").deadline(Instant::now().into_std());
+    let refused = pipeline.try_submit(late).unwrap_err();
+    assert_eq!(refused.reason(), Reason::DeadlineInfeasible);
+    turnstile.let_through(2);
+    assert_eq!(*queued.await.unwrap().output, "old");
+}
+
+#[tokio::test(start_paused = true)]
+async fn huge_durations_mean_never() {
+    let phase = PhaseConfig::remote().with_timeout(Duration::MAX);
+    let config = PipelineConfig::default().with_critical_grace(Duration::MAX);
+    struct Patient;
+    impl Phase<String> for Patient {
+        type Out = ();
+        async fn run(&self, input: &String, cx: &PhaseContext) -> Result<Step<()>, PhaseError> {
+            match (input.as_str(), cx.attempt()) {
+                ("again", _) => Ok(Step::Again { after: Duration::MAX }),
+                ("busy", 1) => Err(PhaseError::overloaded("busy", Some(Duration::MAX))),
+                _ => Ok(Step::Done(())),
+            }
+        }
+    }
+    let pipeline = IntentPipeline::builder::<String>(config)
+        .phase("patient", phase.clone(), Patient)
+        .phase("commit", phase.critical(), Stubborn(Arc::new(Semaphore::new(100))))
+        .build()
+        .unwrap();
+    let far = Instant::now().into_std() + Duration::from_secs(1 << 40);
+    pipeline.try_submit(intent("", "fine").deadline(far)).unwrap().await.unwrap();
+    pipeline.submit(intent("a/", "busy").deadline(far)).await.unwrap().await.unwrap();
+    let again = pipeline.try_submit(intent("/", "again").deadline(far)).unwrap();
+    tokio::time::sleep(ms(100_000)).await;
+    assert_eq!(pipeline.snapshot().parked, 1);
+    again.cancel();
+    assert_eq!(again.await.unwrap_err().ending(), Ending::Cancelled);
+    let report = pipeline.shutdown(Duration::MAX).await;
+    assert!(report.ledger.is_exact());
+}
+
+/// Panics when it is dropped.
+struct Bomb(bool);
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        if self.0 && !std::thread::panicking() {
+            panic!("dropped");
+        }
+    }
+}
+
+impl std::fmt::Debug for Bomb {
+    fn fmt(&self, _: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        panic!("shown");
+    }
+}
+
+impl std::fmt::Display for Bomb {
+    fn fmt(&self, _: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        panic!("shown");
+    }
+}
+
+impl std::error::Error for Bomb {}
+
+#[tokio::test(start_paused = true)]
+async fn values_that_panic_when_dropped_cost_no_worker_and_no_count() {
+    let gate = Arc::new(Semaphore::new(0));
+    let turn = Arc::clone(&gate);
+    let phase = phase_fn(move |payload: &(Bomb, u64), _: &PhaseContext| {
+        let (turn, kind) = (Arc::clone(&turn), payload.1);
+        async move {
+            turn.acquire().await.unwrap().forget();
+            match kind {
+                0 => Ok(Bomb(true)),
+                1 => Err(PhaseError::permanent(Bomb(true))),
+                2 => std::panic::panic_any(Bomb(true)),
+                _ => Ok(Bomb(false)),
+            }
+        }
+    });
+    let pipeline = IntentPipeline::builder::<(Bomb, u64)>(one_seat())
+        .phase("only", PhaseConfig::remote(), phase)
+        .build()
+        .unwrap();
+    let idle = alive_tasks();
+    for round in 0..20 {
+        for kind in 0..3 {
+            let key = format!("a/{round}.{kind}");
+            drop(pipeline.try_submit(Intent::new(key, (Bomb(true), kind))).unwrap());
+            drop(pipeline.try_submit(Intent::new("same", (Bomb(true), 0))).unwrap());
+        }
+    }
+    gate.add_permits(1000);
+    settled().await;
+    let fine = pipeline.try_submit(Intent::new("a/fine", (Bomb(false), 9))).unwrap();
+    fine.await.unwrap();
+    assert_eq!(alive_tasks(), idle);
+    let ledger = pipeline.shutdown(ms(100)).await.ledger;
+    assert!(ledger.is_exact(), "{ledger}");
+    assert_eq!((ledger.failed, ledger.live), (40, 0));
+    assert_eq!(ledger.accepted, 121);
+}
+
+struct Loud;
+
+impl Wake for Loud {
+    fn wake(self: Arc<Self>) {
+        panic!("woken");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_waker_that_panics_costs_no_worker_and_no_other_ticket() {
+    let turnstile = Turnstile::default();
+    let pipeline = through(&turnstile, one_seat());
+    let of = || intent("ns/x", "x").generation(1).content(1);
+    let mut loud = pipeline.try_submit(of()).unwrap();
+    let waker = Waker::from(Arc::new(Loud));
+    let mut cx = std::task::Context::from_waker(&waker);
+    assert!(std::pin::Pin::new(&mut loud).poll(&mut cx).is_pending());
+    let joined = pipeline.try_submit(of()).unwrap();
+    turnstile.let_through(2);
+    joined.await.unwrap();
+    loud.await.unwrap();
+    pipeline.try_submit(intent("ns/y", "y")).unwrap().await.unwrap();
+}
+
+/// What a phase waits with may be the user's own, and looks at the pipeline when it is woken.
+struct Curious(IntentPipeline<String, ()>);
+
+impl Wake for Curious {
+    fn wake(self: Arc<Self>) {
+        assert!(self.0.snapshot().ledger.is_exact());
+    }
+}
+
+#[derive(Default)]
+struct Nested(Arc<Mutex<Option<Waker>>>);
+
+impl Phase<String> for Nested {
+    type Out = ();
+
+    async fn run(&self, _: &String, cx: &PhaseContext) -> Result<Step<()>, PhaseError> {
+        let inner = self.0.lock().unwrap().clone().unwrap();
+        let mut cancelled = Box::pin(cx.cancelled());
+        std::future::poll_fn(|_| {
+            cancelled.as_mut().poll(&mut std::task::Context::from_waker(&inner))
+        })
+        .await;
+        Ok(Step::Done(()))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_of_the_users_is_woken_under_the_lock() {
+    let waker = Arc::new(Mutex::new(None));
+    let pipeline = IntentPipeline::builder::<String>(one_seat())
+        .phase("nested", PhaseConfig::remote(), Nested(Arc::clone(&waker)))
+        .build()
+        .unwrap();
+    *waker.lock().unwrap() = Some(Waker::from(Arc::new(Curious(pipeline.clone()))));
+    let ticket = pipeline.try_submit(intent("a/1", "x")).unwrap();
+    settled().await;
+    ticket.cancel();
+    assert_eq!(ticket.await.unwrap_err().ending(), Ending::Cancelled);
+    *waker.lock().unwrap() = None;
+}
+
+/// Blocks its thread until it is told to go on.
+struct Blocking {
+    begun: Arc<Semaphore>,
+    go_on: Mutex<std::sync::mpsc::Receiver<()>>,
+}
+
+impl Phase<String> for Blocking {
+    type Out = ();
+
+    async fn run(&self, input: &String, _: &PhaseContext) -> Result<Step<()>, PhaseError> {
+        if input == "blocks" {
+            self.begun.add_permits(1);
+            self.go_on.lock().unwrap().recv().unwrap();
+        }
+        Ok(Step::Done(()))
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_attempt_that_never_yields_is_listed_and_delays_nobody() {
+    let begun = Arc::new(Semaphore::new(0));
+    let (go, go_on) = std::sync::mpsc::channel();
+    let phase = Blocking { begun: Arc::clone(&begun), go_on: Mutex::new(go_on) };
+    let pipeline = IntentPipeline::builder::<String>(one_seat())
+        .phase("blocking", PhaseConfig::remote(), phase)
+        .build()
+        .unwrap();
+    let blocked = pipeline.try_submit(intent("a/blocked", "blocks")).unwrap();
+    begun.acquire().await.unwrap().forget();
+    let queued = pipeline.try_submit(intent("a/queued", "x")).unwrap();
+    let report = pipeline.shutdown(ms(20)).await;
+    assert_eq!(report.unresponsive.iter().map(|key| &**key).collect::<Vec<_>>(), ["a/blocked"]);
+    assert!(report.indeterminate.is_empty());
+    assert!(report.ledger.is_exact());
+    assert_eq!((report.ledger.live, report.ledger.returned), (1, 1));
+    assert_eq!(queued.await.unwrap_err().ending(), Ending::Returned);
+    go.send(()).unwrap();
+    blocked.await.unwrap();
+    let again = pipeline.shutdown(ms(5000)).await;
+    assert!(again.unresponsive.is_empty());
+    assert_eq!((again.ledger.live, again.ledger.completed), (0, 1));
+}
+
+#[test]
+fn the_end_of_its_runtime_ends_everything() {
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let (home, away) = (runtime(), runtime());
+    let turnstile = Turnstile::default();
+    let (pipeline, running, critical, queued): (_, Ticket<_, _>, _, Vec<_>) =
+        home.block_on(async {
+            let pipeline =
+                IntentPipeline::builder::<String>(PipelineConfig::default().with_seats(2))
+                    .phase("turnstile", PhaseConfig::remote(), turnstile.clone())
+                    .phase(
+                        "commit",
+                        PhaseConfig::remote().critical(),
+                        Stubborn(Arc::new(Semaphore::new(0))),
+                    )
+                    .build()
+                    .unwrap();
+            let critical = pipeline.try_submit(intent("a/critical", "c")).unwrap();
+            settled().await;
+            turnstile.let_through(1);
+            settled().await;
+            let running = pipeline.try_submit(intent("a/running", "r")).unwrap();
+            settled().await;
+            let queued = |i| pipeline.try_submit(intent(&format!("a/{i}"), "q")).unwrap();
+            let queued = (0..5).map(queued).collect();
+            (pipeline, running, critical, queued)
+        });
+    drop(home);
+    away.block_on(async {
+        assert_eq!(running.await.unwrap_err().ending(), Ending::Cancelled);
+        assert!(critical.await.unwrap_err().is_indeterminate());
+        for ticket in queued {
+            let ended = ticket.await.unwrap_err();
+            assert_eq!(ended.ending(), Ending::Returned);
+            assert_eq!(ended.into_intent().unwrap().payload, "q");
+        }
+        let refused = pipeline.try_submit(intent("a/late", "l")).unwrap_err();
+        assert_eq!(refused.reason(), Reason::Closed);
+        let report = pipeline.shutdown(ms(10)).await;
+        assert!(report.ledger.is_exact(), "{}", report.ledger);
+        assert_eq!(report.ledger.live, 0);
+    });
+}
