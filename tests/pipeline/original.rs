@@ -180,7 +180,7 @@ async fn an_edited_spec_is_processed_whatever_became_of_the_last_one() {
     let pipeline = flaky(&turnstile, PipelineConfig::default());
     let of = |generation, payload: &str| {
         let content = u128::from(generation);
-        intent("ns/x", payload).generation(generation).content(u128::from(content))
+        intent("ns/x", payload).generation(generation).content(content)
     };
     turnstile.let_through(1);
     pipeline.try_submit(of(1, "")).unwrap().await.unwrap();

@@ -108,7 +108,7 @@ impl Table {
     }
 
     /// To the next thing that is due, and a tick; how long after the start that is.
-    fn to_next(&mut self) -> Duration {
+    fn until_next(&mut self) -> Duration {
         let core = &self.core;
         let alarms = core.runs.tickets().filter_map(|id| core.run(id)?.alarm);
         let gates = core.gates.iter().filter_map(|gate| gate.closed_until);
@@ -324,9 +324,9 @@ fn a_gate_without_egress_tokens_opens_when_there_is_one() {
         table.offer(ask(name), name).unwrap();
     }
     assert_eq!(table.all(), ["a", "b"]);
-    assert!(table.to_next() >= S);
+    assert!(table.until_next() >= S);
     assert_eq!(table.all(), ["c"]);
-    assert!(table.to_next() >= 2 * S);
+    assert!(table.until_next() >= 2 * S);
     assert_eq!(table.all(), ["d"]);
 }
 
@@ -353,7 +353,7 @@ fn used_up_attempts_wait_for_the_keys_backoff_which_doubles_and_a_success_forget
             table.attempted(run, RETRY);
             assert_eq!(table.all(), [""; 0]);
             let waited = {
-                table.to_next();
+                table.until_next();
                 table.now - before
             };
             let ceiling = S * 2_u32.pow(round - 1);
@@ -384,7 +384,7 @@ fn a_deadline_ends_what_waits_expired_and_stops_what_runs() {
     let successor = table.offer(until(&table, 3, "running"), "successor").unwrap();
     let past = Ask { deadline: Some(table.now), ..ask("past") };
     assert_eq!(table.offer(past, "past"), Err(Reason::DeadlineInfeasible));
-    assert!(table.to_next() >= S);
+    assert!(table.until_next() >= S);
     assert_eq!(table.fx.stopped.len(), 1, "the attempt is asked to stop, once");
     assert_eq!(table.ended(), []);
     table.pass(S + MS);
@@ -405,7 +405,7 @@ fn a_critical_attempt_is_given_up_after_its_grace_and_keeps_seat_and_key() {
     let first = Ask { deadline: Some(table.start + S), ..ask("a") };
     let run = table.offer(first, "a").unwrap();
     assert_eq!(table.all(), ["a"]);
-    assert!(table.to_next() >= 6 * S);
+    assert!(table.until_next() >= 6 * S);
     assert_eq!((table.core.ledger.failed, table.core.run_ledger.failed), (1, 1));
     assert_eq!(table.fx.given_up, [run]);
     table.core.give_up(run, &mut table.fx);
