@@ -85,6 +85,25 @@ async fn a_ticket_polled_once_and_dropped_detaches() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn joiners_that_are_dropped_stay_interested_and_counted() {
+    let turnstile = Turnstile::default();
+    let pipeline = through(&turnstile, one_seat());
+    let _running = pipeline.try_submit(intent("a/0", "r")).unwrap();
+    settled().await;
+    let of = || pipeline.try_submit(intent("a/1", "q").generation(1).content(1)).unwrap();
+    let held: Vec<_> = (0..1000).map(|i| (i, of())).filter(|(i, _)| i % 100 == 0).collect();
+    held[0].1.cancel();
+    assert_eq!(pipeline.snapshot().parked + pipeline.snapshot().queued[1], 1);
+    let report = pipeline.shutdown(ms(0)).await;
+    assert_eq!((report.returned.len(), report.returned[0].tickets), (1, 999));
+    assert_eq!((report.ledger.returned, report.ledger.cancelled), (999, 2));
+    for (i, ticket) in held {
+        let ending = if i == 0 { Ending::Cancelled } else { Ending::Returned };
+        assert_eq!(ticket.await.unwrap_err().ending(), ending);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_deadline_inside_an_attempt_drops_it_and_says_so() {
     let turnstile = Turnstile::default();
     let pipeline = through(&turnstile, one_seat());

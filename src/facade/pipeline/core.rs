@@ -280,6 +280,7 @@ impl<B> Core<B> {
         let ended = EndedRun {
             body,
             ending: Ending::Superseded,
+            tickets,
             phase: stood_in_line,
             refund: false,
             trace,
@@ -307,6 +308,7 @@ impl<B> Core<B> {
         fx.ended.push(EndedRun {
             body: run.body,
             ending,
+            tickets: run.tickets,
             phase: run.gate,
             refund: !run.begun,
             trace: run.trace,

@@ -82,7 +82,7 @@ impl<P: Send + Sync + 'static, O: Send + Sync + 'static> Shared<P, O> {
     /// Tells every ticket of a run how it ended; the intent goes to the shutdown that collects,
     /// else to the first ticket still held.
     fn deliver(&self, ended: EndedRun<Body<P, O>>) {
-        let EndedRun { body, ending, phase, refund, trace, control } = ended;
+        let EndedRun { body, ending, tickets, phase, refund, trace, control } = ended;
         let Body { intent, payer, drive, claims, output, failure } = body;
         drop_quietly((drive, control));
         if let (true, Some(ingress)) = (refund, &self.ingress) {
@@ -95,13 +95,13 @@ impl<P: Send + Sync + 'static, O: Send + Sync + 'static> Shared<P, O> {
             tell(claims, |_| Ok(done.clone()), None);
             return drop_quietly(done);
         }
-        let (key, tickets) = (Arc::clone(&intent.key), claims.len());
+        let key = Arc::clone(&intent.key);
         let mut intent = recover(intent);
         if ending == Ending::Returned
             && let Some(returned) = &mut *self.returned.lock()
             && let Some(intent) = intent.take()
         {
-            returned.push(Returned { intent, tickets });
+            returned.push(Returned { intent, tickets: tickets as usize });
         }
         let phase = self.phases.get(phase).copied();
         let details = |intent: &mut Option<Intent<P>>| {

@@ -16,7 +16,8 @@
 //! joins it (and raises it to the higher class and the later deadline); with other or no content
 //! it is a `Conflict`; of a lower generation, `Stale`. A newer one, or one without generation,
 //! takes the place of a run that waits, whose tickets end `Superseded`, or becomes the one
-//! successor of a run that is inside an attempt.
+//! successor of a run that is inside an attempt: its turn comes when that one ends, or would wait
+//! for another attempt.
 //!
 //! # Gates and seats
 //! Each phase has a gate: a line, a concurrency, perhaps a breaker and an egress limiter. A seat

@@ -146,6 +146,8 @@ pub(super) enum AttemptEnd {
 pub(super) struct EndedRun<B> {
     pub(super) body: B,
     pub(super) ending: Ending,
+    /// Tickets that ended with it; of those the shell knows, some may have been forgotten.
+    pub(super) tickets: u64,
     /// The phase it was in or waited for.
     pub(super) phase: usize,
     /// Its ingress token was not used.

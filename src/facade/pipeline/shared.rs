@@ -59,6 +59,17 @@ pub(super) struct Claim<P, O> {
     pub(super) promise: Arc<Promise<P, O>>,
 }
 
+impl<P, O> Body<P, O> {
+    /// A ticket more. Before the list grows, those that were dropped are forgotten (the core goes
+    /// on counting them): so it is as long as there are tickets in somebody's hands, at most twice.
+    fn join(&mut self, claim: Claim<P, O>) {
+        if self.claims.len() == self.claims.capacity() {
+            self.claims.retain(|known| Arc::strong_count(&known.promise) > 1);
+        }
+        self.claims.push(claim);
+    }
+}
+
 /// An accepted intent.
 pub(super) struct Admitted<P: Send + Sync + 'static, O: Send + Sync + 'static> {
     pub(super) ticket: Ticket<P, O>,
@@ -156,7 +167,7 @@ impl<P: Send + Sync + 'static, O: Send + Sync + 'static> Shared<P, O> {
             Admission::Join(run) => {
                 core.join(run, &ask, now);
                 if let Some(run) = core.run_mut(run) {
-                    run.body.claims.push(claim);
+                    run.body.join(claim);
                 }
                 (run, Some(intent))
             }
