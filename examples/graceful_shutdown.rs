@@ -13,9 +13,10 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let pool = WorkerPool::new(config)?;
 
     let work = |ms| tokio::time::sleep(Duration::from_millis(ms));
-    let quick = (0..40).map(|_| pool.try_submit(work(1))).collect::<Result<Vec<_>, _>>()?;
-    let endless = (0..4).map(|_| pool.try_submit(work(600_000))).collect::<Result<Vec<_>, _>>()?;
-    let behind = (0..10).map(|_| pool.try_submit(work(1))).collect::<Result<Vec<_>, _>>()?;
+    let submit = |ms| pool.try_submit(work(ms)).expect("there is room for all of them");
+    let quick: Vec<_> = (0..40).map(|_| submit(1)).collect();
+    let endless: Vec<_> = (0..4).map(|_| submit(600_000)).collect();
+    let behind: Vec<_> = (0..10).map(|_| submit(1)).collect();
 
     let within = Duration::from_secs(1);
     let report = pool.shutdown(within).await;

@@ -29,15 +29,17 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (ran, mut order) = mpsc::channel(8);
     let submit = |class: Priority| {
         let ran = ran.clone();
-        pool.try_submit(Task::new(async move { ran.send(class).await }).priority(class))
+        let task = Task::new(async move { ran.send(class).await }).priority(class);
+        pool.try_submit(task).map_err(|refused| refused.reason())
     };
     // Low may fill 80 % of the queue: four of its five places.
-    let mut low = (0..4).map(|_| submit(Priority::Low)).collect::<Result<Vec<_>, _>>()?;
-    let refused = submit(Priority::Low).expect_err("a fifth one is too many");
-    println!("the fifth low task was {refused}");
-    assert_eq!(refused.reason(), Reason::QueueFull);
+    let accepted = |class| submit(class).expect("there is room for it");
+    let mut low: Vec<_> = (0..4).map(|_| accepted(Priority::Low)).collect();
+    let reason = submit(Priority::Low).expect_err("a fifth one is too many");
+    println!("the fifth low task was refused: {reason}");
+    assert_eq!(reason, Reason::QueueFull);
 
-    let high = [submit(Priority::High)?, submit(Priority::Urgent)?];
+    let high = [accepted(Priority::High), accepted(Priority::Urgent)];
     let newest = low.pop().expect("four were accepted").await;
     println!("the fourth low task made room: {newest:?}");
     assert!(matches!(newest, Err(TaskError::Evicted)));
