@@ -112,7 +112,9 @@ fn transport_config(options: &Options) -> TransportConfig {
     TransportConfig::from(Preset::HighThroughput)
         .with_name("llm")
         .with_open_per_host(options.workers)
+        .with_open_overall(options.workers)
         .with_idle_per_host(options.workers)
+        .with_idle_overall(options.workers)
         .with_response_header_timeout(timeout)
         .with_total_timeout(timeout)
 }

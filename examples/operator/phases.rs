@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use headworks::Outcome;
-use headworks::http_transport::TransportError;
 use headworks::pipeline::{Phase, PhaseContext, PhaseError, Step};
 
 use crate::answer::{Answer, AnswerError, parse_for};
@@ -38,7 +36,7 @@ impl Phase<Arc<NetworkIntent>> for LlmProcessing {
         intent: &Arc<NetworkIntent>,
         _: &PhaseContext,
     ) -> Result<Step<Answered>, PhaseError> {
-        let text = self.0.ask(intent).await.map_err(call_failed)?;
+        let text = self.0.ask(intent).await?;
         let answer = parse_for(intent, &text).map_err(answer_failed)?;
         Ok(Step::Done(Answered { intent: Arc::clone(intent), answer }))
     }
@@ -114,15 +112,6 @@ fn change(intent: &NetworkIntent, plan: &ResourcePlan) -> Change {
         generation: intent.generation,
         content: intent.content,
         files: render(intent, plan),
-    }
-}
-
-fn call_failed(error: TransportError) -> PhaseError {
-    let after = error.retry_after();
-    match error.outcome() {
-        _ if !error.is_retryable() => PhaseError::permanent(error),
-        Outcome::Failure if after.is_none() => PhaseError::retryable(error),
-        _ => PhaseError::overloaded(error, after),
     }
 }
 

@@ -10,7 +10,7 @@ use super::rng::Rng;
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum Enforcement {
-    /// Counts what it would refuse, and refuses nothing.
+    /// Counts what it would refuse, and refuses nothing but what could never be granted.
     Shadow,
     /// Refuses this share (`0.0..=1.0`) of what it would refuse, by chance.
     Share(f64),

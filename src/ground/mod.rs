@@ -15,6 +15,7 @@ pub(crate) mod metrics;
 pub(crate) mod outcome;
 pub(crate) mod primitives;
 pub(crate) mod priority;
+pub(crate) mod quiet;
 pub(crate) mod refused;
 pub(crate) mod rng;
 pub(crate) mod slab;

@@ -46,8 +46,6 @@ pub enum Reason {
     Evicted,
     /// Its deadline passed in the waiting room, before it was accepted.
     Expired,
-    /// The pipeline is paused.
-    Paused,
     /// The block is closed: do not come back.
     Closed,
 }
@@ -66,7 +64,6 @@ impl Reason {
             Self::Stale => "stale",
             Self::Evicted => "evicted",
             Self::Expired => "expired",
-            Self::Paused => "paused",
             Self::Closed => "closed",
         }
     }
@@ -84,7 +81,6 @@ impl fmt::Display for Reason {
             Self::Stale => f.write_str("a newer generation is live"),
             Self::Evicted => f.write_str("displaced in the waiting room"),
             Self::Expired => f.write_str("its deadline passed in the waiting room"),
-            Self::Paused => f.write_str("paused"),
             Self::Closed => f.write_str("closed"),
         }
     }

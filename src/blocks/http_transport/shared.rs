@@ -181,12 +181,19 @@ impl Shared {
         loop {
             let mut closing = Closing::new();
             let host = held.host;
-            let next = self.pool.lock().core.give_back(held, now, &mut closing);
+            let mut pool = self.pool.lock();
+            if held.conn.is_closed() {
+                // Its own task has freed the place already, or will; it must not lie idle.
+                drop(pool);
+                return drop(held);
+            }
+            let next = pool.core.give_back(held, now, &mut closing);
+            drop(pool);
             close_all(closing);
             let Some((waiter, granted)) = next else { return };
             let lease = Lease::new(Arc::clone(self), granted, true);
             match waiter.put(Verdict::Use(lease)) {
-                Ok(waker) => return waker.into_iter().for_each(std::task::Waker::wake),
+                Ok(waker) => return waker.into_iter().for_each(crate::ground::quiet::wake_quietly),
                 // It left in between: the next one's turn.
                 Err(Verdict::Use(lease)) => match lease.into_held() {
                     Some(again) => held = again,

@@ -105,7 +105,9 @@ impl Gcra {
     pub(super) fn give_back(&self, word: u64, now: u64, cost: u32) -> u64 {
         match self.ahead(word, now) {
             0 => word,
-            ahead => now.wrapping_add(ahead.saturating_sub(u64::from(cost) * self.each)),
+            ahead => {
+                now.wrapping_add(ahead.saturating_sub(u64::from(cost).saturating_mul(self.each)))
+            }
         }
     }
 

@@ -142,8 +142,10 @@ impl<K: Eq + Hash> Held<'_, K> {
             Found::Absent if new => {
                 let at = self.shard.entries.len() as u32;
                 let hash = self.hash;
+                // Before anything is noted: the caller's code may panic.
+                let key = key();
                 self.shard.by_hash.insert(hash, at);
-                self.shard.entries.push(Entry { hash, word, key: key() });
+                self.shard.entries.push(Entry { hash, word, key });
             }
             Found::Absent | Found::Taken => {
                 let shared = self.shared();

@@ -12,6 +12,7 @@ use std::time::Instant;
 use super::error::AcquireError;
 use crate::gates::wait_queue::{Place, Rules, Ticket, WaitQueue};
 use crate::ground::priority::Priority;
+use crate::ground::quiet::wake_quietly;
 use crate::ground::tenant::Tenant;
 use crate::ground::time;
 
@@ -145,7 +146,7 @@ impl Wakes {
     }
 
     pub(super) fn wake(self) {
-        self.wake.into_iter().for_each(Waker::wake);
+        self.wake.into_iter().for_each(wake_quietly);
     }
 }
 

@@ -131,15 +131,25 @@ impl<K: Eq + Hash> TieredRateLimiter<K> {
     {
         let held = self.keys.lock(key);
         let at = self.per_key.word(now);
-        let next = self
-            .per_key
-            .take(held.word(), at, cost, 0)
-            .map_err(|units| Early { scope: Scope::Key, units })?;
+        let next = self.per_key.take(held.word(), at, cost, 0).map_err(|units| {
+            // The later of the two: at the earlier one the other would still refuse.
+            let ours = Early { scope: Scope::Key, units };
+            let global = self.global.take(self.bucket.word(), self.global.word(now), cost, 0);
+            match global.map_err(|units| Early { scope: Scope::Global, units }) {
+                Err(global) if self.at(&global, now) > self.at(&ours, now) => global,
+                _ => ours,
+            }
+        })?;
         self.bucket
             .take(&self.global, self.global.word(now), cost)
             .map_err(|units| Early { scope: Scope::Global, units })?;
         held.write(next, &self.per_key, at, || key.to_owned());
         Ok(())
+    }
+
+    /// When it will be late enough.
+    fn at(&self, early: &Early, now: Instant) -> Instant {
+        self.tier(early.scope).after(now, early.units)
     }
 
     /// As `commit`, but takes nothing. `before`: what others will take first, of the key and of

@@ -8,10 +8,10 @@ use std::task::{Context, Poll};
 
 use super::error::TaskError;
 use super::node::Join;
-use super::quiet::drop_quietly;
 use super::shared::Shared;
 use super::task::TaskId;
 use crate::gates::wait_queue::Ticket;
+use crate::ground::quiet::drop_quietly;
 
 /// The result of an accepted task, once it is there.
 ///

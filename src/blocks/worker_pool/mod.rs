@@ -60,7 +60,6 @@ mod loom_tests;
 mod metrics;
 mod node;
 mod pool;
-mod quiet;
 mod run;
 mod seats;
 mod shared;

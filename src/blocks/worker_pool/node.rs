@@ -15,11 +15,11 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use super::error::{Panic, TaskError};
-use super::quiet::{drop_quietly, wake_quietly};
 use super::stop::Stop;
 use crate::Ending;
 use crate::ground::handoff::Handoff;
 use crate::ground::primitives::Mutex;
+use crate::ground::quiet::{drop_quietly, wake_quietly};
 use crate::ground::time;
 
 /// A task as the pool sees it.

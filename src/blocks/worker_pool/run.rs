@@ -49,6 +49,8 @@ async fn take_seat(shared: &Shared, place: Place) -> Result<Seat<'_>, No> {
             Err(no) => return Err(core.refuse(no)),
         };
         if let Some(no) = core.sit_inline(&place, now) {
+            // Expired ones may have left for it, and somebody wait for their places.
+            core.settle(now, out);
             return Ok(Turn::Now(no));
         }
         let cell = Arc::new(Handoff::new());
@@ -63,7 +65,14 @@ async fn take_seat(shared: &Shared, place: Place) -> Result<Seat<'_>, No> {
             match time::until(place.deadline, verdict).await {
                 Some(Verdict::Seat(no)) => Ok(Seat { shared, no }),
                 Some(Verdict::No(no)) => Err(no),
-                None => Err(shared.with(|core, _, _| core.refuse(No::because(Reason::Expired)))),
+                None => match waiting.cell.leave() {
+                    // The time and the verdict came together: the verdict counts.
+                    Some(Verdict::Seat(no)) => Ok(Seat { shared, no }),
+                    Some(Verdict::No(no)) => Err(no),
+                    None => {
+                        Err(shared.with(|core, _, _| core.refuse(No::because(Reason::Expired))))
+                    }
+                },
             }
         }
     }

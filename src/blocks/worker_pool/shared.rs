@@ -16,12 +16,12 @@ use super::errands::{Errands, Queued};
 use super::error::TaskError;
 use super::metrics::DrainReport;
 use super::node::Work;
-use super::quiet::wake_quietly;
 use super::seats::SeatNo;
 use super::{config::Limits, core};
 use crate::gates::wait_queue::Ticket;
 use crate::ground::handoff::Handoff;
 use crate::ground::primitives::Mutex;
+use crate::ground::quiet::wake_quietly;
 use crate::ground::time;
 use crate::{Ending, Reason};
 

@@ -2,6 +2,7 @@
 
 use std::marker::PhantomData;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
@@ -75,6 +76,9 @@ impl<P: Send + Sync + 'static, C: Chain<P>> Builder<P, C> {
     /// # Errors
     /// [`ConfigError::Invalid`] names the field, what it is and what it may be;
     /// [`ConfigError::NoRuntime`] outside of a tokio runtime.
+    ///
+    /// # Panics
+    /// When that runtime was built without its timer (`enable_time`).
     pub fn build(self) -> Result<IntentPipeline<P, C::Out>, ConfigError> {
         let Self { config, phases, chain, rng, .. } = self;
         config.check()?;
@@ -85,6 +89,8 @@ impl<P: Send + Sync + 'static, C: Chain<P>> Builder<P, C> {
             ConfigError::unless(is_first, "phase.name", name, "another one in each phase")?;
         }
         let runtime = Handle::try_current().map_err(|_| ConfigError::NoRuntime)?;
+        // Here rather than in a worker, where nobody would see it.
+        drop(tokio::time::sleep(Duration::ZERO));
         let budget = RetryBudget::new(config.retry_budget.clone())?;
         let ingress = config.ingress.clone().map(TieredRateLimiter::new).transpose()?;
         let rules = config.rules();

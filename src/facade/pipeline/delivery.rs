@@ -2,9 +2,7 @@
 //!
 //! Values of the user's are dropped here, and their wakers woken; a panic of theirs is contained.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::task::Waker;
 use std::time::Instant;
 
 use super::core::Core;
@@ -12,9 +10,10 @@ use super::drain::Returned;
 use super::intent::Intent;
 use super::run::{Effects, EndedRun, RunId};
 use super::shared::{Body, Claim, Guard, Shared};
-use super::ticket::{Details, Done, Ended};
+use super::ticket::{Done, Ended, Verdict};
 use super::trace::Trace;
 use crate::Ending;
+use crate::ground::quiet::{drop_quietly, quietly, wake_quietly};
 use crate::ground::time;
 
 impl<P: Send + Sync + 'static, O: Send + Sync + 'static> Shared<P, O> {
@@ -43,40 +42,31 @@ impl<P: Send + Sync + 'static, O: Send + Sync + 'static> Shared<P, O> {
         if is_over {
             self.emptied.notify_waiters();
         }
-        fx.stopped.into_iter().for_each(|control| contain(|| control.stop()));
-        fx.wakers.into_iter().chain(room_head).for_each(wake);
+        fx.stopped.into_iter().for_each(|control| quietly(|| control.stop()));
+        fx.wakers.into_iter().chain(room_head).for_each(wake_quietly);
         fx.ended.into_iter().for_each(|ended| self.deliver(ended));
-        for (claims, details) in given_up {
-            tell(claims, |_| Err(details()), None);
-            drop_quietly(details);
+        for (claims, verdict) in given_up {
+            tell(claims, |_| Err(verdict.told(None)), None);
+            drop_quietly(verdict);
         }
     }
 
     /// The tickets of a run that is given up, and what each of them hears.
-    #[allow(clippy::type_complexity, reason = "a pair, taken apart where it is made")]
     fn give_up(
         &self,
         core: &mut Core<Body<P, O>>,
         run: RunId,
-    ) -> Option<(Vec<Claim<P, O>>, impl Fn() -> Ended<P> + use<P, O>)> {
-        let gate = core.run(run)?.gate;
-        let phase = core.gates.get(gate)?.name;
+    ) -> Option<(Vec<Claim<P, O>>, Verdict)> {
         let run = core.run_mut(run)?;
-        let claims = std::mem::take(&mut run.body.claims);
-        let (key, trace) = (Arc::clone(&run.ask.key), Arc::new(run.trace.clone()));
-        let failure = run.body.failure.clone();
-        let details = move || {
-            Ended(Box::new(Details {
-                ending: Ending::Failed,
-                phase: Some(phase),
-                failure: failure.clone(),
-                indeterminate: true,
-                intent: None,
-                trace: Arc::clone(&trace),
-                key: Arc::clone(&key),
-            }))
+        let verdict = Verdict {
+            key: Arc::clone(&run.ask.key),
+            ending: Ending::Failed,
+            phase: self.phases.get(run.gate).copied(),
+            failure: run.body.failure.clone(),
+            indeterminate: true,
+            trace: Arc::new(run.trace.clone()),
         };
-        Some((claims, details))
+        Some((std::mem::take(&mut run.body.claims), verdict))
     }
 
     /// Tells every ticket of a run how it ended; the intent goes to the shutdown that collects,
@@ -104,22 +94,9 @@ impl<P: Send + Sync + 'static, O: Send + Sync + 'static> Shared<P, O> {
             returned.push(Returned { intent, tickets: tickets as usize });
         }
         let phase = self.phases.get(phase).copied();
-        let details = |intent: &mut Option<Intent<P>>| {
-            let intent = intent.take();
-            let (trace, key) = (Arc::clone(&trace), Arc::clone(&key));
-            let failure = failure.clone();
-            Err(Ended(Box::new(Details {
-                ending,
-                phase,
-                failure,
-                indeterminate: false,
-                intent,
-                trace,
-                key,
-            })))
-        };
-        tell(claims, details, intent);
-        drop_quietly(failure);
+        let verdict = Verdict { key, ending, phase, failure, indeterminate: false, trace };
+        tell(claims, |intent| Err(verdict.told(intent.take())), intent);
+        drop_quietly(verdict);
     }
 }
 
@@ -131,7 +108,7 @@ fn tell<P, O>(
 ) {
     for Claim { promise, .. } in claims {
         match promise.put(ending(&mut intent)) {
-            Ok(waker) => waker.into_iter().for_each(wake),
+            Ok(waker) => waker.into_iter().for_each(wake_quietly),
             Err(Err(mut unheard)) => {
                 intent = unheard.0.intent.take();
                 drop_quietly(unheard);
@@ -144,20 +121,15 @@ fn tell<P, O>(
 
 /// One ticket among several gave up; the run goes on without it.
 pub(super) fn tell_cancelled<P, O>(claim: Claim<P, O>, key: Arc<str>, trace: Trace) {
-    let trace = Arc::new(trace);
-    let details = |_: &mut Option<Intent<P>>| {
-        let (key, trace) = (Arc::clone(&key), Arc::clone(&trace));
-        Err(Ended(Box::new(Details {
-            ending: Ending::Cancelled,
-            phase: None,
-            failure: None,
-            indeterminate: false,
-            intent: None,
-            trace,
-            key,
-        })))
+    let verdict = Verdict {
+        key,
+        ending: Ending::Cancelled,
+        phase: None,
+        failure: None,
+        indeterminate: false,
+        trace: Arc::new(trace),
     };
-    tell(vec![claim], details, None);
+    tell(vec![claim], |_| Err(verdict.told(None)), None);
 }
 
 /// The intent by value, when nobody else holds its payload any more.
@@ -165,22 +137,4 @@ fn recover<P>(intent: Intent<Arc<P>>) -> Option<Intent<P>> {
     let mut payload = None;
     let intent = intent.map(|shared| payload = Arc::into_inner(shared));
     payload.map(|payload| intent.map(|()| payload))
-}
-
-/// Drops a value of the user's; a panic in its `Drop` stays here.
-pub(super) fn drop_quietly<T>(value: T) {
-    contain(move || drop(value));
-}
-
-/// Wakes somebody, whose waker may be the user's own.
-fn wake(waker: Waker) {
-    contain(|| waker.wake());
-}
-
-/// Runs code of the user's; a panic of it stays here.
-fn contain(act: impl FnOnce()) {
-    // The payload of such a panic is dropped without a second chance to unwind: forgotten.
-    if let Err(payload) = catch_unwind(AssertUnwindSafe(act)) {
-        std::mem::forget(payload);
-    }
 }

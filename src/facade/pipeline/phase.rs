@@ -48,6 +48,8 @@ pub enum Step<O> {
 #[derive(Debug)]
 pub struct PhaseError {
     pub(super) kind: ErrorKind,
+    /// How the breaker of the phase sees it.
+    pub(super) outcome: Outcome,
     source: Box<dyn std::error::Error + Send + Sync>,
 }
 
@@ -61,12 +63,12 @@ pub(super) enum ErrorKind {
 impl PhaseError {
     /// Another attempt may succeed: the backend failed. Counts against its breaker.
     pub fn retryable(source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
-        Self { kind: ErrorKind::Retryable, source: source.into() }
+        Self::new(ErrorKind::Retryable, Outcome::Failure, source)
     }
 
     /// No attempt will succeed: the intent ends `Failed`. Says nothing about the backend.
     pub fn permanent(source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
-        Self { kind: ErrorKind::Permanent, source: source.into() }
+        Self::new(ErrorKind::Permanent, Outcome::Ignored, source)
     }
 
     /// The backend asks for patience: another attempt makes sense, not before `retry_after`.
@@ -75,7 +77,7 @@ impl PhaseError {
         source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
         retry_after: Option<Duration>,
     ) -> Self {
-        Self { kind: ErrorKind::Overloaded { retry_after }, source: source.into() }
+        Self::new(ErrorKind::Overloaded { retry_after }, Outcome::Ignored, source)
     }
 
     /// Whether another attempt makes sense.
@@ -84,25 +86,27 @@ impl PhaseError {
         self.kind != ErrorKind::Permanent
     }
 
-    /// How the breaker of the phase sees it.
-    pub(super) fn outcome(&self) -> Outcome {
-        match self.kind {
-            ErrorKind::Retryable => Outcome::Failure,
-            ErrorKind::Permanent | ErrorKind::Overloaded { .. } => Outcome::Ignored,
-        }
+    fn new(
+        kind: ErrorKind,
+        outcome: Outcome,
+        source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> Self {
+        Self { kind, outcome, source: source.into() }
     }
 }
 
-/// Retryable or not by itself; what asks for patience is `overloaded`.
+/// Retryable or not by itself, not before its `Retry-After`; the breaker sees it as the transport
+/// does.
 #[cfg(feature = "http")]
 impl From<crate::http_transport::TransportError> for PhaseError {
     fn from(error: crate::http_transport::TransportError) -> Self {
-        let retry_after = error.retry_after();
-        match error.outcome() {
-            _ if !error.is_retryable() => Self::permanent(error),
-            Outcome::Failure if retry_after.is_none() => Self::retryable(error),
-            _ => Self::overloaded(error, retry_after),
-        }
+        let (outcome, retry_after) = (error.outcome(), error.retry_after());
+        let kind = match retry_after {
+            _ if !error.is_retryable() => ErrorKind::Permanent,
+            None if outcome == Outcome::Failure => ErrorKind::Retryable,
+            _ => ErrorKind::Overloaded { retry_after },
+        };
+        Self::new(kind, outcome, error)
     }
 }
 

@@ -7,7 +7,6 @@ use std::time::Duration;
 use super::builder::Builder;
 use super::chain::Start;
 use super::config::PipelineConfig;
-use super::delivery::drop_quietly;
 use super::drain::DrainReport;
 use super::intent::Intent;
 use super::metrics::PipelineSnapshot;
@@ -15,6 +14,7 @@ use super::shared::Shared;
 use super::submit;
 use super::ticket::Ticket;
 use crate::Refused;
+use crate::ground::quiet::drop_quietly;
 
 /// Admits intents by one decision, runs them through typed phases, and accounts for every one.
 ///

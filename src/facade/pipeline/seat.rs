@@ -8,7 +8,6 @@ use std::time::Instant;
 use super::chain::Drive;
 use super::control::{Control, Report};
 use super::core::Life;
-use super::delivery::drop_quietly;
 use super::phase::ErrorKind;
 use super::run::{AttemptEnd, Effects, RunId};
 use super::shared::Shared;
@@ -16,6 +15,7 @@ use super::ticket::Failure;
 use crate::Outcome;
 use crate::blocks::worker_pool::crew::{Crew, Leaving, Next, Post, Turn};
 use crate::circuit_breaker::CallPermit;
+use crate::ground::quiet::drop_quietly;
 use crate::ground::time;
 
 /// One attempt to make.
@@ -197,7 +197,7 @@ impl<O> Judged<O> {
                     }
                     ErrorKind::Permanent => AttemptEnd::Permanent,
                 };
-                judged(end, Some(error.outcome()), Some(error.into()))
+                judged(end, Some(error.outcome), Some(error.into()))
             }
             Polled::Reported(Report::TimedOut) => {
                 let end = AttemptEnd::Retry { after: None };

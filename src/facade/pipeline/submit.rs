@@ -8,12 +8,12 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
-use super::delivery::drop_quietly;
 use super::intent::Intent;
 use super::run::Effects;
 use super::shared::{Refusal, Shared};
 use super::ticket::Ticket;
 use crate::gates::wait_queue::{Place, Ticket as RoomTicket, Turn};
+use crate::ground::quiet::drop_quietly;
 use crate::ground::tenant::Tenant;
 use crate::ground::time;
 use crate::{Reason, Refused};

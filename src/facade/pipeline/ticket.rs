@@ -121,44 +121,57 @@ pub enum Failure {
 pub struct Ended<P>(pub(super) Box<Details<P>>);
 
 pub(super) struct Details<P> {
+    verdict: Verdict,
+    pub(super) intent: Option<Intent<P>>,
+}
+
+/// How a run ended for those of its tickets that are told so: all of it but the intent.
+#[derive(Clone)]
+pub(super) struct Verdict {
+    pub(super) key: Arc<str>,
     pub(super) ending: Ending,
     pub(super) phase: Option<&'static str>,
     pub(super) failure: Option<Arc<Failure>>,
     pub(super) indeterminate: bool,
-    pub(super) intent: Option<Intent<P>>,
     pub(super) trace: Arc<Trace>,
-    pub(super) key: Arc<str>,
+}
+
+impl Verdict {
+    /// Told to one ticket, with the intent if it gets it.
+    pub(super) fn told<P>(&self, intent: Option<Intent<P>>) -> Ended<P> {
+        Ended(Box::new(Details { verdict: self.clone(), intent }))
+    }
 }
 
 impl<P> Ended<P> {
     /// How it ended; never [`Ending::Completed`].
     #[must_use]
     pub fn ending(&self) -> Ending {
-        self.0.ending
+        self.0.verdict.ending
     }
 
     /// The phase it was in, or waited for.
     #[must_use]
     pub fn phase(&self) -> Option<&'static str> {
-        self.0.phase
+        self.0.verdict.phase
     }
 
     /// How its last failed attempt failed, if one had.
     #[must_use]
     pub fn error(&self) -> Option<&Failure> {
-        self.0.failure.as_deref()
+        self.0.verdict.failure.as_deref()
     }
 
     /// Whether a critical attempt outlived its grace: its effect may still happen, or not.
     #[must_use]
     pub fn is_indeterminate(&self) -> bool {
-        self.0.indeterminate
+        self.0.verdict.indeterminate
     }
 
     /// How the time was spent.
     #[must_use]
     pub fn trace(&self) -> &Trace {
-        &self.0.trace
+        &self.0.verdict.trace
     }
 
     /// The intent, on the first of the run's tickets that is still held. `None` on the others,
@@ -172,22 +185,22 @@ impl<P> Ended<P> {
 impl<P> fmt::Debug for Ended<P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Ended")
-            .field("key", &self.0.key)
-            .field("ending", &self.0.ending)
-            .field("phase", &self.0.phase)
-            .field("error", &self.0.failure)
-            .field("indeterminate", &self.0.indeterminate)
+            .field("key", &self.0.verdict.key)
+            .field("ending", &self.0.verdict.ending)
+            .field("phase", &self.0.verdict.phase)
+            .field("error", &self.0.verdict.failure)
+            .field("indeterminate", &self.0.verdict.indeterminate)
             .finish_non_exhaustive()
     }
 }
 
 impl<P> fmt::Display for Ended<P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} ended {}", self.0.key, self.0.ending)?;
-        if let Some(phase) = self.0.phase {
+        write!(f, "{} ended {}", self.0.verdict.key, self.0.verdict.ending)?;
+        if let Some(phase) = self.0.verdict.phase {
             write!(f, " in phase {phase}")?;
         }
-        if self.0.indeterminate {
+        if self.0.verdict.indeterminate {
             write!(f, ", indeterminate: its effect may still happen")?;
         }
         Ok(())
@@ -196,6 +209,6 @@ impl<P> fmt::Display for Ended<P> {
 
 impl<P> std::error::Error for Ended<P> {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        self.0.failure.as_deref().map(|failure| failure as _)
+        self.0.verdict.failure.as_deref().map(|failure| failure as _)
     }
 }

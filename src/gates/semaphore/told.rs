@@ -1,5 +1,6 @@
 //! Whom to wake after the unlock.
 
+use crate::ground::quiet::wake_quietly;
 use std::task::Waker;
 
 /// Most that are told under one lock. A grant costs some tens of nanoseconds, so the lock is held
@@ -33,6 +34,6 @@ impl Told {
 
     /// After the unlock.
     pub(super) fn wake(self) {
-        self.first.into_iter().chain(self.rest).for_each(Waker::wake);
+        self.first.into_iter().chain(self.rest).for_each(wake_quietly);
     }
 }

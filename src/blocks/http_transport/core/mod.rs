@@ -220,9 +220,11 @@ impl<C, W> Core<C, W> {
 
     /// The granted connection was declined by a waiter that had left: it was no reuse.
     pub(super) fn declined(&mut self, host: HostId) {
-        if let Some(index) = self.find(host) {
-            self.hosts[index].counts.reused -= 1;
-            self.totals.reused -= 1;
+        self.totals.reused -= 1;
+        // Its slot may be another host's by now: a connection that has ended keeps none.
+        let known = self.hosts.get_mut(host.index).filter(|it| it.generation == host.generation);
+        if let Some(known) = known {
+            known.counts.reused -= 1;
         }
     }
 

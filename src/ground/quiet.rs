@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::task::Waker;
 
 /// Drops `thing`; a panic in its `Drop` stops here. The panic hook has reported it by then.
-pub(super) fn drop_quietly<T>(thing: T) {
+pub(crate) fn drop_quietly<T>(thing: T) {
     if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(thing))) {
         // A payload may panic in its turn, and so on for ever: that second one is leaked.
         if let Err(worse) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
@@ -14,8 +14,13 @@ pub(super) fn drop_quietly<T>(thing: T) {
 }
 
 /// Wakes; a waker that panics costs neither the worker nor those that are woken after it.
-pub(super) fn wake_quietly(waker: Waker) {
-    if let Err(payload) = catch_unwind(AssertUnwindSafe(|| waker.wake())) {
+pub(crate) fn wake_quietly(waker: Waker) {
+    quietly(|| waker.wake());
+}
+
+/// Runs code that may be a user's; a panic of it stops here.
+pub(crate) fn quietly(act: impl FnOnce()) {
+    if let Err(payload) = catch_unwind(AssertUnwindSafe(act)) {
         drop_quietly(payload);
     }
 }
