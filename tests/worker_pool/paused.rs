@@ -1,5 +1,6 @@
 //! What time does to tasks, on a clock that the test turns.
 
+use std::num::NonZeroU32;
 use std::pin::pin;
 use std::time::{Duration, Instant};
 
@@ -182,4 +183,20 @@ async fn shutdown_lists_a_caller_that_stays_inside_run() {
     assert_eq!(waits.await.unwrap_err().reason(), Reason::Closed);
     run.await.unwrap();
     assert_eq!(ends_exactly(&pool).await.ledger.completed, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_heavy_head_that_expires_lets_those_behind_it_start() {
+    let pool = pool(2, 10);
+    let (gate, held) = busy(&pool, 1).await;
+    let heavy = Task::new(async {}).weight(NonZeroU32::new(2).unwrap());
+    let heavy = pool.try_submit(heavy.deadline(now() + SECOND)).unwrap();
+    let light = pool.try_submit(async { 1 }).unwrap();
+    let began = now();
+    assert_eq!(light.await.unwrap(), 1);
+    assert!((SECOND..SECOND * 2).contains(&(now() - began)), "{:?}", now() - began);
+    assert!(matches!(heavy.await, Err(TaskError::Expired)));
+    gate.open(1);
+    drop(held);
+    ends_exactly(&pool).await;
 }

@@ -34,6 +34,8 @@ pub(super) struct Core<T, W> {
     closed: bool,
     /// A place in the queue came free since the room was last told.
     place_freed: bool,
+    /// The deadline of a heavy head that some resting worker waits for.
+    watched: Option<Instant>,
 }
 
 /// A task that has got its seat.
@@ -59,6 +61,7 @@ impl<T: Clone, W> Core<T, W> {
             capacity: limits.rules.cap,
             closed: false,
             place_freed: false,
+            watched: None,
         }
     }
 
@@ -125,13 +128,17 @@ impl<T: Clone, W> Core<T, W> {
     /// A worker asks for work.
     pub(super) fn pull(&mut self, now: Instant, out: &mut Errands<T, W>) -> Next<Job<T>> {
         let job = self.take(now, out);
+        if job.is_some() {
+            // Whoever kept watch may be this one.
+            self.watched = None;
+        }
         self.settle(now, out);
         match job {
             Some(job) => Next::Job(job),
             None if self.closed && self.queue.is_empty() => Next::Leave,
             None => {
                 self.idlers.rest();
-                Next::Idle
+                Next::Idle { until: self.queue.head().and_then(|head| head.deadline) }
             }
         }
     }
@@ -139,6 +146,10 @@ impl<T: Clone, W> Core<T, W> {
     /// A roused worker is there.
     pub(super) fn arrived(&mut self) {
         self.idlers.arrived();
+    }
+
+    pub(super) fn late(&mut self) {
+        self.idlers.late();
     }
 
     /// The next task that fits; seats every caller of `run` whose turn comes before.
@@ -252,7 +263,9 @@ impl<T: Clone, W> Core<T, W> {
                 Take::Expired(queued) => self.left(queued, Ending::Expired, out),
                 Take::TooLarge(queued) => self.left(queued, Ending::Evicted, out),
                 Take::Granted(_) | Take::Empty => return,
-                Take::Short { missing } if missing > self.seats.free() => return,
+                Take::Short { missing } if missing > self.seats.free() => {
+                    return self.watch_head(out);
+                }
                 Take::Short { .. } => match self.queue.head().map(|head| head.value) {
                     Some(Queued::Inline(..)) => self.seat_inline(now, out),
                     Some(Queued::Task(..)) => {
@@ -262,6 +275,16 @@ impl<T: Clone, W> Core<T, W> {
                     None => return,
                 },
             }
+        }
+    }
+
+    /// A head too heavy for what is free holds up what would fit. Should its deadline pass before
+    /// a seat comes free, somebody must be there to see it: a worker that rests until then.
+    fn watch_head(&mut self, out: &mut Errands<T, W>) {
+        let deadline = self.queue.head().and_then(|head| head.deadline);
+        if deadline.is_some() && self.watched != deadline {
+            self.watched = deadline;
+            out.rings += usize::from(self.idlers.rouse());
         }
     }
 

@@ -45,6 +45,8 @@ pub(crate) trait Post: Send + Sync + 'static {
 pub(crate) enum Turn<D> {
     /// It has just begun, or was roused.
     Roused,
+    /// Nobody rang, but the time it rested for has come.
+    Late,
     /// It is done with one.
     Done(D),
 }
@@ -53,8 +55,10 @@ pub(crate) enum Turn<D> {
 #[derive(Debug)]
 pub(crate) enum Next<J> {
     Job(J),
-    /// Nothing can start: counted idle (see [`Idlers::rest`]) until it is roused.
-    Idle,
+    /// Nothing can start: counted idle (see [`Idlers::rest`]) until it is roused, or until then.
+    Idle {
+        until: Option<Instant>,
+    },
     /// Go.
     Leave,
 }
@@ -70,6 +74,11 @@ impl Idlers {
     /// A worker found nothing to start.
     pub(crate) fn rest(&mut self) {
         self.idle += 1;
+    }
+
+    /// A worker's rest has ended by itself.
+    pub(crate) fn late(&mut self) {
+        self.idle = self.idle.saturating_sub(1);
     }
 
     /// A roused worker has arrived.
@@ -166,11 +175,20 @@ async fn worker<P: Post>(me: Leaving<P>) {
     loop {
         turn = match post.next(turn) {
             Next::Job(job) => Turn::Done(post.work(job).await),
-            Next::Idle => {
-                match post.crew().bell.acquire().await {
-                    Ok(ring) => ring.forget(),
+            Next::Idle { until } => {
+                let bell = &post.crew().bell;
+                match time::until(until, bell.acquire()).await {
+                    Some(Ok(ring)) => ring.forget(),
                     // Never closed.
-                    Err(_) => return,
+                    Some(Err(_)) => return,
+                    None => match bell.try_acquire() {
+                        // It was being roused in this moment.
+                        Ok(ring) => ring.forget(),
+                        Err(_) => {
+                            turn = Turn::Late;
+                            continue;
+                        }
+                    },
                 }
                 Turn::Roused
             }

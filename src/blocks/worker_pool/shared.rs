@@ -190,6 +190,10 @@ impl Post for Shared {
                     core.arrived();
                     None
                 }
+                Turn::Late => {
+                    core.late();
+                    None
+                }
                 Turn::Done(Done { job, ending }) => {
                     core.book(job.seat, ending, now);
                     Some(job.task)

@@ -49,7 +49,7 @@ fn pull(core: &mut Pool, now: Instant, out: &mut Out) -> Option<(u32, SeatNo)> {
     core.arrived();
     match core.pull(now, out) {
         Next::Job(job) => Some((job.task, job.seat)),
-        Next::Idle | Next::Leave => None,
+        Next::Idle { .. } | Next::Leave => None,
     }
 }
 
@@ -91,9 +91,12 @@ fn a_heavy_head_that_expires_lets_those_behind_it_go() {
     let heavy = Place { deadline: Some(now + SECOND), ..weighing(2) };
     submit(&mut core, heavy, 2, now, &mut out).unwrap();
     submit(&mut core, weighing(1), 3, now, &mut out).unwrap();
-    assert_eq!(out.rings, 0);
-    core.settle(now + SECOND, &mut out);
-    assert_eq!(out.rings, 1);
+    assert_eq!(out.rings, 1, "one worker keeps watch");
+    core.arrived();
+    let rests = core.pull(now, &mut out);
+    assert!(matches!(rests, Next::Idle { until } if until == heavy.deadline));
+    assert_eq!(out.rings, 1, "and nobody else");
+    core.late();
     assert_eq!(pull(&mut core, now + SECOND, &mut out).map(|(task, _)| task), Some(3));
     assert_eq!(core.ledger().expired, 1);
 }

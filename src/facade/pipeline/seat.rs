@@ -48,6 +48,7 @@ impl<P: Send + Sync + 'static, O: Send + Sync + 'static> Post for Shared<P, O> {
         let mut core = self.core.lock();
         match turn {
             Turn::Roused => core.idlers.arrived(),
+            Turn::Late => core.idlers.late(),
             Turn::Done(Attempted { run, end, drive, output, failure }) => {
                 if let Some(run) = core.run_mut(run) {
                     run.body.drive = drive;
@@ -76,7 +77,7 @@ impl<P: Send + Sync + 'static, O: Send + Sync + 'static> Post for Shared<P, O> {
             None if core.is_over() => Next::Leave,
             None => {
                 core.idlers.rest();
-                Next::Idle
+                Next::Idle { until: None }
             }
         };
         self.settle(core, fx, now);

@@ -94,6 +94,7 @@ pub(crate) struct Head<'a, T> {
     pub(crate) value: &'a T,
     pub(crate) class: Priority,
     pub(crate) weight: NonZeroU32,
+    pub(crate) deadline: Option<Instant>,
     /// It stands here by its starvation turn: nothing goes before it, of any class.
     pub(crate) by_turn: bool,
 }
@@ -290,7 +291,8 @@ impl<T> WaitQueue<T> {
         let (index, by_turn) = self.next()?;
         let ticket = self.slab.ticket(index);
         let Entry { value, place, .. } = self.slab.get(index);
-        Some(Head { ticket, value, class: place.class, weight: place.weight, by_turn })
+        let Place { class, weight, deadline, .. } = *place;
+        Some(Head { ticket, value, class, weight, deadline, by_turn })
     }
 
     /// Rule 2: the lowest class whose turn it is by being passed over, else the highest.
