@@ -46,6 +46,8 @@ mod yaml;
 use std::process::ExitCode;
 
 use clap::Parser;
+#[cfg(unix)]
+use tokio::signal::unix::SignalKind;
 
 use crate::cli::Options;
 use crate::operator::StartError;
@@ -79,15 +81,28 @@ fn report(options: &Options, ended: Result<Summary, StartError>) -> ExitCode {
     }
 }
 
-/// The first Ctrl-C: finish what is in progress.
+/// The first Ctrl-C or SIGTERM: finish what is in progress.
 async fn asked_to_stop() {
-    ctrl_c().await;
+    asked().await;
     eprintln!("draining; Ctrl-C again stops at once");
 }
 
 /// The second: don't.
 async fn asked_twice() {
-    ctrl_c().await;
+    asked().await;
+    asked().await;
+}
+
+/// Ctrl-C, or the SIGTERM by which a pod is stopped.
+async fn asked() {
+    #[cfg(unix)]
+    if let Ok(mut terminate) = tokio::signal::unix::signal(SignalKind::terminate()) {
+        return tokio::select! {
+            biased;
+            _ = terminate.recv() => {}
+            () = ctrl_c() => {}
+        };
+    }
     ctrl_c().await;
 }
 
