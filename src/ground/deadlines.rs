@@ -47,6 +47,10 @@ impl Deadlines {
         wheel.insert(index, tick_after(epoch, deadline), self.current);
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.wheel.as_ref().is_none_or(|wheel| wheel.occupied == [0; LEVELS])
+    }
+
     pub(crate) fn remove(&mut self, index: u32) {
         if let Some(wheel) = &mut self.wheel {
             wheel.remove(index);

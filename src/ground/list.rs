@@ -47,6 +47,11 @@ impl List {
 pub(crate) struct Links(Vec<Link>);
 
 impl Links {
+    /// Indices there is room for.
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     pub(crate) fn prev(&self, index: u32) -> Option<u32> {
         let prev = self.0[index as usize].prev;
         (prev != NIL).then_some(prev)

@@ -6,7 +6,7 @@ use super::list::NIL;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Ticket {
     pub(crate) index: u32,
-    serial: u64,
+    pub(crate) serial: u64,
 }
 
 #[derive(Debug)]
@@ -39,8 +39,13 @@ impl<T> Slab<T> {
 
     pub(crate) fn insert(&mut self, entry: T) -> Ticket {
         self.serial += 1;
+        self.insert_as(self.serial, entry)
+    }
+
+    /// Under a number of the owner's, who never uses one for two entries.
+    pub(crate) fn insert_as(&mut self, serial: u64, entry: T) -> Ticket {
         self.len += 1;
-        let taken = Slot::Taken { serial: self.serial, entry };
+        let taken = Slot::Taken { serial, entry };
         let index = match self.slots.get_mut(self.vacant as usize) {
             Some(slot) => {
                 let index = self.vacant;
@@ -55,7 +60,7 @@ impl<T> Slab<T> {
                 (self.slots.len() - 1) as u32
             }
         };
-        Ticket { index, serial: self.serial }
+        Ticket { index, serial }
     }
 
     /// The caller knows that the index is taken: it came from a list or a checked ticket.
@@ -91,8 +96,12 @@ impl<T> Slab<T> {
     }
 
     pub(crate) fn ticket(&self, index: u32) -> Ticket {
+        Ticket { index, serial: self.serial(index) }
+    }
+
+    pub(crate) fn serial(&self, index: u32) -> u64 {
         match &self.slots[index as usize] {
-            Slot::Taken { serial, .. } => Ticket { index, serial: *serial },
+            Slot::Taken { serial, .. } => *serial,
             Slot::Vacant { .. } => unreachable!("a listed index is taken"),
         }
     }

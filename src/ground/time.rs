@@ -3,6 +3,7 @@
 //!
 //! Under the feature `test-util` this is tokio's clock, so that a paused runtime drives everything.
 
+use std::cell::Cell;
 use std::future::Future;
 use std::time::{Duration, Instant};
 
@@ -13,6 +14,32 @@ pub(crate) fn now() -> Instant {
     return Instant::now();
     #[cfg(feature = "test-util")]
     return tokio::time::Instant::now().into_std();
+}
+
+/// The time of one operation, however it is known.
+pub(crate) trait Now: Copy {
+    fn get(self) -> Instant;
+}
+
+impl Now for Instant {
+    fn get(self) -> Instant {
+        self
+    }
+}
+
+/// A look at the clock that is taken when somebody first asks, and then kept: an operation that
+/// needs no time reads none (a look costs as much as two locks).
+#[derive(Debug, Default)]
+pub(crate) struct Glance(Cell<Option<Instant>>);
+
+impl Now for &Glance {
+    fn get(self) -> Instant {
+        self.0.get().unwrap_or_else(|| {
+            let now = now();
+            self.0.set(Some(now));
+            now
+        })
+    }
 }
 
 /// `now + after`; `None` when that lies beyond what the clock can say: never.

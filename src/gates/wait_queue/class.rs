@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::lane::{Entry, Lane, LaneId, Owner};
 use super::longest::Longest;
-use crate::ground::list::{Links, List, NIL};
+use crate::ground::list::{Links, List};
 use crate::ground::slab::Slab;
 use crate::ground::tenant::Tenant;
 
@@ -13,13 +13,11 @@ use crate::ground::tenant::Tenant;
 pub(super) const EXACT_TENANTS: usize = 1024;
 /// Lanes that the tenants beyond share by hash.
 pub(super) const SHARED_LANES: u64 = 256;
+/// The lane of those without a tenant: always there, so that it costs no look-up.
+const NOBODYS: LaneId = 0;
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Class {
-    pub(super) len: usize,
-    /// Grants above this class in a row while it waited.
-    pub(super) passed: u32,
-    pub(super) longest: Longest,
     lanes: Vec<Lane>,
     vacant: Vec<LaneId>,
     /// Lanes with waiters, in the order of their turns; the first one's turn is now.
@@ -29,32 +27,66 @@ pub(super) struct Class {
     quantum: u32,
     by_tenant: HashMap<Tenant, LaneId>,
     by_hash: HashMap<u8, LaneId>,
+    longest: Longest,
+    /// `longest` is kept: there is a lane beside nobody's, or was since the class was last empty.
+    has_tenants: bool,
+}
+
+impl Default for Class {
+    fn default() -> Self {
+        Self {
+            lanes: vec![Lane::new(Owner::Tenant(Tenant::NONE))],
+            vacant: Vec::new(),
+            turns: List::default(),
+            turn_links: Links::default(),
+            quantum: 0,
+            by_tenant: HashMap::new(),
+            by_hash: HashMap::new(),
+            longest: Longest::default(),
+            has_tenants: false,
+        }
+    }
 }
 
 impl Class {
+    fn lane(&self, id: LaneId) -> &Lane {
+        &self.lanes[id as usize]
+    }
+
     /// Fresh places that this tenant's lane holds.
     pub(super) fn held_by(&self, tenant: Tenant) -> usize {
-        self.find(tenant).map_or(0, |id| self.lanes[id as usize].fresh.len())
+        self.find(tenant).map_or(0, |id| self.lane(id).fresh.len())
+    }
+
+    /// Fresh places that the longest lane holds.
+    pub(super) fn longest(&self) -> usize {
+        if self.has_tenants { self.longest.len() } else { self.lane(NOBODYS).fresh.len() }
     }
 
     /// The newest fresh waiter of the longest lane.
     pub(super) fn evictable(&self) -> Option<u32> {
-        self.longest.lane().and_then(|id| self.lanes[id as usize].fresh.tail())
+        let longest = if self.has_tenants { self.longest.lane() } else { Some(NOBODYS) };
+        longest.and_then(|id| self.lane(id).fresh.tail())
     }
 
     /// Puts the waiter in line, in order of acceptance.
-    pub(super) fn insert<T>(&mut self, links: &mut Links, slab: &mut Slab<Entry<T>>, index: u32) {
-        let place = slab.get(index).place;
-        let id = self.find(place.tenant).unwrap_or_else(|| self.open(place.tenant));
+    pub(super) fn insert<T>(
+        &mut self,
+        links: &mut Links,
+        slab: &mut Slab<Entry<T>>,
+        index: u32,
+        (tenant, weight): (Tenant, u32),
+    ) {
+        let id = self.find(tenant).unwrap_or_else(|| self.open(tenant));
         slab.get_mut(index).lane = id;
         let lane = &mut self.lanes[id as usize];
-        let was = lane.fresh.len();
+        let (was, was_empty) = (lane.fresh.len(), lane.is_empty());
         lane.insert(links, slab, index);
-        if lane.fresh.len() != was {
-            self.longest.moved(id, lane, was);
+        if was_empty {
+            self.turn_links.push_back(&mut self.turns, id);
         }
-        self.len += 1;
-        self.quantum = self.quantum.max(place.weight.get());
+        self.measure(id, was);
+        self.quantum = self.quantum.max(weight);
     }
 
     /// Takes the waiter out of line; closes its lane when it was the last.
@@ -63,26 +95,36 @@ impl Class {
         let lane = &mut self.lanes[id as usize];
         let was = lane.fresh.len();
         lane.unlink(links, slab, index);
-        if lane.fresh.len() != was {
-            self.longest.moved(id, lane, was);
-        }
-        self.len -= 1;
-        if self.lanes[id as usize].is_empty() {
+        let is_empty = lane.is_empty();
+        self.measure(id, was);
+        if is_empty {
             self.close(id);
+            if self.turns.is_empty() {
+                self.quantum = 0;
+                self.has_tenants = false;
+            }
         }
-        if self.len == 0 {
-            self.passed = 0;
-            self.quantum = 0;
+    }
+
+    /// The lane's fresh length was `was`.
+    fn measure(&mut self, id: LaneId, was: usize) {
+        let lane = &mut self.lanes[id as usize];
+        if self.has_tenants && lane.fresh.len() != was {
+            self.longest.moved(id, lane, was);
         }
     }
 
     /// Who is next. The lane whose turn it is gets its quantum when its head is heavier than what
     /// is left of the last one; asking twice changes nothing more.
-    pub(super) fn front<T>(&mut self, slab: &Slab<Entry<T>>) -> Option<u32> {
+    pub(super) fn front<T>(
+        &mut self,
+        slab: &Slab<Entry<T>>,
+        weight_of: impl Fn(u32) -> u32,
+    ) -> Option<u32> {
         let id = self.turns.head()?;
         let lane = &mut self.lanes[id as usize];
         let front = lane.front(slab)?;
-        if lane.deficit < slab.get(front).place.weight.get() {
+        if lane.deficit < weight_of(front) {
             lane.deficit = lane.deficit.saturating_add(self.quantum);
         }
         Some(front)
@@ -90,42 +132,52 @@ impl Class {
 
     /// Takes a granted waiter out of line and charges its lane; the turn passes on when what is
     /// left does not pay for the next.
-    pub(super) fn serve<T>(&mut self, links: &mut Links, slab: &Slab<Entry<T>>, index: u32) {
+    pub(super) fn serve<T>(
+        &mut self,
+        links: &mut Links,
+        slab: &Slab<Entry<T>>,
+        index: u32,
+        weight_of: impl Fn(u32) -> u32,
+    ) {
         let id = slab.get(index).lane;
-        let weight = slab.get(index).place.weight.get();
         let lane = &mut self.lanes[id as usize];
-        lane.deficit = lane.deficit.saturating_sub(weight);
+        lane.deficit = lane.deficit.saturating_sub(weight_of(index));
         self.unlink(links, slab, index);
-        let lane = &self.lanes[id as usize];
-        let next = lane.front(slab).map(|next| slab.get(next).place.weight.get());
+        let lane = self.lane(id);
+        let next = lane.front(slab).map(weight_of);
         if next.is_some_and(|weight| lane.deficit < weight) {
             self.turn_links.unlink(&mut self.turns, id);
             self.turn_links.push_back(&mut self.turns, id);
         }
-        self.passed = 0;
     }
 
     /// A tenant keeps to the lane it stands in: one that waits in a shared lane stays there until
     /// that lane is empty, so that its own order holds.
     fn find(&self, tenant: Tenant) -> Option<LaneId> {
+        if tenant == Tenant::NONE {
+            return Some(NOBODYS);
+        }
         let exact = self.by_tenant.get(&tenant);
         exact.or_else(|| self.by_hash.get(&shared(tenant))).copied()
     }
 
     fn open(&mut self, tenant: Tenant) -> LaneId {
+        if !self.has_tenants {
+            self.has_tenants = true;
+            self.measure(NOBODYS, 0);
+        }
         let owner = if self.by_tenant.len() < EXACT_TENANTS {
             Owner::Tenant(tenant)
         } else {
             Owner::Shared(shared(tenant))
         };
-        let lane = Lane { owner, bucket: NIL, ..Lane::default() };
         let id = match self.vacant.pop() {
             Some(id) => {
-                self.lanes[id as usize] = lane;
+                self.lanes[id as usize] = Lane::new(owner);
                 id
             }
             None => {
-                self.lanes.push(lane);
+                self.lanes.push(Lane::new(owner));
                 (self.lanes.len() - 1) as LaneId
             }
         };
@@ -133,16 +185,19 @@ impl Class {
             Owner::Tenant(tenant) => self.by_tenant.insert(tenant, id),
             Owner::Shared(hash) => self.by_hash.insert(hash, id),
         };
-        self.turn_links.push_back(&mut self.turns, id);
         id
     }
 
     fn close(&mut self, id: LaneId) {
-        match self.lanes[id as usize].owner {
+        self.turn_links.unlink(&mut self.turns, id);
+        if id == NOBODYS {
+            self.lanes[id as usize].deficit = 0;
+            return;
+        }
+        match self.lane(id).owner {
             Owner::Tenant(tenant) => self.by_tenant.remove(&tenant),
             Owner::Shared(hash) => self.by_hash.remove(&hash),
         };
-        self.turn_links.unlink(&mut self.turns, id);
         self.vacant.push(id);
     }
 }

@@ -1,26 +1,26 @@
 //! One tenant's line inside a class.
 
-use super::rules::Place;
-use crate::ground::list::{Links, List};
+use crate::Priority;
+use crate::ground::list::{Links, List, NIL};
 use crate::ground::slab::Slab;
 use crate::ground::tenant::Tenant;
 
 pub(super) type LaneId = u32;
 
-/// One waiter.
+/// One waiter. Its accept number is its serial in the slab; a tenant, a weight other than 1 and a
+/// deadline lie in a column of their own (`Rare`), so that who has none of them stays small.
 #[derive(Debug)]
 pub(super) struct Entry<T> {
     pub(super) value: T,
-    pub(super) place: Place,
-    /// Order of first acceptance.
-    pub(super) accept_no: u64,
     pub(super) lane: LaneId,
+    pub(super) class: Priority,
     pub(super) pinned: bool,
+    pub(super) is_rare: bool,
 }
 
 /// Two lines, served in order of acceptance: the fresh ones, which may be evicted from the tail,
 /// and the pinned ones, which may not.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Lane {
     pub(super) fresh: List,
     pub(super) pinned: List,
@@ -40,13 +40,11 @@ pub(super) enum Owner {
     Shared(u8),
 }
 
-impl Default for Owner {
-    fn default() -> Self {
-        Self::Tenant(Tenant::NONE)
-    }
-}
-
 impl Lane {
+    pub(super) fn new(owner: Owner) -> Self {
+        Self { fresh: List::default(), pinned: List::default(), deficit: 0, owner, bucket: NIL }
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.fresh.is_empty() && self.pinned.is_empty()
     }
@@ -55,7 +53,7 @@ impl Lane {
     pub(super) fn front<T>(&self, slab: &Slab<Entry<T>>) -> Option<u32> {
         match (self.pinned.head(), self.fresh.head()) {
             (Some(pinned), Some(fresh)) => {
-                let pinned_first = slab.get(pinned).accept_no < slab.get(fresh).accept_no;
+                let pinned_first = slab.serial(pinned) < slab.serial(fresh);
                 Some(if pinned_first { pinned } else { fresh })
             }
             (pinned, fresh) => pinned.or(fresh),
@@ -64,13 +62,17 @@ impl Lane {
 
     /// Inserts in order of acceptance into the fresh or the pinned line.
     pub(super) fn insert<T>(&mut self, links: &mut Links, slab: &Slab<Entry<T>>, index: u32) {
-        let entry = slab.get(index);
-        let list = if entry.pinned { &mut self.pinned } else { &mut self.fresh };
-        let is_later = |other: u32| slab.get(other).accept_no > entry.accept_no;
-        let before_all = list.head().is_some_and(is_later);
-        let mut after = if before_all { None } else { list.tail() };
-        while let Some(other) = after.filter(|&other| is_later(other)) {
-            after = links.prev(other);
+        let serial = slab.serial(index);
+        let list = if slab.get(index).pinned { &mut self.pinned } else { &mut self.fresh };
+        let is_later = |other: u32| slab.serial(other) > serial;
+        let mut after = list.tail();
+        if after.is_some_and(is_later) {
+            // Not the newest: at the front, or somewhere between.
+            let before_all = list.head().is_some_and(is_later);
+            after = after.filter(|_| !before_all);
+            while let Some(other) = after.filter(|&other| is_later(other)) {
+                after = links.prev(other);
+            }
         }
         links.insert_after(list, after, index);
     }

@@ -268,6 +268,8 @@ impl Pair {
         self.next_id += 1;
         let place = Place { class, tenant, weight, deadline: None };
         let ticket = self.real.readmit(place, accept_no, id);
+        // A waiter that comes back under its number may get its old ticket again.
+        self.gone.retain(|gone| *gone != ticket);
         let weight = weight.get();
         let waiter = Waiter { id, ticket, accept_no, weight, deadline: None, pinned: true };
         self.stand(class, tenant, waiter);

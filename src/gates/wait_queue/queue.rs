@@ -11,6 +11,7 @@ use crate::ground::deadlines::Deadlines;
 use crate::ground::list::{Links, NIL};
 use crate::ground::slab::{Slab, Ticket};
 use crate::ground::tenant::Tenant;
+use crate::ground::time::Now;
 
 /// How many expired waiters one full queue drops before it evicts or refuses: enough to make
 /// room, few enough to bound the lock.
@@ -25,10 +26,36 @@ pub(crate) struct WaitQueue<T> {
     held: usize,
     max_weight: u32,
     accepted: u64,
+    /// Waiters by class.
+    depth: [usize; 4],
+    /// Grants above each class in a row while it waited.
+    passed: [u32; 4],
     classes: [Class; 4],
     slab: Slab<Entry<T>>,
+    /// By index, for those that have something rare.
+    rare: Vec<Rare>,
     links: Links,
     deadlines: Deadlines,
+}
+
+/// What most waiters do not have.
+#[derive(Clone, Copy, Debug)]
+struct Rare {
+    tenant: Tenant,
+    weight: NonZeroU32,
+    deadline: Option<Instant>,
+}
+
+impl Rare {
+    const NONE: Self = Self { tenant: Tenant::NONE, weight: NonZeroU32::MIN, deadline: None };
+
+    fn of(place: &Place) -> Self {
+        Self { tenant: place.tenant, weight: place.weight, deadline: place.deadline }
+    }
+
+    fn is_none(&self) -> bool {
+        self.deadline.is_none() && self.weight == NonZeroU32::MIN && self.tenant == Tenant::NONE
+    }
 }
 
 /// What admitting would mean. Good under the lock it was made under.
@@ -107,8 +134,11 @@ impl<T> WaitQueue<T> {
             held: 0,
             max_weight: u32::MAX,
             accepted: 0,
+            depth: [0; 4],
+            passed: [0; 4],
             classes: Default::default(),
             slab: Slab::new(),
+            rare: Vec::new(),
             links: Links::default(),
             deadlines: Deadlines::default(),
         }
@@ -125,7 +155,7 @@ impl<T> WaitQueue<T> {
 
     /// Waiters of this class.
     pub(crate) fn depth(&self, class: Priority) -> usize {
-        self.classes[class.index()].len
+        self.depth[class.index()]
     }
 
     /// Places this class may fill.
@@ -159,13 +189,14 @@ impl<T> WaitQueue<T> {
         &mut self,
         class: Priority,
         tenant: Tenant,
-        now: Instant,
+        now: impl Now,
         expired: &mut Vec<T>,
     ) -> Plan {
         let plan = self.decide(class, tenant);
-        if plan == Plan::Queue {
+        if plan == Plan::Queue || self.deadlines.is_empty() {
             return plan;
         }
+        let now = now.get();
         let before = expired.len();
         while let Some(index) = self.deadlines.expired(now) {
             expired.push(self.remove(index).value);
@@ -187,7 +218,7 @@ impl<T> WaitQueue<T> {
         let lower = self.classes[..class.index()].iter().find_map(Class::evictable);
         let own = &self.classes[class.index()];
         let longer = || {
-            let is_longer = own.longest.len() >= own.held_by(tenant) + 2;
+            let is_longer = own.longest() >= own.held_by(tenant) + 2;
             own.evictable().filter(|_| is_longer)
         };
         match lower.or_else(longer) {
@@ -202,13 +233,13 @@ impl<T> WaitQueue<T> {
         plan: Plan,
         place: Place,
         value: T,
-        now: Instant,
+        now: impl Now,
     ) -> Committed<T> {
         debug_assert!(plan != Plan::Refuse, "a refusal is not to be committed");
         let (accept_no, evicted) = self.reserve(plan);
         let ticket = self.insert(place, accept_no, false, value);
         if let Some(deadline) = place.deadline {
-            self.deadlines.insert(ticket.index, deadline, now);
+            self.deadlines.insert(ticket.index, deadline, now.get());
         }
         Committed { ticket, accept_no, evicted }
     }
@@ -229,7 +260,7 @@ impl<T> WaitQueue<T> {
         &mut self,
         place: Place,
         value: T,
-        now: Instant,
+        now: impl Now,
         expired: &mut Vec<T>,
     ) -> Result<Committed<T>, T> {
         match self.plan(place.class, place.tenant, now, expired) {
@@ -241,48 +272,87 @@ impl<T> WaitQueue<T> {
     /// Back in line with the place it was first accepted at: past the cap, never evicted, and
     /// without a deadline of the queue's (its owner keeps that time).
     pub(crate) fn readmit(&mut self, place: Place, accept_no: u64, value: T) -> Ticket {
-        self.insert(place, accept_no, true, value)
+        self.insert(Place { deadline: None, ..place }, accept_no, true, value)
     }
 
     /// In line with the place it was accepted at, past the cap, and evictable like any other.
     pub(crate) fn resume(&mut self, place: Place, accept_no: u64, value: T) -> Ticket {
-        self.insert(place, accept_no, false, value)
+        self.insert(Place { deadline: None, ..place }, accept_no, false, value)
     }
 
     fn insert(&mut self, place: Place, accept_no: u64, pinned: bool, value: T) -> Ticket {
-        let ticket = self.slab.insert(Entry { value, place, accept_no, lane: NIL, pinned });
-        self.classes[place.class.index()].insert(&mut self.links, &mut self.slab, ticket.index);
+        let Place { class, tenant, weight, .. } = place;
+        let rare = Rare::of(&place);
+        let is_rare = !rare.is_none();
+        let entry = Entry { value, lane: NIL, class, pinned, is_rare };
+        let ticket = self.slab.insert_as(accept_no, entry);
+        if is_rare {
+            let needed = ticket.index as usize + 1;
+            self.rare.resize(self.rare.len().max(needed), Rare::NONE);
+            self.rare[ticket.index as usize] = rare;
+        }
+        let Self { classes, links, slab, .. } = self;
+        classes[class.index()].insert(links, slab, ticket.index, (tenant, weight.get()));
+        self.depth[class.index()] += 1;
         ticket
     }
 
+    fn rare(&self, index: u32) -> Rare {
+        rare(&self.slab, &self.rare, index)
+    }
+
     /// Offers `free` seats to whoever is next.
-    pub(crate) fn take(&mut self, free: u32, now: Instant) -> Take<T> {
+    pub(crate) fn take(&mut self, free: u32, now: impl Now) -> Take<T> {
         let Some((index, _)) = self.next() else { return Take::Empty };
-        let place = self.slab.get(index).place;
-        if place.deadline.is_some_and(|deadline| deadline <= now) {
+        let Rare { tenant, weight, deadline } = self.rare(index);
+        if deadline.is_some_and(|deadline| deadline <= now.get()) {
             return Take::Expired(self.remove(index).value);
         }
-        let weight = place.weight.get();
-        if weight > self.max_weight {
+        if weight.get() > self.max_weight {
             return Take::TooLarge(self.remove(index).value);
         }
-        if weight > free {
-            return Take::Short { missing: weight - free };
+        if weight.get() > free {
+            return Take::Short { missing: weight.get() - free };
         }
-        self.passed_over(place.class);
-        if place.deadline.is_some() {
+        let class = self.slab.get(index).class;
+        self.passed_over(class);
+        if deadline.is_some() {
             self.deadlines.remove(index);
         }
-        self.classes[place.class.index()].serve(&mut self.links, &self.slab, index);
-        let Entry { value, place, accept_no, .. } = self.slab.remove(index);
-        let Place { class, tenant, weight, .. } = place;
+        let Self { classes, links, slab, rare: column, .. } = self;
+        let weight_of = |index| rare(slab, column, index).weight.get();
+        classes[class.index()].serve(links, slab, index, weight_of);
+        self.passed[class.index()] = 0;
+        self.departed(class);
+        let accept_no = self.slab.serial(index);
+        let Entry { value, .. } = self.slab.remove(index);
+        self.shrink();
         Take::Granted(Granted { value, class, tenant, weight, accept_no })
     }
 
     /// A grant of this class went by: here, or in a line that shares its seats with this one.
     pub(crate) fn passed_over(&mut self, class: Priority) {
-        for lower in self.classes[..class.index()].iter_mut().filter(|lower| lower.len > 0) {
-            lower.passed = lower.passed.saturating_add(1);
+        for lower in 0..class.index() {
+            if self.depth[lower] > 0 {
+                self.passed[lower] = self.passed[lower].saturating_add(1);
+            }
+        }
+    }
+
+    fn departed(&mut self, class: Priority) {
+        let depth = &mut self.depth[class.index()];
+        *depth -= 1;
+        if *depth == 0 {
+            self.passed[class.index()] = 0;
+        }
+    }
+
+    /// An empty queue gives the memory of a past flood back, as its slab does.
+    fn shrink(&mut self) {
+        const KEPT: usize = 1024;
+        if self.slab.len() == 0 && self.links.len() > KEPT {
+            self.links = Links::default();
+            self.rare = Vec::new();
         }
     }
 
@@ -290,17 +360,20 @@ impl<T> WaitQueue<T> {
     pub(crate) fn head(&mut self) -> Option<Head<'_, T>> {
         let (index, by_turn) = self.next()?;
         let ticket = self.slab.ticket(index);
-        let Entry { value, place, .. } = self.slab.get(index);
-        let Place { class, weight, deadline, .. } = *place;
-        Some(Head { ticket, value, class, weight, deadline, by_turn })
+        let Rare { weight, deadline, .. } = self.rare(index);
+        let Entry { value, class, .. } = self.slab.get(index);
+        Some(Head { ticket, value, class: *class, weight, deadline, by_turn })
     }
 
     /// Rule 2: the lowest class whose turn it is by being passed over, else the highest.
     fn next(&mut self) -> Option<(u32, bool)> {
         let bound = self.rules.starvation_bound;
-        let by_turn = self.classes.iter().position(|c| c.len > 0 && c.passed >= bound);
-        let class = by_turn.or_else(|| self.classes.iter().rposition(|c| c.len > 0))?;
-        let index = self.classes[class].front(&self.slab)?;
+        let mut waiting = self.depth.iter().zip(&self.passed);
+        let by_turn = waiting.position(|(&depth, &passed)| depth > 0 && passed >= bound);
+        let class = by_turn.or_else(|| self.depth.iter().rposition(|&depth| depth > 0))?;
+        let Self { classes, slab, rare: column, .. } = self;
+        let index =
+            classes[class].front(slab, |index| rare(slab, column, index).weight.get())?;
         Some((index, by_turn.is_some()))
     }
 
@@ -311,17 +384,20 @@ impl<T> WaitQueue<T> {
     }
 
     fn remove(&mut self, index: u32) -> Entry<T> {
-        let place = self.slab.get(index).place;
-        if place.deadline.is_some() {
+        if self.rare(index).deadline.is_some() {
             self.deadlines.remove(index);
         }
-        self.classes[place.class.index()].unlink(&mut self.links, &self.slab, index);
-        self.slab.remove(index)
+        let class = self.slab.get(index).class;
+        self.classes[class.index()].unlink(&mut self.links, &self.slab, index);
+        self.departed(class);
+        let entry = self.slab.remove(index);
+        self.shrink();
+        entry
     }
 
     /// Moves a waiter to another class, in order of acceptance there. Nothing if it has left.
     pub(crate) fn raise(&mut self, ticket: Ticket, class: Priority) {
-        self.restand(ticket, |entry| entry.place.class = class);
+        self.restand(ticket, |entry| entry.class = class);
     }
 
     /// From now on it is never evicted. Nothing if it has left.
@@ -335,11 +411,16 @@ impl<T> WaitQueue<T> {
 
     fn restand(&mut self, ticket: Ticket, change: impl FnOnce(&mut Entry<T>)) {
         let Some(index) = self.slab.index(ticket) else { return };
-        let class = self.slab.get(index).place.class;
-        self.classes[class.index()].unlink(&mut self.links, &self.slab, index);
-        change(self.slab.get_mut(index));
-        let class = self.slab.get(index).place.class;
-        self.classes[class.index()].insert(&mut self.links, &mut self.slab, index);
+        let Rare { tenant, weight, .. } = self.rare(index);
+        let class = self.slab.get(index).class;
+        let Self { classes, links, slab, .. } = self;
+        classes[class.index()].unlink(links, slab, index);
+        self.departed(class);
+        let Self { classes, links, slab, .. } = self;
+        change(slab.get_mut(index));
+        let class = slab.get(index).class;
+        classes[class.index()].insert(links, slab, index, (tenant, weight.get()));
+        self.depth[class.index()] += 1;
     }
 
     /// Another value in the same place: the old one, or `Err` with the new one if it has left.
@@ -360,6 +441,10 @@ impl<T> WaitQueue<T> {
         empty.slab = self.slab.successor();
         Drain(std::mem::replace(self, empty))
     }
+}
+
+fn rare<T>(slab: &Slab<Entry<T>>, column: &[Rare], index: u32) -> Rare {
+    if slab.get(index).is_rare { column[index as usize] } else { Rare::NONE }
 }
 
 /// Those who waited when the queue was closed.
