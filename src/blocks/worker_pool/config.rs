@@ -32,6 +32,52 @@ pub struct WorkerPoolConfig {
     pub concurrency: Concurrency,
     /// How long a task may run unless it says otherwise; `None`: for ever. Default: 60 s.
     pub task_timeout: Option<Duration>,
+    /// How many of the tasks are timed. Default: one in 64.
+    pub timing: Timing,
+}
+
+/// How many of a pool's tasks are timed: a look at the clock costs as much as a short task does
+/// beside its work. What is timed feeds the mean service time, and so `retry_after` and the check
+/// whether a deadline can be met.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
+#[non_exhaustive]
+pub enum Timing {
+    /// None: no estimate is made.
+    Off,
+    /// As many as this at first, and then one in as many, rounded up to a power of two.
+    Sampled(u32),
+    /// Every one.
+    All,
+}
+
+impl Default for Timing {
+    fn default() -> Self {
+        Self::Sampled(64)
+    }
+}
+
+/// Which tasks are timed, by their numbers.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sample {
+    /// One less than a power of two.
+    mask: Option<u64>,
+}
+
+impl Sample {
+    fn of(timing: Timing) -> Self {
+        let mask = match timing {
+            Timing::Off => None,
+            Timing::Sampled(one_in) => Some(u64::from(one_in).next_power_of_two() - 1),
+            Timing::All => Some(0),
+        };
+        Self { mask }
+    }
+
+    pub(super) fn includes(self, number: u64) -> bool {
+        self.mask.is_some_and(|mask| number <= mask || number & mask == 0)
+    }
 }
 
 /// Who decides how many seats a pool has. A task takes as many seats as it weighs.
@@ -60,6 +106,7 @@ impl Default for WorkerPoolConfig {
             starvation_bound: Rules::STARVATION_BOUND,
             concurrency: Concurrency::default(),
             task_timeout: Some(Duration::from_secs(60)),
+            timing: Timing::default(),
         }
     }
 }
@@ -107,6 +154,13 @@ impl WorkerPoolConfig {
         self
     }
 
+    /// Sets [`timing`](Self::timing).
+    #[must_use]
+    pub fn with_timing(mut self, timing: Timing) -> Self {
+        self.timing = timing;
+        self
+    }
+
     pub(super) fn check(&self) -> Result<Limits, ConfigError> {
         let Concurrency::Fixed(seats) = self.concurrency;
         ConfigError::unless(
@@ -133,6 +187,12 @@ impl WorkerPoolConfig {
             "0 s",
             "above 0, or none",
         )?;
+        ConfigError::unless(
+            self.timing != Timing::Sampled(0),
+            "worker_pool.timing",
+            "one in 0",
+            "one in 1 or more",
+        )?;
         self.thresholds.check("worker_pool.thresholds")?;
         Ok(Limits {
             rules: Rules {
@@ -143,6 +203,7 @@ impl WorkerPoolConfig {
             },
             // At most 2^16, checked above.
             seats: seats as u32,
+            timing: Sample::of(self.timing),
         })
     }
 }
@@ -152,4 +213,5 @@ impl WorkerPoolConfig {
 pub(super) struct Limits {
     pub(super) rules: Rules,
     pub(super) seats: u32,
+    pub(super) timing: Sample,
 }

@@ -7,29 +7,38 @@ use std::time::{Duration, Instant};
 
 pub(super) use door::{Door, No, Step};
 
-use super::config::Limits;
-use super::crew::{Idlers, Next};
-use super::errands::{Errands, Queued};
+use super::config::{Limits, Sample};
+use super::crew::{Next, Roster, WorkerNo};
+use super::errands::Errands;
 use super::metrics::Refusals;
 use super::seats::{SeatNo, Seated, Seats};
 use super::task::TaskId;
 use crate::gates::wait_queue::{Granted, Place, Plan, Room, Take, Ticket, WaitQueue};
 use crate::ground::metrics::Mean;
+use crate::ground::time::Now;
 use crate::{Ending, Ledger, Priority, Reason};
 
-/// `T` is a task, `W` a caller that waits inside `run`.
+/// What stands in the queue.
+pub(super) trait Seeker {
+    /// Whether it is a caller of `run`, who waits for a seat, rather than a task.
+    fn is_caller(&self) -> bool;
+}
+
 #[derive(Debug)]
-pub(super) struct Core<T, W> {
-    queue: WaitQueue<Queued<T, W>>,
+pub(super) struct Core<T> {
+    queue: WaitQueue<T>,
     room: Room,
-    seats: Seats<T>,
-    idlers: Idlers,
+    seats: Seats,
+    pub(super) roster: Roster,
     ledger: Ledger,
     refused: Refusals,
+    timing: Sample,
     service: Mean,
     /// Callers of `run` in the queue: they take places and are not accepted yet.
-    inline: usize,
-    ids: u64,
+    callers: usize,
+    /// Something heavy or with a deadline waits, or did since the queue was last empty: its head
+    /// is looked at before somebody is woken for it.
+    is_mixed: bool,
     capacity: usize,
     closed: bool,
     /// A place in the queue came free since the room was last told.
@@ -43,21 +52,21 @@ pub(super) struct Core<T, W> {
 pub(super) struct Job<T> {
     pub(super) seat: SeatNo,
     pub(super) task: T,
-    pub(super) started: Instant,
 }
 
-impl<T: Clone, W> Core<T, W> {
+impl<T: Seeker> Core<T> {
     pub(super) fn new(limits: Limits) -> Self {
         Self {
             queue: WaitQueue::new(limits.rules),
             room: Room::new(limits.rules),
             seats: Seats::new(limits.seats),
-            idlers: Idlers::default(),
+            roster: Roster::default(),
             ledger: Ledger::default(),
             refused: Refusals::default(),
+            timing: limits.timing,
             service: Mean::default(),
-            inline: 0,
-            ids: 0,
+            callers: 0,
+            is_mixed: false,
             capacity: limits.rules.cap,
             closed: false,
             place_freed: false,
@@ -65,43 +74,21 @@ impl<T: Clone, W> Core<T, W> {
         }
     }
 
-    /// Carries a plan out for a task.
+    /// Carries a plan out. The seat of a caller of `run` may be among the errands at once.
     pub(super) fn enqueue(
         &mut self,
         plan: Plan,
         place: Place,
-        task: T,
-        now: Instant,
-        out: &mut Errands<T, W>,
-    ) -> (Ticket, TaskId) {
-        self.ledger.accepted += 1;
-        let id = self.next_id();
-        (self.stand(plan, place, Queued::Task(id, task), now, out), id)
-    }
-
-    /// Carries a plan out for a caller of `run`. Its seat may be among the errands at once.
-    pub(super) fn enqueue_inline(
-        &mut self,
-        plan: Plan,
-        place: Place,
-        waiter: W,
-        now: Instant,
-        out: &mut Errands<T, W>,
+        one: T,
+        now: impl Now,
+        out: &mut Errands<T>,
     ) -> Ticket {
-        self.inline += 1;
-        let id = self.next_id();
-        self.stand(plan, place, Queued::Inline(id, waiter), now, out)
-    }
-
-    fn stand(
-        &mut self,
-        plan: Plan,
-        place: Place,
-        queued: Queued<T, W>,
-        now: Instant,
-        out: &mut Errands<T, W>,
-    ) -> Ticket {
-        let committed = self.queue.commit(plan, place, queued, now);
+        match one.is_caller() {
+            true => self.callers += 1,
+            false => self.ledger.accepted += 1,
+        }
+        self.is_mixed |= place.deadline.is_some() || place.weight.get() > 1;
+        let committed = self.queue.commit(plan, place, one, now);
         if let Some(victim) = committed.evicted {
             self.left(victim, Ending::Evicted, out);
         }
@@ -109,25 +96,36 @@ impl<T: Clone, W> Core<T, W> {
         committed.ticket
     }
 
-    fn next_id(&mut self) -> TaskId {
-        self.ids += 1;
-        TaskId(self.ids)
-    }
-
     /// A seat at once for a caller of `run`, when nobody waits and it fits.
-    pub(super) fn sit_inline(&mut self, place: &Place, now: Instant) -> Option<SeatNo> {
+    pub(super) fn sit_inline(&mut self, place: &Place, now: impl Now) -> Option<SeatNo> {
         let weight = place.weight.get();
         if !self.queue.is_empty() || weight > self.seats.free() {
             return None;
         }
-        let id = self.next_id();
         self.ledger.accepted += 1;
-        Some(self.seats.sit(Seated { id, weight, since: now, task: None }))
+        let id = TaskId(self.queue.next_number());
+        Some(self.sit(id, weight, None, now))
+    }
+
+    fn sit(
+        &mut self,
+        id: TaskId,
+        weight: u32,
+        worker: Option<WorkerNo>,
+        now: impl Now,
+    ) -> SeatNo {
+        let since = self.timing.includes(id.0).then(|| now.get());
+        self.seats.sit(Seated { id, weight, since, worker })
     }
 
     /// A worker asks for work.
-    pub(super) fn pull(&mut self, now: Instant, out: &mut Errands<T, W>) -> Next<Job<T>> {
-        let job = self.take(now, out);
+    pub(super) fn pull(
+        &mut self,
+        who: WorkerNo,
+        now: impl Now,
+        out: &mut Errands<T>,
+    ) -> Next<Job<T>> {
+        let job = self.take(who, now, out);
         if job.is_some() {
             // Whoever kept watch may be this one.
             self.watched = None;
@@ -137,141 +135,152 @@ impl<T: Clone, W> Core<T, W> {
             Some(job) => Next::Job(job),
             None if self.closed && self.queue.is_empty() => Next::Leave,
             None => {
-                self.idlers.rest();
-                Next::Idle { until: self.queue.head().and_then(|head| head.deadline) }
+                self.roster.rest(who);
+                let head = if self.is_mixed { self.queue.head() } else { None };
+                Next::Rest { until: head.and_then(|head| head.deadline) }
             }
         }
     }
 
-    /// A roused worker is there.
-    pub(super) fn arrived(&mut self) {
-        self.idlers.arrived();
-    }
-
-    pub(super) fn late(&mut self) {
-        self.idlers.late();
-    }
-
     /// The next task that fits; seats every caller of `run` whose turn comes before.
-    fn take(&mut self, now: Instant, out: &mut Errands<T, W>) -> Option<Job<T>> {
+    fn take(&mut self, who: WorkerNo, now: impl Now, out: &mut Errands<T>) -> Option<Job<T>> {
         loop {
             match self.queue.take(self.seats.free(), now) {
                 Take::Granted(granted) => {
-                    if let Some(job) = self.seat(granted, now, out) {
+                    if let Some(job) = self.seat(granted, Some(who), now, out) {
                         return Some(job);
                     }
                 }
-                Take::Expired(queued) => self.left(queued, Ending::Expired, out),
-                Take::TooLarge(queued) => self.left(queued, Ending::Evicted, out),
-                Take::Short { .. } | Take::Empty => return None,
+                Take::Expired(one) => self.left(one, Ending::Expired, out),
+                Take::TooLarge(one) => self.left(one, Ending::Evicted, out),
+                Take::Short { .. } => return None,
+                Take::Empty => {
+                    self.is_mixed = false;
+                    return None;
+                }
             }
         }
     }
 
     fn seat(
         &mut self,
-        granted: Granted<Queued<T, W>>,
-        now: Instant,
-        out: &mut Errands<T, W>,
+        granted: Granted<T>,
+        who: Option<WorkerNo>,
+        now: impl Now,
+        out: &mut Errands<T>,
     ) -> Option<Job<T>> {
         self.place_freed = true;
-        let weight = granted.weight.get();
-        match granted.value {
-            Queued::Task(id, task) => {
-                let kept = Some(task.clone());
-                let seat = self.seats.sit(Seated { id, weight, since: now, task: kept });
-                Some(Job { seat, task, started: now })
-            }
-            Queued::Inline(id, waiter) => {
-                self.inline -= 1;
-                self.ledger.accepted += 1;
-                let seat = self.seats.sit(Seated { id, weight, since: now, task: None });
-                out.granted.push((waiter, seat));
-                None
-            }
+        let (id, weight) = (TaskId(granted.accept_no), granted.weight.get());
+        if granted.value.is_caller() {
+            self.callers -= 1;
+            self.ledger.accepted += 1;
+            let seat = self.sit(id, weight, None, now);
+            out.more().seated.push((granted.value, seat));
+            return None;
         }
+        let seat = self.sit(id, weight, who, now);
+        Some(Job { seat, task: granted.value })
     }
 
     /// Books the end of what ran, and frees its seat. Then somebody must [`pull`](Self::pull) or
     /// [`settle`](Self::settle).
-    pub(super) fn book(&mut self, seat: SeatNo, ending: Ending, now: Instant) {
+    pub(super) fn book(&mut self, seat: SeatNo, ending: Ending, now: impl Now) {
         let Some(seated) = self.seats.rise(seat) else { return };
         self.ledger.record(ending, 1);
-        if matches!(ending, Ending::Completed | Ending::Failed) {
-            self.service.sample(now.saturating_duration_since(seated.since));
+        if let (Some(since), Ending::Completed | Ending::Failed) = (seated.since, ending) {
+            self.service.sample(now.get().saturating_duration_since(since));
         }
     }
 
-    /// Takes a waiting task out of line; whether it still waited.
-    pub(super) fn cancel(&mut self, ticket: Ticket, now: Instant, out: &mut Errands<T, W>) -> bool {
-        let Some(queued) = self.queue.cancel(ticket) else { return false };
-        self.left(queued, Ending::Cancelled, out);
-        self.settle(now, out);
-        true
+    /// Takes a waiting task out of line, or has whoever runs it look up.
+    pub(super) fn cancel(&mut self, ticket: Ticket, now: impl Now, out: &mut Errands<T>) {
+        if let Some(one) = self.queue.cancel(ticket) {
+            self.left(one, Ending::Cancelled, out);
+            self.settle(now, out);
+            return;
+        }
+        let seated = self.seats.iter().find(|seated| seated.id == TaskId(ticket.serial));
+        let worker = seated.and_then(|seated| seated.worker);
+        if let Some(waker) = worker.and_then(|worker| self.roster.waker(worker)) {
+            out.wake(waker);
+        }
     }
 
     /// One left the queue unstarted. A caller of `run` was not accepted: that is a refusal, but
     /// for one who went of his own will.
-    fn left(&mut self, queued: Queued<T, W>, ending: Ending, out: &mut Errands<T, W>) {
+    fn left(&mut self, one: T, ending: Ending, out: &mut Errands<T>) {
         self.place_freed = true;
-        match queued {
-            Queued::Task(..) => self.ledger.record(ending, 1),
-            Queued::Inline(..) => {
-                self.inline -= 1;
-                if let Some(reason) = refusal(ending) {
-                    self.refused.count(reason, 1);
-                }
+        if one.is_caller() {
+            self.callers -= 1;
+            if let Some(reason) = refusal(ending) {
+                self.refused.count(reason, 1);
             }
+        } else {
+            self.ledger.record(ending, 1);
         }
-        out.left.push((queued, ending));
+        out.more().left.push((one, ending));
     }
 
     /// No new work from here on.
-    pub(super) fn close(&mut self, now: Instant, out: &mut Errands<T, W>) {
+    pub(super) fn close(&mut self, now: impl Now, out: &mut Errands<T>) {
         self.closed = true;
-        out.wakers.extend(self.room.close());
+        let waiting = self.room.close();
+        out.more().wakers.extend(waiting);
         self.settle(now, out);
     }
 
-    /// The end: closes, empties the queue, and asks everything that runs to stop.
-    pub(super) fn halt(&mut self, ending: Ending, now: Instant, out: &mut Errands<T, W>) {
-        let inline = std::mem::take(&mut self.inline);
-        self.ledger.record(ending, (self.queue.len() - inline) as u64);
-        self.refused.count(Reason::Closed, inline as u64);
-        out.drained = Some((self.queue.close(), ending));
-        out.stops.extend(self.seats.iter().filter_map(|seated| seated.task.clone()));
+    /// The end: closes, and empties the queue. Who runs is to be stopped by the owner, whose
+    /// workers are all woken.
+    pub(super) fn halt(&mut self, ending: Ending, now: impl Now, out: &mut Errands<T>) {
+        let callers = std::mem::take(&mut self.callers);
+        self.ledger.record(ending, (self.queue.len() - callers) as u64);
+        self.refused.count(Reason::Closed, callers as u64);
+        let more = out.more();
+        more.drained = Some((self.queue.close(), ending));
+        more.wakers.extend(self.roster.everybody());
         self.close(now, out);
     }
 
-    /// After every change: drops expired heads, seats callers of `run`, rouses a worker when a
-    /// task could start, tells the room of free places, and sees whether the end has come.
-    pub(super) fn settle(&mut self, now: Instant, out: &mut Errands<T, W>) {
-        self.serve(now, out);
+    /// After every change: seats callers of `run`, rouses a worker when a task could start, tells
+    /// the room of free places, and sees whether the end has come.
+    pub(super) fn settle(&mut self, now: impl Now, out: &mut Errands<T>) {
+        if self.callers > 0 || self.is_mixed {
+            self.serve(now, out);
+        } else if !self.queue.is_empty() && self.seats.free() > 0 {
+            self.rouse(out);
+        }
         if std::mem::take(&mut self.place_freed) && self.room.len() > 0 {
-            out.wakers.extend(self.room.next());
+            let head = self.room.next();
+            out.more().wakers.extend(head);
         }
         if self.closed && self.queue.is_empty() {
-            out.rings += self.idlers.rouse_all();
-            out.ended |= self.seats.len() == 0;
+            let ended = self.seats.len() == 0;
+            let more = out.more();
+            more.wakers.extend(self.roster.rouse_all());
+            more.ended |= ended;
         }
     }
 
-    fn serve(&mut self, now: Instant, out: &mut Errands<T, W>) {
+    fn rouse(&mut self, out: &mut Errands<T>) {
+        if let Some(worker) = self.roster.rouse() {
+            out.wake(worker);
+        }
+    }
+
+    /// Looks at the head before anybody is woken for it.
+    fn serve(&mut self, now: impl Now, out: &mut Errands<T>) {
         while !self.queue.is_empty() {
             // With nothing to offer nobody is granted: only the expired leave.
             match self.queue.take(0, now) {
-                Take::Expired(queued) => self.left(queued, Ending::Expired, out),
-                Take::TooLarge(queued) => self.left(queued, Ending::Evicted, out),
+                Take::Expired(one) => self.left(one, Ending::Expired, out),
+                Take::TooLarge(one) => self.left(one, Ending::Evicted, out),
                 Take::Granted(_) | Take::Empty => return,
                 Take::Short { missing } if missing > self.seats.free() => {
                     return self.watch_head(out);
                 }
-                Take::Short { .. } => match self.queue.head().map(|head| head.value) {
-                    Some(Queued::Inline(..)) => self.seat_inline(now, out),
-                    Some(Queued::Task(..)) => {
-                        out.rings += usize::from(self.idlers.rouse());
-                        return;
-                    }
+                Take::Short { .. } => match self.queue.head().map(|head| head.value.is_caller()) {
+                    Some(true) => self.seat_caller(now, out),
+                    Some(false) => return self.rouse(out),
                     None => return,
                 },
             }
@@ -280,25 +289,25 @@ impl<T: Clone, W> Core<T, W> {
 
     /// A head too heavy for what is free holds up what would fit. Should its deadline pass before
     /// a seat comes free, somebody must be there to see it: a worker that rests until then.
-    fn watch_head(&mut self, out: &mut Errands<T, W>) {
+    fn watch_head(&mut self, out: &mut Errands<T>) {
         let deadline = self.queue.head().and_then(|head| head.deadline);
         if deadline.is_some() && self.watched != deadline {
             self.watched = deadline;
-            out.rings += usize::from(self.idlers.rouse());
+            self.rouse(out);
         }
     }
 
     /// Seats the head, a caller of `run` that fits.
-    fn seat_inline(&mut self, now: Instant, out: &mut Errands<T, W>) {
+    fn seat_caller(&mut self, now: impl Now, out: &mut Errands<T>) {
         if let Take::Granted(granted) = self.queue.take(self.seats.free(), now) {
-            let job = self.seat(granted, now, out);
+            let job = self.seat(granted, None, now, out);
             debug_assert!(job.is_none(), "the head was a caller of run");
         }
     }
 
     /// The ledger with its independent count of what is live: the queue's own and the seats'.
     pub(super) fn ledger(&self) -> Ledger {
-        self.ledger.with_live(self.queue.len() - self.inline + self.seats.len())
+        self.ledger.with_live(self.queue.len() - self.callers + self.seats.len())
     }
 
     /// Everything that has a seat.

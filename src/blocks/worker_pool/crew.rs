@@ -1,19 +1,23 @@
 //! The workers: tasks that pull. Shared with the pipeline.
 //!
-//! 1. Work never waits beside an idle worker: whenever some could start and somebody is idle, one
+//! 1. Work never waits beside a resting worker: whenever some could start and somebody rests, one
 //!    worker is waking (`waking`), and it wakes the next one if there is more when it has taken
 //!    its own. So a burst wakes workers one after another and a lone submitter wakes one.
-//! 2. `Idlers` is guarded by the owner's lock, the same that guards the queue: who finds nothing
-//!    and rests, and who adds work and rouses, are in one order. The bell counts, so a ring that
-//!    comes before the worker listens is not lost.
-//! 3. A worker leaves only when it is told to, or when its runtime ends; the last one says so.
+//! 2. `Roster` is guarded by the owner's lock, the same that guards the queue: who finds nothing
+//!    and rests, and who adds work and rouses, are in one order. A worker that was roused before
+//!    it got to rest is polled again by its runtime: no wake-up is lost.
+//! 3. The one who rested last is woken first: it is the one whose memory is still near.
+//! 4. A worker leaves only when it is told to, or when its runtime ends; the last one says so.
+//!
+//! Workers are polled by the runtime they were started on, so their wakers are that runtime's: to
+//! clone one under the lock runs no code of a user's.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::sync::Arc;
+use std::task::{Poll, Waker};
 use std::time::Instant;
 
 use tokio::runtime::Handle;
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::ground::primitives::atomic::{AtomicUsize, Ordering};
@@ -27,26 +31,30 @@ pub(crate) trait Post: Send + Sync + 'static {
     type Done: Send;
 
     /// Books what was done and gives the next job: one lock for both.
-    fn next(&self, turn: Turn<Self::Done>) -> Next<Self::Job>;
+    fn next(self: &Arc<Self>, who: WorkerNo, turn: Turn<Self::Done>) -> Next<Self::Job>;
 
     /// Does it. Must not panic, must charge the runtime's budget (jobs that are always ready would
     /// else keep the worker from ever yielding), and must book the job as cancelled when it is
     /// dropped half-way, as a runtime does that shuts down.
-    fn work(&self, job: Self::Job) -> impl Future<Output = Self::Done> + Send;
+    fn work(self: &Arc<Self>, job: Self::Job) -> impl Future<Output = Self::Done> + Send;
 
     fn crew(&self) -> &Crew;
 
     /// The last worker has left, told to or because its runtime ended: nobody pulls any more.
-    fn deserted(&self) {}
+    fn deserted(self: &Arc<Self>) {}
 }
+
+/// Names a worker of a crew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct WorkerNo(pub(crate) u32);
 
 /// Why a worker asks for a job.
 #[derive(Debug)]
 pub(crate) enum Turn<D> {
-    /// It has just begun, or was roused.
-    Roused,
-    /// Nobody rang, but the time it rested for has come.
-    Late,
+    /// It is new: so it is woken.
+    Begun(Waker),
+    /// It has rested until something woke it.
+    Up,
     /// It is done with one.
     Done(D),
 }
@@ -55,74 +63,98 @@ pub(crate) enum Turn<D> {
 #[derive(Debug)]
 pub(crate) enum Next<J> {
     Job(J),
-    /// Nothing can start: counted idle (see [`Idlers::rest`]) until it is roused, or until then.
-    Idle {
+    /// Nothing can start: on the roster as resting until it is woken, or until then.
+    Rest {
         until: Option<Instant>,
     },
     /// Go.
     Leave,
 }
 
-/// How many rest, and whether one is waking. Part of what the owner's lock guards.
+/// Who rests, and who is waking. Part of what the owner's lock guards.
 #[derive(Debug, Default)]
-pub(crate) struct Idlers {
-    idle: usize,
-    waking: bool,
+pub(crate) struct Roster {
+    /// By number; `None` until it has begun.
+    wakers: Vec<Option<Waker>>,
+    /// The last one rested last.
+    resting: Vec<WorkerNo>,
+    waking: Option<WorkerNo>,
 }
 
-impl Idlers {
-    /// A worker found nothing to start.
-    pub(crate) fn rest(&mut self) {
-        self.idle += 1;
-    }
-
-    /// A worker's rest has ended by itself.
-    pub(crate) fn late(&mut self) {
-        self.idle = self.idle.saturating_sub(1);
-    }
-
-    /// A roused worker has arrived.
-    pub(crate) fn arrived(&mut self) {
-        self.waking = false;
-    }
-
-    /// Something could start: whether to ring once, after the unlock.
-    #[must_use]
-    pub(crate) fn rouse(&mut self) -> bool {
-        let rings = self.idle > 0 && !self.waking;
-        if rings {
-            self.idle -= 1;
-            self.waking = true;
+impl Roster {
+    /// A worker says how it is woken.
+    pub(crate) fn begun(&mut self, who: WorkerNo, waker: Waker) {
+        let at = who.0 as usize;
+        if self.wakers.len() <= at {
+            self.wakers.resize(at + 1, None);
         }
-        rings
+        self.wakers[at] = Some(waker);
     }
 
-    /// Everybody up: how often to ring.
+    /// A worker found nothing to start.
+    pub(crate) fn rest(&mut self, who: WorkerNo) {
+        self.resting.push(who);
+    }
+
+    /// A worker is up: roused, or by itself.
+    pub(crate) fn up(&mut self, who: WorkerNo) {
+        if self.waking == Some(who) {
+            self.waking = None;
+        } else if let Some(at) = self.resting.iter().rposition(|&resting| resting == who) {
+            self.resting.remove(at);
+        }
+    }
+
+    /// Something could start: whom to wake, after the unlock.
     #[must_use]
-    pub(crate) fn rouse_all(&mut self) -> usize {
-        std::mem::take(&mut self.idle)
+    pub(crate) fn rouse(&mut self) -> Option<Waker> {
+        if self.waking.is_some() {
+            return None;
+        }
+        let who = self.resting.pop()?;
+        self.waking = Some(who);
+        self.waker(who)
+    }
+
+    /// Whom to wake so that this one looks up, whatever it does.
+    #[must_use]
+    pub(crate) fn waker(&self, who: WorkerNo) -> Option<Waker> {
+        self.wakers.get(who.0 as usize)?.clone()
+    }
+
+    /// Everybody who rests, to be woken after the unlock.
+    #[must_use]
+    pub(crate) fn rouse_all(&mut self) -> Vec<Waker> {
+        let resting = std::mem::take(&mut self.resting);
+        resting.into_iter().filter_map(|who| self.waker(who)).collect()
+    }
+
+    /// Everybody, to be woken after the unlock.
+    #[must_use]
+    pub(crate) fn everybody(&mut self) -> Vec<Waker> {
+        self.resting.clear();
+        self.wakers.iter().flatten().cloned().collect()
     }
 }
 
 /// The workers of one owner.
 #[derive(Debug)]
 pub(crate) struct Crew {
-    bell: Semaphore,
     alive: AtomicUsize,
     gone: CancellationToken,
 }
 
 impl Crew {
     pub(crate) fn new() -> Self {
-        Self { bell: Semaphore::new(0), alive: AtomicUsize::new(0), gone: CancellationToken::new() }
+        Self { alive: AtomicUsize::new(0), gone: CancellationToken::new() }
     }
 
     /// Starts `workers` of them, once.
-    pub(crate) fn start<P: Post>(post: &Arc<P>, workers: usize, runtime: &Handle) {
+    pub(crate) fn start<P: Post>(post: &Arc<P>, workers: u32, runtime: &Handle) {
         // Relaxed: no worker runs yet.
-        post.crew().alive.store(workers, Ordering::Relaxed);
-        for _ in 0..workers {
-            runtime.spawn(worker(Leaving(Arc::clone(post))));
+        post.crew().alive.store(workers as usize, Ordering::Relaxed);
+        for no in 0..workers {
+            runtime.spawn(worker(Leaving(Arc::clone(post)), WorkerNo(no)));
         }
     }
 
@@ -131,11 +163,6 @@ impl Crew {
         // Relaxed: whoever enlists holds the post, and nobody has left yet.
         post.crew().alive.fetch_add(1, Ordering::Relaxed);
         Leaving(Arc::clone(post))
-    }
-
-    /// Wakes so many resting workers.
-    pub(crate) fn ring(&self, times: usize) {
-        self.bell.add_permits(times);
     }
 
     /// Waits until every worker has left, `until` at the latest; whether they have.
@@ -155,7 +182,7 @@ impl Crew {
 pub(crate) struct Leaving<P: Post>(Arc<P>);
 
 impl<P: Post> Leaving<P> {
-    pub(crate) fn post(&self) -> &P {
+    pub(crate) fn post(&self) -> &Arc<P> {
         &self.0
     }
 }
@@ -169,30 +196,24 @@ impl<P: Post> Drop for Leaving<P> {
     }
 }
 
-async fn worker<P: Post>(me: Leaving<P>) {
-    let post = &me.0;
-    let mut turn = Turn::Roused;
+async fn worker<P: Post>(me: Leaving<P>, no: WorkerNo) {
+    let post = me.post();
+    let mut turn = Turn::Begun(poll_fn(|cx| Poll::Ready(cx.waker().clone())).await);
     loop {
-        turn = match post.next(turn) {
+        turn = match post.next(no, turn) {
             Next::Job(job) => Turn::Done(post.work(job).await),
-            Next::Idle { until } => {
-                let bell = &post.crew().bell;
-                match time::until(until, bell.acquire()).await {
-                    Some(Ok(ring)) => ring.forget(),
-                    // Never closed.
-                    Some(Err(_)) => return,
-                    None => match bell.try_acquire() {
-                        // It was being roused in this moment.
-                        Ok(ring) => ring.forget(),
-                        Err(_) => {
-                            turn = Turn::Late;
-                            continue;
-                        }
-                    },
-                }
-                Turn::Roused
+            Next::Rest { until } => {
+                time::until(until, rest()).await;
+                Turn::Up
             }
             Next::Leave => return,
         };
     }
+}
+
+/// Until whatever polls it next.
+async fn rest() {
+    let mut has_rested = false;
+    poll_fn(|_| if std::mem::replace(&mut has_rested, true) { Poll::Ready(()) } else { Poll::Pending })
+        .await;
 }

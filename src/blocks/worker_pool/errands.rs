@@ -1,53 +1,75 @@
 //! What is to be done once the lock is gone.
 //!
-//! Nothing here may run under the lock: it wakes, drops and rings, which runs code of others.
+//! Nothing here may run under the lock: it wakes and drops, which runs code of others.
 
 use std::task::Waker;
 
 use super::seats::SeatNo;
-use super::task::TaskId;
 use crate::Ending;
 use crate::gates::wait_queue::Drain;
 
-/// What stands in the queue: a task `T`, or a caller of `run` that waits at `W`.
-#[derive(Debug)]
-pub(super) enum Queued<T, W> {
-    Task(TaskId, T),
-    Inline(TaskId, W),
-}
-
-/// Collected under the lock, done after it.
+/// Collected under the lock, done after it. Mostly it is one waker, or nothing at all.
 #[derive(Debug)]
 #[must_use = "somebody waits for each of them"]
-pub(super) struct Errands<T, W> {
+pub(super) struct Errands<T> {
+    waker: Option<Waker>,
+    more: Option<Box<More<T>>>,
+}
+
+/// What happens less often.
+#[derive(Debug)]
+pub(super) struct More<T> {
     /// Left the queue unstarted, and why.
-    pub(super) left: Vec<(Queued<T, W>, Ending)>,
+    pub(super) left: Vec<(T, Ending)>,
     /// The same for a whole queue.
-    pub(super) drained: Option<(Drain<Queued<T, W>>, Ending)>,
+    pub(super) drained: Option<(Drain<T>, Ending)>,
     /// Callers of `run` whose turn it is.
-    pub(super) granted: Vec<(W, SeatNo)>,
-    /// Running tasks to be stopped.
-    pub(super) stops: Vec<T>,
+    pub(super) seated: Vec<(T, SeatNo)>,
     pub(super) wakers: Vec<Waker>,
     /// Only to be dropped.
     pub(super) spent: Vec<Waker>,
-    /// Resting workers to be woken.
-    pub(super) rings: usize,
     /// Closed, and nothing is live any more.
     pub(super) ended: bool,
 }
 
-impl<T, W> Default for Errands<T, W> {
+impl<T> Default for Errands<T> {
+    fn default() -> Self {
+        Self { waker: None, more: None }
+    }
+}
+
+impl<T> Default for More<T> {
     fn default() -> Self {
         Self {
             left: Vec::new(),
             drained: None,
-            granted: Vec::new(),
-            stops: Vec::new(),
+            seated: Vec::new(),
             wakers: Vec::new(),
             spent: Vec::new(),
-            rings: 0,
             ended: false,
         }
+    }
+}
+
+impl<T> Errands<T> {
+    /// Wake this one.
+    pub(super) fn wake(&mut self, waker: Waker) {
+        match self.waker {
+            None => self.waker = Some(waker),
+            Some(_) => self.more().wakers.push(waker),
+        }
+    }
+
+    pub(super) fn more(&mut self) -> &mut More<T> {
+        self.more.get_or_insert_default()
+    }
+
+    #[cfg(all(test, not(headworks_loom)))]
+    pub(super) fn wakers(&self) -> impl Iterator<Item = &Waker> {
+        self.waker.iter().chain(self.more.iter().flat_map(|more| &more.wakers))
+    }
+
+    pub(super) fn into_parts(self) -> (Option<Waker>, Option<Box<More<T>>>) {
+        (self.waker, self.more)
     }
 }

@@ -3,15 +3,12 @@
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use super::error::TaskError;
-use super::node::Join;
-use super::shared::Shared;
+use super::shared::Join;
 use super::task::TaskId;
 use crate::gates::wait_queue::Ticket;
-use crate::ground::quiet::drop_quietly;
 
 /// The result of an accepted task, once it is there.
 ///
@@ -24,10 +21,8 @@ use crate::ground::quiet::drop_quietly;
 /// loses nothing. Once it has been read, the handle stays pending.
 #[must_use = "dropping a handle detaches its task; await it for the result"]
 pub struct TaskHandle<T> {
-    node: Arc<dyn Join<T>>,
-    pool: Arc<Shared>,
+    join: Join<T>,
     ticket: Ticket,
-    id: TaskId,
     when_dropped: WhenDropped,
 }
 
@@ -38,27 +33,21 @@ enum WhenDropped {
 }
 
 impl<T> TaskHandle<T> {
-    pub(super) fn new(
-        node: Arc<dyn Join<T>>,
-        pool: Arc<Shared>,
-        (ticket, id): (Ticket, TaskId),
-    ) -> Self {
-        Self { node, pool, ticket, id, when_dropped: WhenDropped::Detach }
+    pub(super) fn new(join: Join<T>, ticket: Ticket) -> Self {
+        Self { join, ticket, when_dropped: WhenDropped::Detach }
     }
 
     /// Names the task in logs and in [`DrainReport::unresponsive`](super::DrainReport).
     #[must_use]
     pub fn id(&self) -> TaskId {
-        self.id
+        TaskId(self.ticket.serial)
     }
 
     /// Cancels the task: at once while it waits, which frees its place; at its next await point
     /// while it runs. Nothing if it has ended. The handle then gives [`TaskError::Cancelled`],
     /// or the result that came first.
     pub fn cancel(&self) {
-        if !self.pool.cancel(self.ticket) {
-            self.node.stop();
-        }
+        self.join.stop(|pool| pool.cancel(self.ticket));
     }
 
     /// The same handle, but dropping it cancels the task.
@@ -72,7 +61,7 @@ impl<T> Future for TaskHandle<T> {
     type Output = Result<T, TaskError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let poll = self.node.outcome().poll(cx);
+        let poll = self.join.poll(cx);
         if poll.is_ready() {
             // Nothing is left to cancel.
             self.when_dropped = WhenDropped::Detach;
@@ -83,11 +72,8 @@ impl<T> Future for TaskHandle<T> {
 
 impl<T> Drop for TaskHandle<T> {
     fn drop(&mut self) {
-        let unread = self.node.outcome().leave();
-        match unread {
-            Some(result) => drop_quietly(result),
-            None if self.when_dropped == WhenDropped::Cancel => self.cancel(),
-            None => {}
+        if self.when_dropped == WhenDropped::Cancel {
+            self.cancel();
         }
     }
 }
@@ -95,7 +81,7 @@ impl<T> Drop for TaskHandle<T> {
 impl<T> fmt::Debug for TaskHandle<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TaskHandle")
-            .field("id", &self.id)
+            .field("id", &self.id())
             .field("when_dropped", &self.when_dropped)
             .finish_non_exhaustive()
     }

@@ -63,14 +63,13 @@ mod pool;
 mod run;
 mod seats;
 mod shared;
-mod stop;
 mod submit;
 mod task;
 #[cfg(all(test, not(headworks_loom)))]
 mod tests;
 
 pub use crate::gates::wait_queue::Thresholds;
-pub use config::{Concurrency, WorkerPoolConfig};
+pub use config::{Concurrency, Timing, WorkerPoolConfig};
 pub use error::{Panic, TaskError};
 pub use handle::TaskHandle;
 pub use metrics::{DrainReport, Refusals, WorkerPoolSnapshot};

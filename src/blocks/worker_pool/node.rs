@@ -1,155 +1,481 @@
-//! One accepted task: its future, its result, and who waits for it.
+//! One accepted task in one allocation: its future, then its result, and who waits for it.
 //!
-//! 1. The body is touched by one at a time: the queue's lock decides who takes the task out of
-//!    line, and only that one polls it, drops it or publishes its result. Its lock is never
-//!    contended; it is there because the types can't say so.
-//! 2. Booked before told: the result is staged in the body, the ledger written under the pool's
-//!    lock, and only then published. So who has the result finds it in the ledger.
-//! 3. Code of the user's (poll, drop) runs under no lock but the body's, and no panic of it gets
-//!    out of here.
+//! Two own it: the pool's side ([`Work`]), which runs it to its end, and the handle's side
+//! ([`Join`]), which gets the result. Each is one value, never cloned; whoever goes second frees
+//! it. So one word of flags takes the place of two counters and a lock:
+//!
+//! 1. *Body.* Until `ENDED` is set the body is the pool side's: the future, or the staged result.
+//!    From then on it is the handle's, or the pool side's again if `HANDLE_GONE` was set first.
+//!    The future never moves: it is polled and dropped where it was made.
+//! 2. *Waker.* While `WAKER` is clear the slot is the handle's to write. Once it is set, the
+//!    handle must clear it before writing, and can't after `ENDED`: then the slot is the pool
+//!    side's, which takes the waker out. A result is either seen by the handle after it has set
+//!    `WAKER`, or sees the waker: no wake-up is lost. The slot is moved out of by copying, so that
+//!    the handle may compare what it once wrote there without a race.
+//! 3. *Freeing.* A side sets its `GONE` flag as the last thing it does to the node; the one that
+//!    finds the other's set frees it.
+//! 4. *Calling the pool.* A handle holds no count of the pool's, so that submitting writes to no
+//!    line that all submitters share. A task that has not ended is in the pool's hands, so until
+//!    `ENDED` the pool lives. The handle sets `CALLING` before it calls; whoever ends a task and
+//!    finds it set leaves a count of the pool behind, which the handle drops when it clears the
+//!    flag and finds `ENDED`.
+//! 5. *Booked before told.* A result is staged first, then written into the ledger under the
+//!    pool's lock, and only then published. So who has the result finds it in the ledger.
+//! 6. Code of a user's (poll, drop, wake) runs with no lock held, and no panic of it gets out.
+#![allow(unsafe_code, reason = "one allocation a task and no lock: a third of a task's cost")]
 
-use std::future::Future;
+use std::future::{Future, Pending};
+use std::marker::PhantomData;
+use std::mem::{ManuallyDrop, MaybeUninit};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::ptr::NonNull;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 
 use super::error::{Panic, TaskError};
-use super::stop::Stop;
+use super::seats::SeatNo;
+use super::task::Options;
 use crate::Ending;
-use crate::ground::handoff::Handoff;
-use crate::ground::primitives::Mutex;
-use crate::ground::quiet::{drop_quietly, wake_quietly};
-use crate::ground::time;
+use crate::ground::primitives::atomic::{AtomicUsize, Ordering};
+use crate::ground::primitives::cell::UnsafeCell;
+use crate::ground::quiet::{drop_quietly, quietly, wake_quietly};
 
-/// A task as the pool sees it.
-pub(super) trait Work: Send + Sync {
-    /// Polls the future; its result is staged once it is ready.
-    fn poll(&self, cx: &mut Context<'_>) -> Poll<Ending>;
+/// The result lies in the body.
+const ENDED: usize = 1;
+/// The waker's slot is filled.
+const WAKER: usize = 1 << 1;
+/// The handle's side has let go.
+const HANDLE_GONE: usize = 1 << 2;
+/// The pool's side has let go.
+const POOL_GONE: usize = 1 << 3;
+/// It is to end at its next await point.
+const STOP: usize = 1 << 4;
+/// The handle is inside the pool.
+const CALLING: usize = 1 << 5;
+/// Not a task, but a caller of `run` who waits for a seat. Set when it is made, or never.
+const CALLER: usize = 1 << 6;
 
-    /// Drops the future, and stages `why` as the result.
-    fn give_up(&self, why: TaskError) -> Ending;
+type Outcome<T> = Result<T, TaskError>;
 
-    /// Tells the handle what was staged, and lets go of everything. Once, after booking.
-    fn publish(&self);
-
-    /// Asks it to end at its next await point.
-    fn stop(&self);
-
-    /// By when it must have ended, started at `started`.
-    fn limit(&self, started: Instant) -> Option<Instant>;
+/// The part that does not depend on the future's type. Always the first of a [`Node`].
+struct Header {
+    word: AtomicUsize,
+    verbs: &'static Verbs,
+    waker: UnsafeCell<MaybeUninit<Waker>>,
+    options: Option<Box<Options>>,
 }
 
-/// A task as its handle sees it.
-pub(super) trait Join<T>: Send + Sync {
-    fn outcome(&self) -> &Handoff<Result<T, TaskError>>;
-    fn stop(&self);
-}
-
-/// A task.
-pub(super) struct Node<F: Future> {
-    body: Mutex<Body<F>>,
-    outcome: Handoff<Result<F::Output, TaskError>>,
-    stop: Stop,
-    timeout: Option<Duration>,
-    deadline: Option<Instant>,
+#[repr(C)]
+struct Node<F: Future> {
+    header: Header,
+    body: UnsafeCell<Body<F>>,
 }
 
 enum Body<F: Future> {
-    Future(Pin<Box<F>>),
-    Staged(Result<F::Output, TaskError>),
-    Gone,
+    Future(F),
+    Outcome(Outcome<F::Output>),
+    Empty,
+}
+
+/// What is done to a node whose type is forgotten. Each takes the node it was made for.
+struct Verbs {
+    /// The body is the caller's. Stages the result when it is ready.
+    poll: unsafe fn(NonNull<Header>, &mut Context<'_>) -> Poll<Ending>,
+    /// The body is the caller's. Drops the future, and stages the error as the result.
+    give_up: unsafe fn(NonNull<Header>, TaskError) -> Ending,
+    /// The body is the caller's, and the other argument an `Option<Outcome<F::Output>>`.
+    read: unsafe fn(NonNull<Header>, NonNull<()>),
+    /// Nobody else looks at the node any more.
+    free: unsafe fn(NonNull<Header>),
 }
 
 impl<F: Future> Node<F> {
-    pub(super) fn new(future: F, timeout: Option<Duration>, deadline: Option<Instant>) -> Self {
-        Self {
-            body: Mutex::new(Body::Future(Box::pin(future))),
-            outcome: Handoff::new(),
-            stop: Stop::new(),
-            timeout,
-            deadline,
-        }
-    }
+    const VERBS: Verbs = Verbs {
+        poll: Self::poll,
+        give_up: Self::give_up,
+        read: Self::read,
+        free: Self::free,
+    };
 
-    /// The future makes way for the result.
-    fn stage(&self, result: Result<F::Output, TaskError>) -> Ending {
-        let ending = result.as_ref().map_or_else(TaskError::ending, |_| Ending::Completed);
-        let before = std::mem::replace(&mut *self.body.lock(), Body::Staged(result));
-        drop_quietly(before);
-        ending
-    }
-
-    fn poll_body(&self, cx: &mut Context<'_>) -> Poll<Result<F::Output, TaskError>> {
-        let mut body = self.body.lock();
-        let Body::Future(future) = &mut *body else {
-            // Not polled again once it is ready: it has no future any more.
-            return Poll::Ready(Err(TaskError::Cancelled));
+    fn make(future: F, flags: usize, options: Option<Box<Options>>) -> NonNull<Header> {
+        let header = Header {
+            word: AtomicUsize::new(flags),
+            verbs: &Self::VERBS,
+            waker: UnsafeCell::new(MaybeUninit::uninit()),
+            options,
         };
-        match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
-            Ok(poll) => poll.map(Ok),
-            Err(payload) => Poll::Ready(Err(TaskError::Panicked(Panic::new(payload)))),
+        let node = Box::new(Self { header, body: UnsafeCell::new(Body::Future(future)) });
+        NonNull::from(Box::leak(node)).cast()
+    }
+
+    /// # Safety
+    /// `head` is the header of a `Node<F>`, and the caller has its body for the call.
+    unsafe fn with_body<R>(head: NonNull<Header>, act: impl FnOnce(&mut Body<F>) -> R) -> R {
+        // SAFETY: the header is the first field of a repr(C) node of this type, which lives.
+        let node = unsafe { head.cast::<Self>().as_ref() };
+        // SAFETY: the caller has the body: nobody else makes a reference to it meanwhile.
+        node.body.with_mut(|body| act(unsafe { &mut *body }))
+    }
+
+    unsafe fn poll(head: NonNull<Header>, cx: &mut Context<'_>) -> Poll<Ending> {
+        // SAFETY: this function's own contract.
+        unsafe {
+            Self::with_body(head, |body| {
+                let Body::Future(future) = body else {
+                    // Not polled again once it is ready: it has no future any more.
+                    return Poll::Ready(Ending::Cancelled);
+                };
+                // The node lies on the heap and the future is dropped in place (`stage`).
+                let future = Pin::new_unchecked(future);
+                match catch_unwind(AssertUnwindSafe(|| future.poll(cx))) {
+                    Ok(Poll::Pending) => Poll::Pending,
+                    Ok(Poll::Ready(output)) => Poll::Ready(stage(body, Ok(output))),
+                    Err(payload) => {
+                        Poll::Ready(stage(body, Err(TaskError::Panicked(Panic::new(payload)))))
+                    }
+                }
+            })
         }
+    }
+
+    unsafe fn give_up(head: NonNull<Header>, why: TaskError) -> Ending {
+        // SAFETY: this function's own contract.
+        unsafe { Self::with_body(head, |body| stage(body, Err(why))) }
+    }
+
+    unsafe fn read(head: NonNull<Header>, into: NonNull<()>) {
+        // SAFETY: this function's own contract.
+        let body = unsafe {
+            Self::with_body(head, |body| match body {
+                Body::Outcome(_) => std::mem::replace(body, Body::Empty),
+                Body::Future(_) | Body::Empty => Body::Empty,
+            })
+        };
+        if let Body::Outcome(outcome) = body {
+            // SAFETY: the caller's option is of this type, and its own.
+            unsafe { *into.cast::<Option<Outcome<F::Output>>>().as_mut() = Some(outcome) };
+        }
+    }
+
+    unsafe fn free(head: NonNull<Header>) {
+        // SAFETY: made by `make` from a box of this type, and the caller is the last.
+        drop_quietly(unsafe { Box::from_raw(head.cast::<Self>().as_ptr()) });
     }
 }
 
-impl<F> Work for Node<F>
+/// The future makes way for the result; it is dropped where it lies, for it may be pinned.
+fn stage<F: Future>(body: &mut Body<F>, outcome: Outcome<F::Output>) -> Ending {
+    let ending = outcome.as_ref().map_or_else(TaskError::ending, |_| Ending::Completed);
+    let at: *mut Body<F> = body;
+    // SAFETY: dropped once, here: written over at once without another drop, whether the drop
+    // panicked (then what was left of it is forgotten) or not.
+    quietly(|| unsafe { std::ptr::drop_in_place(at) });
+    // SAFETY: as above; the place is this function's alone.
+    unsafe { at.write(Body::Outcome(outcome)) };
+    ending
+}
+
+/// Both sides of a new task. `pool` is what the handle may call.
+pub(super) fn task<F, P>(
+    future: F,
+    options: Option<Box<Options>>,
+    pool: &Arc<P>,
+) -> (Work<P>, Join<F::Output, P>)
 where
-    F: Future + Send,
+    F: Future + Send + 'static,
     F::Output: Send,
 {
-    fn poll(&self, cx: &mut Context<'_>) -> Poll<Ending> {
-        if self.stop.is_asked() {
+    sides(Node::make(future, 0, options), pool)
+}
+
+/// Both sides of a caller of `run`, whose result is a seat.
+pub(super) fn caller<P>(pool: &Arc<P>) -> (Work<P>, Join<SeatNo, P>) {
+    sides(Node::<Pending<SeatNo>>::make(std::future::pending(), CALLER, None), pool)
+}
+
+fn sides<T, P>(head: NonNull<Header>, pool: &Arc<P>) -> (Work<P>, Join<T, P>) {
+    let join = Join { head, pool: Arc::as_ptr(pool), is_read: false, of: PhantomData };
+    (Work { head, of: PhantomData }, join)
+}
+
+/// The pool's side. Must be published: only leaked otherwise, and its handle waits for ever.
+#[must_use = "somebody waits for its end"]
+pub(super) struct Work<P> {
+    head: NonNull<Header>,
+    of: PhantomData<fn(&Arc<P>)>,
+}
+
+// SAFETY: future and result are `Send` (see `task`), and the word orders what both sides do.
+unsafe impl<P> Send for Work<P> {}
+
+impl<P> Work<P> {
+    fn header(&self) -> &Header {
+        // SAFETY: a node lives until both sides have let go, and this one has not.
+        unsafe { self.head.as_ref() }
+    }
+
+    /// Whether this is a caller of `run`, not a task.
+    pub(super) fn is_caller(&self) -> bool {
+        // Relaxed: written before the node was shared, and never changed.
+        self.header().word.load(Ordering::Relaxed) & CALLER != 0
+    }
+
+    pub(super) fn options(&self) -> Option<&Options> {
+        self.header().options.as_deref()
+    }
+
+    /// Polls the future, unless it is to stop; its result is staged once it is ready.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Ending> {
+        // Relaxed: a request that comes late is followed by a wake-up.
+        if self.header().word.load(Ordering::Relaxed) & STOP != 0 {
             return Poll::Ready(self.give_up(TaskError::Cancelled));
         }
-        match self.poll_body(cx) {
-            Poll::Ready(result) => Poll::Ready(self.stage(result)),
-            Poll::Pending if self.stop.watch(cx.waker()) => {
-                Poll::Ready(self.give_up(TaskError::Cancelled))
+        // SAFETY: the verbs are this node's; not ended, so the body is this side's.
+        unsafe { (self.header().verbs.poll)(self.head, cx) }
+    }
+
+    /// Drops the future, and stages `why` as the result.
+    pub(super) fn give_up(&mut self, why: TaskError) -> Ending {
+        // SAFETY: as in `poll`.
+        unsafe { (self.header().verbs.give_up)(self.head, why) }
+    }
+
+    /// Tells the handle what was staged, and lets go. A result that nobody wants is dropped.
+    pub(super) fn publish(self, pool: &Arc<P>) {
+        if self.end(pool) == Handle::Gone {
+            // SAFETY: its handle has let go, so this side is the last, and has the body.
+            unsafe { (self.header().verbs.free)(self.head) };
+        }
+    }
+
+    /// Gives the caller of `run` its seat; back, if it has left.
+    pub(super) fn seat(self, seat: SeatNo, pool: &Arc<P>) -> Result<(), SeatNo> {
+        debug_assert!(self.is_caller(), "only a caller takes a seat so");
+        // SAFETY: callers' nodes are of this type; not ended, so the body is this side's.
+        unsafe {
+            Node::<Pending<SeatNo>>::with_body(self.head, |body| stage(body, Ok(seat)));
+        }
+        match self.end(pool) {
+            Handle::Told => Ok(()),
+            Handle::Gone => {
+                // SAFETY: as in `publish`.
+                unsafe { (self.header().verbs.free)(self.head) };
+                Err(seat)
             }
-            Poll::Pending => Poll::Pending,
         }
     }
 
-    fn give_up(&self, why: TaskError) -> Ending {
-        self.stage(Err(why))
-    }
-
-    fn publish(&self) {
-        self.stop.forget();
-        let body = std::mem::replace(&mut *self.body.lock(), Body::Gone);
-        match body {
-            Body::Staged(result) => match self.outcome.put(result) {
-                Ok(Some(waker)) => wake_quietly(waker),
-                Ok(None) => {}
-                Err(unread) => drop_quietly(unread),
-            },
-            body @ (Body::Future(_) | Body::Gone) => drop_quietly(body),
+    /// Sets `ENDED`. If the handle is there, this side lets go; else the node is this side's.
+    fn end(&self, pool: &Arc<P>) -> Handle {
+        let word = &self.header().word;
+        let mut lent = None;
+        // Acquire, here and below: pairs with the handle's releases of waker and flags.
+        let mut was = word.load(Ordering::Acquire);
+        loop {
+            if was & CALLING != 0 && lent.is_none() {
+                lent = Some(Arc::clone(pool));
+            }
+            // Without a waker nothing is left to do here afterwards.
+            let gone = if was & WAKER == 0 { POOL_GONE } else { 0 };
+            // Release: the handle that finds `ENDED` reads the body.
+            match word.compare_exchange_weak(
+                was,
+                was | ENDED | gone,
+                Ordering::AcqRel,
+                Ordering::Acquire,
+            ) {
+                Ok(_) => break,
+                Err(now) => was = now,
+            }
         }
-    }
-
-    fn stop(&self) {
-        if let Some(worker) = self.stop.ask() {
-            worker.wake();
+        if was & CALLING != 0 {
+            // The handle drops it (invariant 4).
+            std::mem::forget(lent);
         }
+        if was & HANDLE_GONE != 0 {
+            return Handle::Gone;
+        }
+        if was & WAKER != 0 {
+            self.wake();
+        }
+        Handle::Told
     }
 
-    fn limit(&self, started: Instant) -> Option<Instant> {
-        let timeout = self.timeout.and_then(|timeout| time::later(started, timeout));
-        time::earlier(timeout, self.deadline)
+    /// Lets go, and wakes the handle.
+    fn wake(&self) {
+        // SAFETY: `WAKER` was set when `ENDED` was: the slot is this side's (invariant 2).
+        // Nobody else moves out of it.
+        let waker = self.header().waker.with(|slot| unsafe { (*slot).assume_init_read() });
+        // Release: whoever frees the node does so after the slot was read. Acquire: and after
+        // what the handle did.
+        let was = self.header().word.fetch_or(POOL_GONE, Ordering::AcqRel);
+        if was & HANDLE_GONE != 0 {
+            // SAFETY: both have let go.
+            unsafe { (self.header().verbs.free)(self.head) };
+        }
+        wake_quietly(waker);
     }
 }
 
-impl<F> Join<F::Output> for Node<F>
-where
-    F: Future + Send,
-    F::Output: Send,
-{
-    fn outcome(&self) -> &Handoff<Result<F::Output, TaskError>> {
-        &self.outcome
+/// Whether somebody is there to be told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+enum Handle {
+    Told,
+    Gone,
+}
+
+/// The handle's side.
+pub(super) struct Join<T, P> {
+    head: NonNull<Header>,
+    pool: *const P,
+    is_read: bool,
+    of: PhantomData<(fn() -> T, Arc<P>)>,
+}
+
+// SAFETY: the result is `Send`, as `task` asks; `&Join` only sets flags and calls the pool.
+unsafe impl<T: Send, P: Send + Sync> Send for Join<T, P> {}
+// SAFETY: as above.
+unsafe impl<T: Send, P: Send + Sync> Sync for Join<T, P> {}
+
+impl<T, P> Join<T, P> {
+    fn header(&self) -> &Header {
+        // SAFETY: a node lives until both sides have let go, and this one has not.
+        unsafe { self.head.as_ref() }
     }
 
-    fn stop(&self) {
-        Work::stop(self);
+    /// The result, once it is there; registers the waker until then. Pending for ever once it was
+    /// read.
+    pub(super) fn poll(&mut self, cx: &Context<'_>) -> Poll<Outcome<T>> {
+        if self.is_read {
+            return Poll::Pending;
+        }
+        let word = &self.header().word;
+        // Acquire: pairs with `end`.
+        let mut was = word.load(Ordering::Acquire);
+        if was & (ENDED | WAKER) == WAKER {
+            if self.holds(cx.waker()) {
+                return Poll::Pending;
+            }
+            was = self.unregister();
+        }
+        if was & ENDED == 0 {
+            was = self.register(cx.waker().clone());
+        }
+        if was & ENDED == 0 { Poll::Pending } else { self.read().map_or(Poll::Pending, Poll::Ready) }
+    }
+
+    /// Whether this is the waker that was registered. Two pointers are compared and none is
+    /// followed, so that it does not matter whether the pool's side has moved it out by now.
+    fn holds(&self, waker: &Waker) -> bool {
+        // SAFETY: `WAKER` was found set: written by this side, and never written but by this side.
+        self.header().waker.with(|slot| unsafe { (*slot).assume_init_ref() }.will_wake(waker))
+    }
+
+    /// Fills the slot, which is empty. The word as it then was: with `ENDED` it came too late.
+    fn register(&self, waker: Waker) -> usize {
+        let header = self.header();
+        // SAFETY: `WAKER` is clear: the slot is this side's.
+        header.waker.with_mut(|slot| unsafe { slot.write(MaybeUninit::new(waker)) });
+        // Release: the pool's side finds the waker. Acquire: this one finds the result.
+        let set = header.word.fetch_update(Ordering::AcqRel, Ordering::Acquire, |word| {
+            (word & ENDED == 0).then_some(word | WAKER)
+        });
+        if set.is_err() {
+            self.empty();
+        }
+        set.unwrap_or_else(|was| was)
+    }
+
+    /// Empties the slot, which is filled. The word as it then was: with `ENDED` it is the pool's
+    /// side that empties it.
+    fn unregister(&self) -> usize {
+        let word = &self.header().word;
+        // AcqRel: as in `register`.
+        let cleared = word.fetch_update(Ordering::AcqRel, Ordering::Acquire, |word| {
+            (word & ENDED == 0).then_some(word & !WAKER)
+        });
+        if cleared.is_ok() {
+            self.empty();
+        }
+        cleared.unwrap_or_else(|was| was)
+    }
+
+    /// Drops the waker in the slot: a user's code, which may panic.
+    fn empty(&self) {
+        // SAFETY: filled, with `WAKER` clear: the slot is this side's, and not moved out of yet.
+        let waker = self.header().waker.with(|slot| unsafe { (*slot).assume_init_read() });
+        drop_quietly(waker);
+    }
+
+    /// The result. `ENDED` has been seen.
+    fn read(&mut self) -> Option<Outcome<T>> {
+        let mut outcome: Option<Outcome<T>> = None;
+        self.is_read = true;
+        // SAFETY: ended with the handle there: the body is this side's; `T` is the node's output.
+        unsafe { (self.header().verbs.read)(self.head, NonNull::from(&mut outcome).cast()) };
+        outcome
+    }
+
+    /// Asks the task to end. If it has not ended, it stops at its next await point, and `tell`
+    /// is to tell the pool, which lives as long as the call.
+    pub(super) fn stop(&self, tell: impl FnOnce(&Arc<P>)) {
+        let word = &self.header().word;
+        // AcqRel: whoever ends the task from here on leaves a count behind (invariant 4).
+        let was = word.fetch_or(STOP | CALLING, Ordering::AcqRel);
+        if was & (ENDED | CALLING) != 0 {
+            return;
+        }
+        // SAFETY: from an `Arc`. The pool lives until the task ends, and then until the count that
+        // was left for this call is dropped below.
+        let pool = ManuallyDrop::new(unsafe { Arc::from_raw(self.pool) });
+        tell(&pool);
+        let was = word.fetch_and(!CALLING, Ordering::AcqRel);
+        if was & ENDED != 0 {
+            drop(ManuallyDrop::into_inner(pool));
+        }
+    }
+
+    /// Lets go, with the result if it is there.
+    pub(super) fn leave(self) -> Option<Outcome<T>> {
+        ManuallyDrop::new(self).let_go()
+    }
+
+    fn let_go(&mut self) -> Option<Outcome<T>> {
+        let mut was = self.header().word.load(Ordering::Acquire);
+        if was & (ENDED | WAKER) == WAKER {
+            was = self.unregister() & !WAKER;
+        }
+        while was & ENDED == 0 {
+            // Release: the pool's side frees after all that was done here.
+            match self.header().word.compare_exchange_weak(
+                was,
+                was | HANDLE_GONE,
+                Ordering::AcqRel,
+                Ordering::Acquire,
+            ) {
+                Ok(_) => return None,
+                Err(now) => was = now,
+            }
+        }
+        let outcome = if self.is_read { None } else { self.read() };
+        // A look first: mostly the pool's side has gone by now, and no write is needed.
+        let word = &self.header().word;
+        let gone = word.load(Ordering::Acquire) & POOL_GONE != 0
+            || word.fetch_or(HANDLE_GONE, Ordering::AcqRel) & POOL_GONE != 0;
+        if gone {
+            // SAFETY: both have let go.
+            unsafe { (self.header().verbs.free)(self.head) };
+        }
+        outcome
+    }
+}
+
+impl<T, P> Drop for Join<T, P> {
+    fn drop(&mut self) {
+        if let Some(unread) = self.let_go() {
+            drop_quietly(unread);
+        }
     }
 }

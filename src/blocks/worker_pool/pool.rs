@@ -49,7 +49,6 @@ pub struct WorkerPool {
 struct Owner {
     shared: Arc<Shared>,
     name: Cow<'static, str>,
-    task_timeout: Option<Duration>,
 }
 
 impl Drop for Owner {
@@ -78,10 +77,9 @@ impl WorkerPool {
         let runtime = Handle::try_current().map_err(|_| ConfigError::NoRuntime)?;
         // Here rather than in a worker, where nobody would see it.
         drop(tokio::time::sleep(Duration::ZERO));
-        let shared = Arc::new(Shared::new(limits));
-        Crew::start(&shared, limits.seats as usize, &runtime);
-        let WorkerPoolConfig { name, task_timeout, .. } = config;
-        Ok(Self { owner: Arc::new(Owner { shared, name, task_timeout }) })
+        let shared = Arc::new(Shared::new(limits, config.task_timeout));
+        Crew::start(&shared, limits.seats, &runtime);
+        Ok(Self { owner: Arc::new(Owner { shared, name: config.name }) })
     }
 
     /// Accepts the task, or gives it back; never waits. In a full queue it may take the place of
@@ -100,7 +98,7 @@ impl WorkerPool {
     ///
     /// # Cost
     ///
-    /// One lock, two allocations, O(1). A refusal allocates nothing.
+    /// One lock, one allocation, O(1). A refusal allocates nothing.
     pub fn try_submit<F>(
         &self,
         task: impl Into<Task<F>>,
@@ -109,7 +107,7 @@ impl WorkerPool {
         F: Future + Send + 'static,
         F::Output: Send,
     {
-        submit::now_or_never(&self.owner.shared, self.timed(task.into()))
+        submit::now_or_never(&self.owner.shared, task.into())
     }
 
     /// Accepts the task as soon as there is room, or gives it back. Callers wait in a room of
@@ -133,7 +131,7 @@ impl WorkerPool {
         F: Future + Send + 'static,
         F::Output: Send,
     {
-        submit::in_turn(&self.owner.shared, self.timed(task.into())).await
+        submit::in_turn(&self.owner.shared, task.into()).await
     }
 
     /// Runs the future right here, polled by the caller, once it has its turn in the queue and a
@@ -201,11 +199,6 @@ impl WorkerPool {
             refused: look.refused,
             mean_service: look.mean_service,
         }
-    }
-
-    /// With the pool's timeout where it has none of its own.
-    fn timed<F>(&self, task: Task<F>) -> Task<F> {
-        Task { timeout: task.timeout.or(self.owner.task_timeout), ..task }
     }
 }
 

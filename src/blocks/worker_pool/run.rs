@@ -1,21 +1,22 @@
 //! Running a future where it is, in its turn and on a seat of the pool.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::task::Poll;
 
 use super::core::{Door, No};
+use super::error::TaskError;
+use super::node;
 use super::seats::SeatNo;
-use super::shared::{Shared, Verdict, WaiterRef};
+use super::shared::{Join, Shared};
 use super::task::Task;
 use crate::gates::wait_queue::{Place, Ticket};
-use crate::ground::handoff::Handoff;
 use crate::ground::time;
 use crate::{Ending, Reason, Refused};
 
 pub(super) async fn inline<F: Future>(
-    shared: &Shared,
+    shared: &Arc<Shared>,
     task: Task<F>,
 ) -> Result<F::Output, Refused<F>> {
     let Task { future, place, timeout: _ } = task;
@@ -24,11 +25,9 @@ pub(super) async fn inline<F: Future>(
         Err(no) => return Err(Refused::new(no.reason, no.retry_after, future)),
     };
     let mut future = std::pin::pin!(future);
-    let polled = std::future::poll_fn(|cx| {
-        match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
-            Ok(poll) => poll.map(Ok),
-            Err(payload) => Poll::Ready(Err(payload)),
-        }
+    let polled = poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
+        Ok(poll) => poll.map(Ok),
+        Err(payload) => Poll::Ready(Err(payload)),
     });
     match polled.await {
         Ok(output) => {
@@ -42,8 +41,8 @@ pub(super) async fn inline<F: Future>(
     }
 }
 
-async fn take_seat(shared: &Shared, place: Place) -> Result<Seat<'_>, No> {
-    let waiting = shared.with(|core, now, out| {
+async fn take_seat(shared: &Arc<Shared>, place: Place) -> Result<Seat<'_>, No> {
+    let turn = shared.with(|core, now, out| {
         let plan = match core.admit(Door::Street, &place, now, out) {
             Ok(plan) => plan,
             Err(no) => return Err(core.refuse(no)),
@@ -53,26 +52,27 @@ async fn take_seat(shared: &Shared, place: Place) -> Result<Seat<'_>, No> {
             core.settle(now, out);
             return Ok(Turn::Now(no));
         }
-        let cell = Arc::new(Handoff::new());
-        let ticket = core.enqueue_inline(plan, place, WaiterRef::clone(&cell), now, out);
-        Ok(Turn::Later(ticket, cell))
+        let (work, join) = node::caller(shared);
+        let ticket = core.enqueue(plan, place, work, now, out);
+        Ok(Turn::Later(ticket, join))
     });
-    match waiting? {
+    match turn? {
         Turn::Now(no) => Ok(Seat { shared, no }),
-        Turn::Later(ticket, cell) => {
-            let waiting = Waiting { shared, ticket, cell };
-            let verdict = std::future::poll_fn(|cx| waiting.cell.poll(cx));
-            match time::until(place.deadline, verdict).await {
-                Some(Verdict::Seat(no)) => Ok(Seat { shared, no }),
-                Some(Verdict::No(no)) => Err(no),
-                None => match waiting.cell.leave() {
-                    // The time and the verdict came together: the verdict counts.
-                    Some(Verdict::Seat(no)) => Ok(Seat { shared, no }),
-                    Some(Verdict::No(no)) => Err(no),
-                    None => {
-                        Err(shared.with(|core, _, _| core.refuse(No::because(Reason::Expired))))
-                    }
-                },
+        Turn::Later(ticket, join) => {
+            let mut waiting = Waiting { shared, ticket, join: Some(join) };
+            let verdict = poll_fn(|cx| match &mut waiting.join {
+                Some(join) => join.poll(cx),
+                None => Poll::Pending,
+            });
+            let verdict = time::until(place.deadline, verdict).await;
+            // The time and the verdict may have come together: the verdict counts.
+            match verdict.or_else(|| waiting.leave()) {
+                Some(Ok(no)) => Ok(Seat { shared, no }),
+                Some(Err(why)) => Err(No::because(reason(&why))),
+                None => Err(shared.with(|core, now, out| {
+                    core.cancel(ticket, now, out);
+                    core.refuse(No::because(Reason::Expired))
+                })),
             }
         }
     }
@@ -80,31 +80,48 @@ async fn take_seat(shared: &Shared, place: Place) -> Result<Seat<'_>, No> {
 
 enum Turn {
     Now(SeatNo),
-    Later(Ticket, WaiterRef),
+    Later(Ticket, Join<SeatNo>),
+}
+
+/// Why a caller left the queue without a seat.
+fn reason(why: &TaskError) -> Reason {
+    match why {
+        TaskError::Evicted => Reason::Evicted,
+        TaskError::Expired => Reason::Expired,
+        _ => Reason::Closed,
+    }
 }
 
 /// A caller of `run` in line. Dropped, it leaves the line, or gives up the seat it had got.
 struct Waiting<'a> {
-    shared: &'a Shared,
+    shared: &'a Arc<Shared>,
     ticket: Ticket,
-    cell: WaiterRef,
+    join: Option<Join<SeatNo>>,
+}
+
+impl Waiting<'_> {
+    /// What had come by now.
+    fn leave(&mut self) -> Option<Result<SeatNo, TaskError>> {
+        self.join.take().and_then(Join::leave)
+    }
 }
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        match self.cell.leave() {
-            Some(Verdict::Seat(no)) => self.shared.release(no, Ending::Cancelled),
-            Some(Verdict::No(_)) => {}
-            None => {
-                self.shared.cancel(self.ticket);
-            }
+        if self.join.is_none() {
+            return;
+        }
+        match self.leave() {
+            Some(Ok(no)) => self.shared.release(no, Ending::Cancelled),
+            Some(Err(_)) => {}
+            None => self.shared.cancel(self.ticket),
         }
     }
 }
 
 /// A seat of the pool, held by a caller of `run`. Dropped, it is given up as cancelled.
 struct Seat<'a> {
-    shared: &'a Shared,
+    shared: &'a Arc<Shared>,
     no: SeatNo,
 }
 

@@ -2,14 +2,15 @@
 
 use std::time::Instant;
 
+use super::crew::WorkerNo;
 use super::task::TaskId;
 
-/// The seats of a pool, and who has taken them. `T` is the task, or nothing for an inline run.
+/// The seats of a pool, and who has taken them.
 #[derive(Debug)]
-pub(super) struct Seats<T> {
+pub(super) struct Seats {
     limit: u32,
     busy: u32,
-    seated: Vec<Option<Seated<T>>>,
+    seated: Vec<Option<Seated>>,
     vacant: Vec<u32>,
 }
 
@@ -18,15 +19,17 @@ pub(super) struct Seats<T> {
 pub(super) struct SeatNo(u32);
 
 /// One that runs.
-#[derive(Debug)]
-pub(super) struct Seated<T> {
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Seated {
     pub(super) id: TaskId,
     pub(super) weight: u32,
-    pub(super) since: Instant,
-    pub(super) task: Option<T>,
+    /// When it began, of those that are timed.
+    pub(super) since: Option<Instant>,
+    /// Who runs it; nobody of the crew, when a caller of `run` does.
+    pub(super) worker: Option<WorkerNo>,
 }
 
-impl<T> Seats<T> {
+impl Seats {
     pub(super) fn new(limit: u32) -> Self {
         Self { limit, busy: 0, seated: Vec::new(), vacant: Vec::new() }
     }
@@ -49,7 +52,7 @@ impl<T> Seats<T> {
     }
 
     /// The caller has looked at [`free`](Self::free).
-    pub(super) fn sit(&mut self, one: Seated<T>) -> SeatNo {
+    pub(super) fn sit(&mut self, one: Seated) -> SeatNo {
         debug_assert!(one.weight <= self.free(), "nobody sits on anybody's lap");
         self.busy += one.weight;
         match self.vacant.pop() {
@@ -66,7 +69,7 @@ impl<T> Seats<T> {
     }
 
     /// Gives the seat up; `None` only for a seat given up before, which is a bug of ours.
-    pub(super) fn rise(&mut self, no: SeatNo) -> Option<Seated<T>> {
+    pub(super) fn rise(&mut self, no: SeatNo) -> Option<Seated> {
         let one = self.seated.get_mut(no.0 as usize)?.take();
         debug_assert!(one.is_some(), "a seat is given up once");
         if let Some(one) = &one {
@@ -77,7 +80,7 @@ impl<T> Seats<T> {
     }
 
     /// Everybody who runs, in the order of the seats.
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Seated<T>> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Seated> {
         self.seated.iter().flatten()
     }
 }

@@ -1,8 +1,10 @@
 //! The one lock of a pool, and what is done after it.
 //!
-//! Lock order: the core's lock, then nothing. Bodies, outcomes and cells are locked only while
-//! the core's is not held.
+//! Lock order: the core's lock, then nothing. Nothing of a user's is run, woken or dropped while
+//! it is held.
 
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Poll, ready};
 use std::time::{Duration, Instant};
@@ -10,57 +12,64 @@ use std::time::{Duration, Instant};
 use tokio::time::Sleep;
 use tokio_util::sync::CancellationToken;
 
-use super::core::{Core, Job, No};
-use super::crew::{Crew, Next, Post, Turn};
-use super::errands::{Errands, Queued};
+use super::config::Limits;
+use super::core::{Core, Job, Seeker};
+use super::crew::{Crew, Next, Post, Turn, WorkerNo};
+use super::errands::{Errands, More};
 use super::error::TaskError;
 use super::metrics::DrainReport;
-use super::node::Work;
+use super::node;
 use super::seats::SeatNo;
-use super::{config::Limits, core};
+use super::task::Options;
+use crate::Ending;
 use crate::gates::wait_queue::Ticket;
-use crate::ground::handoff::Handoff;
 use crate::ground::primitives::Mutex;
+use crate::ground::primitives::atomic::{AtomicBool, Ordering};
 use crate::ground::quiet::wake_quietly;
-use crate::ground::time;
-use crate::{Ending, Reason};
+use crate::ground::time::{self, Glance};
 
-pub(super) type TaskRef = Arc<dyn Work>;
-pub(super) type WaiterRef = Arc<Handoff<Verdict>>;
-pub(super) type PoolCore = Core<TaskRef, WaiterRef>;
-pub(super) type PoolErrands = Errands<TaskRef, WaiterRef>;
+pub(super) type Work = node::Work<Shared>;
+pub(super) type Join<T> = node::Join<T, Shared>;
+pub(super) type PoolCore = Core<Work>;
+pub(super) type PoolErrands = Errands<Work>;
 
-/// What a caller of `run` waits for. Plain data: whoever gets a `Seat` must give it up.
-#[derive(Debug)]
-pub(super) enum Verdict {
-    Seat(SeatNo),
-    No(No),
+impl Seeker for Work {
+    fn is_caller(&self) -> bool {
+        Self::is_caller(self)
+    }
 }
 
 /// What handles and workers share.
 pub(super) struct Shared {
     core: Mutex<PoolCore>,
     crew: Crew,
+    /// What runs is to end at its next await point.
+    halted: AtomicBool,
     ended: CancellationToken,
+    /// The longest a task runs that does not say itself.
+    timeout: Option<Duration>,
 }
 
 impl Shared {
-    pub(super) fn new(limits: Limits) -> Self {
+    pub(super) fn new(limits: Limits, timeout: Option<Duration>) -> Self {
         Self {
             core: Mutex::new(Core::new(limits)),
             crew: Crew::new(),
+            halted: AtomicBool::new(false),
             ended: CancellationToken::new(),
+            timeout,
         }
     }
 
-    /// One operation: one look at the clock, one lock, and then what it left to do.
+    /// One operation: one lock, at most one look at the clock, and then what it left to do.
+    #[inline]
     pub(super) fn with<R>(
-        &self,
-        verb: impl FnOnce(&mut PoolCore, Instant, &mut PoolErrands) -> R,
+        self: &Arc<Self>,
+        verb: impl FnOnce(&mut PoolCore, &Glance, &mut PoolErrands) -> R,
     ) -> R {
-        let now = time::now();
+        let now = Glance::default();
         let mut errands = Errands::default();
-        let result = verb(&mut self.core.lock(), now, &mut errands);
+        let result = verb(&mut self.core.lock(), &now, &mut errands);
         self.run_errands(errands);
         result
     }
@@ -70,74 +79,62 @@ impl Shared {
         look(&self.core.lock())
     }
 
-    fn run_errands(&self, mut errands: PoolErrands) {
-        loop {
-            let refused = self.run_once(errands);
-            if refused.is_empty() {
-                return;
-            }
-            // They left between their turn and this: their seats go to the next.
-            errands = Errands::default();
-            let now = time::now();
-            let mut core = self.core.lock();
-            for seat in refused {
-                core.book(seat, Ending::Cancelled, now);
-            }
-            core.settle(now, &mut errands);
+    #[inline]
+    fn run_errands(self: &Arc<Self>, errands: PoolErrands) {
+        let (waker, more) = errands.into_parts();
+        if let Some(waker) = waker {
+            wake_quietly(waker);
+        }
+        if let Some(more) = more {
+            self.run_more(*more);
         }
     }
 
-    /// Gives the seats back that nobody took.
-    fn run_once(&self, errands: PoolErrands) -> Vec<SeatNo> {
-        let Errands { left, drained, granted, stops, wakers, spent, rings, ended } = errands;
+    #[cold]
+    fn run_more(self: &Arc<Self>, more: More<Work>) {
+        let More { left, drained, seated, wakers, spent, ended } = more;
         drop(spent);
-        let mut refused = Vec::new();
-        for (waiter, seat) in granted {
-            match waiter.put(Verdict::Seat(seat)) {
-                Ok(waker) => waker.into_iter().for_each(wake_quietly),
-                Err(_) => refused.push(seat),
+        for (caller, seat) in seated {
+            if let Err(seat) = caller.seat(seat, self) {
+                // It left between its turn and this: the seat goes to the next.
+                self.release(seat, Ending::Cancelled);
             }
-        }
-        if rings > 0 {
-            self.crew.ring(rings);
         }
         wakers.into_iter().for_each(wake_quietly);
-        for (queued, ending) in left {
-            tell(queued, ending, core::refusal(ending));
-        }
-        if let Some((drain, ending)) = drained {
-            for queued in drain {
-                tell(queued, ending, Some(Reason::Closed));
-            }
-        }
-        for task in stops {
-            task.stop();
+        let drained = drained.into_iter();
+        let drained = drained.flat_map(|(drain, ending)| drain.map(move |one| (one, ending)));
+        for (mut one, ending) in left.into_iter().chain(drained) {
+            one.give_up(TaskError::unfinished(ending));
+            one.publish(self);
         }
         if ended {
             self.ended.cancel();
         }
-        refused
     }
 
-    /// Whether it still waited.
-    pub(super) fn cancel(&self, ticket: Ticket) -> bool {
-        self.with(|core, now, out| core.cancel(ticket, now, out))
+    pub(super) fn cancel(self: &Arc<Self>, ticket: Ticket) {
+        self.with(|core, now, out| core.cancel(ticket, now, out));
     }
 
     /// Books the end of what ran outside the crew.
-    pub(super) fn release(&self, seat: SeatNo, ending: Ending) {
+    pub(super) fn release(self: &Arc<Self>, seat: SeatNo, ending: Ending) {
         self.with(|core, now, out| {
             core.book(seat, ending, now);
             core.settle(now, out);
         });
     }
 
-    pub(super) fn close(&self) {
+    pub(super) fn close(self: &Arc<Self>) {
         self.with(|core, now, out| core.close(now, out));
     }
 
-    pub(super) fn halt(&self, ending: Ending) {
-        self.with(|core, now, out| core.halt(ending, now, out));
+    pub(super) fn halt(self: &Arc<Self>, ending: Ending) {
+        self.with(|core, now, out| {
+            core.halt(ending, now, out);
+            // Release: the workers are woken after this, and look. Under the lock, with the queue
+            // empty: so nothing is started only to be stopped.
+            self.halted.store(true, Ordering::Release);
+        });
     }
 
     /// Waits until nothing is live and every worker has left; whether that came in time.
@@ -155,43 +152,54 @@ impl Shared {
             unresponsive: core.seated().collect(),
         })
     }
-}
 
-/// Tells one who left the queue unstarted.
-fn tell(queued: Queued<TaskRef, WaiterRef>, ending: Ending, reason: Option<Reason>) {
-    match queued {
-        Queued::Task(_, task) => {
-            task.give_up(TaskError::unfinished(ending));
-            task.publish();
-        }
-        Queued::Inline(_, waiter) => {
-            let verdict = reason.map(|reason| Verdict::No(No::because(reason)));
-            if let Some(Ok(Some(waker))) = verdict.map(|verdict| waiter.put(verdict)) {
-                wake_quietly(waker);
+    /// Polls a task to its end. One that is ready at once costs no timer and no look at the clock.
+    async fn drive(&self, task: &mut Work) -> Ending {
+        let mut alarm = pin!(None::<tokio::task::coop::Unconstrained<Sleep>>);
+        let mut has_waited = false;
+        poll_fn(|cx| {
+            // Acquire: pairs with `halt`.
+            if self.halted.load(Ordering::Acquire) {
+                return Poll::Ready(task.give_up(TaskError::Cancelled));
             }
-        }
+            if let Poll::Ready(ending) = task.poll(cx) {
+                return Poll::Ready(ending);
+            }
+            if !std::mem::replace(&mut has_waited, true) {
+                let limit = Options::limit(task.options(), self.timeout, time::now());
+                // Unconstrained: a task that uses up its budget in every poll must still run out
+                // of time.
+                alarm.set(limit.map(|limit| {
+                    tokio::task::coop::unconstrained(tokio::time::sleep_until(limit.into()))
+                }));
+            }
+            let Some(alarm) = alarm.as_mut().as_pin_mut() else { return Poll::Pending };
+            ready!(alarm.poll(cx));
+            Poll::Ready(task.give_up(TaskError::TimedOut))
+        })
+        .await
     }
 }
 
 /// What a worker has done.
 pub(super) struct Done {
-    job: Job<TaskRef>,
+    job: Job<Work>,
     ending: Ending,
 }
 
 impl Post for Shared {
-    type Job = Job<TaskRef>;
+    type Job = Job<Work>;
     type Done = Done;
 
-    fn next(&self, turn: Turn<Done>) -> Next<Self::Job> {
+    fn next(self: &Arc<Self>, who: WorkerNo, turn: Turn<Done>) -> Next<Self::Job> {
         let (next, done) = self.with(|core, now, out| {
             let done = match turn {
-                Turn::Roused => {
-                    core.arrived();
+                Turn::Begun(waker) => {
+                    core.roster.begun(who, waker);
                     None
                 }
-                Turn::Late => {
-                    core.late();
+                Turn::Up => {
+                    core.roster.up(who);
                     None
                 }
                 Turn::Done(Done { job, ending }) => {
@@ -199,64 +207,49 @@ impl Post for Shared {
                     Some(job.task)
                 }
             };
-            (core.pull(now, out), done)
+            (core.pull(who, now, out), done)
         });
         if let Some(task) = done {
-            task.publish();
+            task.publish(self);
         }
         next
     }
 
-    async fn work(&self, job: Self::Job) -> Done {
-        let guard = Working { shared: self, job: &job };
+    async fn work(self: &Arc<Self>, job: Self::Job) -> Done {
+        let mut working = Working { shared: self, job: Some(job) };
         tokio::task::coop::consume_budget().await;
-        let ending = drive(&*job.task, job.task.limit(job.started)).await;
-        std::mem::forget(guard);
-        Done { job, ending }
+        let ending = match &mut working.job {
+            Some(job) => self.drive(&mut job.task).await,
+            None => unreachable!("taken below, and only there"),
+        };
+        match working.job.take() {
+            Some(job) => Done { job, ending },
+            None => unreachable!("taken here, and only here"),
+        }
     }
 
     fn crew(&self) -> &Crew {
         &self.crew
     }
 
-    fn deserted(&self) {
+    fn deserted(self: &Arc<Self>) {
         self.halt(Ending::Returned);
     }
 }
 
-/// Polls a task to its end, `limit` at the latest. A task that is ready at once costs no timer.
-async fn drive(task: &dyn Work, limit: Option<Instant>) -> Ending {
-    let mut alarm = std::pin::pin!(None::<tokio::task::coop::Unconstrained<Sleep>>);
-    std::future::poll_fn(|cx| {
-        if let Poll::Ready(ending) = task.poll(cx) {
-            return Poll::Ready(ending);
-        }
-        let Some(limit) = limit else { return Poll::Pending };
-        if alarm.is_none() {
-            // Unconstrained: a task that uses up its budget in every poll must still run out of
-            // time.
-            let sleep = tokio::time::sleep_until(limit.into());
-            alarm.set(Some(tokio::task::coop::unconstrained(sleep)));
-        }
-        if let Some(alarm) = alarm.as_mut().as_pin_mut() {
-            ready!(alarm.poll(cx));
-        }
-        Poll::Ready(task.give_up(TaskError::TimedOut))
-    })
-    .await
-}
-
 /// A job in the hands of a worker. Dropped half-way, when the runtime ends, it ends cancelled.
 struct Working<'a> {
-    shared: &'a Shared,
-    job: &'a Job<TaskRef>,
+    shared: &'a Arc<Shared>,
+    job: Option<Job<Work>>,
 }
 
 impl Drop for Working<'_> {
     fn drop(&mut self) {
-        let ending = self.job.task.give_up(TaskError::Cancelled);
-        self.shared.release(self.job.seat, ending);
-        self.job.task.publish();
+        if let Some(Job { seat, mut task }) = self.job.take() {
+            let ending = task.give_up(TaskError::Cancelled);
+            self.shared.release(seat, ending);
+            task.publish(self.shared);
+        }
     }
 }
 

@@ -3,18 +3,17 @@
 use std::future::Future;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Instant;
 
 use super::core::{Door, No, Step};
 use super::handle::TaskHandle;
-use super::node::Node;
-use super::shared::{PoolCore, PoolErrands, Shared, TaskRef};
-use super::task::{Task, TaskId};
+use super::node;
+use super::shared::{Join, PoolCore, PoolErrands, Shared};
+use super::task::{Options, Task};
 use crate::gates::wait_queue::{Plan, Ticket};
-use crate::ground::time;
+use crate::ground::time::{self, Glance};
 use crate::{Reason, Refused};
 
-type Accepted<F> = (Arc<Node<F>>, (Ticket, TaskId));
+type Accepted<F> = (Join<<F as Future>::Output>, Ticket);
 
 /// Accepts the task or gives it back, never waiting.
 pub(super) fn now_or_never<F>(
@@ -29,31 +28,32 @@ where
         match core.admit(Door::Street, &task.place, now, out) {
             // The future moves to the heap under the lock, once it is certain that it stays: a
             // refusal allocates nothing and gives it back by value.
-            Ok(plan) => Ok(accept(core, plan, task, now, out)),
+            Ok(plan) => Ok(accept(shared, core, plan, task, now, out)),
             Err(no) => Err((core.refuse(no), task)),
         }
     });
     match accepted {
-        Ok((node, place)) => Ok(TaskHandle::new(node, Arc::clone(shared), place)),
+        Ok((join, ticket)) => Ok(TaskHandle::new(join, ticket)),
         Err((no, task)) => Err(Refused::new(no.reason, no.retry_after, task.future)),
     }
 }
 
 fn accept<F>(
+    shared: &Arc<Shared>,
     core: &mut PoolCore,
     plan: Plan,
     task: Task<F>,
-    now: Instant,
+    now: &Glance,
     out: &mut PoolErrands,
 ) -> Accepted<F>
 where
     F: Future + Send + 'static,
     F::Output: Send,
 {
-    let Task { future, place, timeout } = task;
-    let node = Arc::new(Node::new(future, timeout, place.deadline));
-    let queued: TaskRef = Arc::<Node<F>>::clone(&node);
-    (node, core.enqueue(plan, place, queued, now, out))
+    let options = Options::of(&task);
+    let Task { future, place, .. } = task;
+    let (work, join) = node::task(future, options, shared);
+    (join, core.enqueue(plan, place, work, now, out))
 }
 
 /// Accepts the task once there is room, or gives it back.
@@ -72,7 +72,7 @@ where
             || Err(shared.with(|core, _, _| core.refuse(No::because(Reason::Expired)))),
         );
     match (accepted, waiting.task.take()) {
-        (Ok((node, place)), _) => Ok(TaskHandle::new(node, Arc::clone(shared), place)),
+        (Ok((join, ticket)), _) => Ok(TaskHandle::new(join, ticket)),
         (Err(no), Some(task)) => Err(Refused::new(no.reason, no.retry_after, task.future)),
         (Err(_), None) => unreachable!("a task leaves only by being accepted"),
     }
@@ -96,7 +96,9 @@ where
         let Some(place) = task.as_ref().map(|task| task.place) else { return Poll::Pending };
         shared.with(|core, now, out| {
             match (core.step(ticket, &place, cx.waker(), now, out), task.take()) {
-                (Step::In(plan), Some(task)) => Poll::Ready(Ok(accept(core, plan, task, now, out))),
+                (Step::In(plan), Some(task)) => {
+                    Poll::Ready(Ok(accept(shared, core, plan, task, now, out)))
+                }
                 (Step::Out(no), kept) => {
                     *task = kept;
                     Poll::Ready(Err(no))

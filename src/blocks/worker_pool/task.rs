@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use crate::Priority;
 use crate::gates::wait_queue::Place;
 use crate::ground::tenant::Tenant;
+use crate::ground::time;
 
 /// A future with its priority, tenant, deadline, timeout and weight. Any future is one, with
 /// `Normal` priority, no tenant, no deadline, the pool's timeout and weight 1.
@@ -56,7 +57,7 @@ impl<F: Future> Task<F> {
         self
     }
 
-    /// The longest it may run, from its start; then its future is dropped. Default: the pool's
+    /// The longest it may run, from its first await point; then its future is dropped. Default: the pool's
     /// [`task_timeout`](super::WorkerPoolConfig::task_timeout).
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
@@ -67,6 +68,33 @@ impl<F: Future> Task<F> {
     pub fn weight(mut self, seats: NonZeroU32) -> Self {
         self.place.weight = seats;
         self
+    }
+}
+
+/// What most tasks do not have.
+#[derive(Debug)]
+pub(super) struct Options {
+    timeout: Option<Duration>,
+    deadline: Option<Instant>,
+}
+
+impl Options {
+    pub(super) fn of<F>(task: &Task<F>) -> Option<Box<Self>> {
+        let Task { timeout, place, .. } = task;
+        let rare = timeout.is_some() || place.deadline.is_some();
+        rare.then(|| Box::new(Self { timeout: *timeout, deadline: place.deadline }))
+    }
+
+    /// By when a task must have ended that began at `start`: by its deadline, and by its timeout
+    /// or else the pool's.
+    pub(super) fn limit(
+        options: Option<&Self>,
+        of_pool: Option<Duration>,
+        start: Instant,
+    ) -> Option<Instant> {
+        let timeout = options.and_then(|options| options.timeout).or(of_pool);
+        let timeout = timeout.and_then(|timeout| time::later(start, timeout));
+        time::earlier(timeout, options.and_then(|options| options.deadline))
     }
 }
 

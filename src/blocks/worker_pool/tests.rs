@@ -8,22 +8,56 @@ use std::time::{Duration, Instant};
 use proptest::prelude::*;
 
 use super::config::Limits;
-use super::core::{Core, Door, No, Step};
-use super::crew::Next;
-use super::errands::{Errands, Queued};
+use super::core::{Core, Door, No, Seeker, Step};
+use super::crew::{Next, WorkerNo};
+use super::errands::{Errands, More};
+use super::{Timing, WorkerPoolConfig};
 use super::seats::SeatNo;
 use crate::gates::wait_queue::{Place, Rules, Ticket};
 use crate::ground::tenant::Tenant;
 use crate::{Ending, Priority, Reason};
 
-type Pool = Core<u32, u32>;
-type Out = Errands<u32, u32>;
+type Pool = Core<One>;
+type Out = Errands<One>;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum One {
+    Task(u32),
+    Caller(u32),
+}
+
+impl Seeker for One {
+    fn is_caller(&self) -> bool {
+        matches!(self, Self::Caller(_))
+    }
+}
 
 const SECOND: Duration = Duration::from_secs(1);
 
 fn limits(seats: u32, places: usize) -> Limits {
-    Limits { rules: Rules::new(places), seats }
+    let config = WorkerPoolConfig::default().with_timing(Timing::All);
+    Limits { rules: Rules::new(places), seats, ..config.check().unwrap() }
 }
+
+/// Who is to be woken so far.
+fn woken(out: &Out) -> usize {
+    out.wakers().count()
+}
+
+/// A pool whose workers have all begun, and rest.
+fn resting(seats: u32, places: usize, workers: u32) -> Pool {
+    let (mut core, mut out) = (Pool::new(limits(seats, places)), Out::default());
+    for who in (0..workers).map(WorkerNo) {
+        core.roster.begun(who, Waker::noop().clone());
+        assert!(matches!(core.pull(who, start(), &mut out), Next::Rest { until: None }));
+    }
+    assert_eq!(woken(&out), 0);
+    core
+}
+
+/// The same worker every time, but for those tests in which it matters.
+const WORKER: WorkerNo = WorkerNo(0);
+
 
 fn start() -> Instant {
     crate::ground::time::now()
@@ -42,61 +76,77 @@ fn submit(
     out: &mut Out,
 ) -> Result<Ticket, No> {
     let plan = core.admit(Door::Street, &place, now, out)?;
-    Ok(core.enqueue(plan, place, task, now, out).0)
+    Ok(core.enqueue(plan, place, One::Task(task), now, out))
+}
+
+/// A worker that is up asks for work.
+fn pull_as(who: u32, core: &mut Pool, now: Instant, out: &mut Out) -> Option<(u32, SeatNo)> {
+    core.roster.up(WorkerNo(who));
+    match core.pull(WorkerNo(who), now, out) {
+        Next::Job(job) => match job.task {
+            One::Task(task) => Some((task, job.seat)),
+            One::Caller(caller) => panic!("{caller} is not to be run by a worker"),
+        },
+        Next::Rest { .. } | Next::Leave => None,
+    }
 }
 
 fn pull(core: &mut Pool, now: Instant, out: &mut Out) -> Option<(u32, SeatNo)> {
-    core.arrived();
-    match core.pull(now, out) {
-        Next::Job(job) => Some((job.task, job.seat)),
-        Next::Idle { .. } | Next::Leave => None,
-    }
+    pull_as(0, core, now, out)
 }
 
 #[test]
 fn a_lone_submission_rouses_one_worker_and_a_burst_one_after_another() {
-    let (mut core, now, mut out) = (Pool::new(limits(3, 10)), start(), Out::default());
-    for _ in 0..3 {
-        assert!(pull(&mut core, now, &mut out).is_none());
-    }
+    let (mut core, now, mut out) = (resting(3, 10, 3), start(), Out::default());
     for task in 0..3 {
         submit(&mut core, weighing(1), task, now, &mut out).unwrap();
     }
-    assert_eq!(out.rings, 1, "the first one wakes the next");
-    for (task, rings) in [(0, 2), (1, 3), (2, 3)] {
-        assert_eq!(pull(&mut core, now, &mut out).map(|(task, _)| task), Some(task));
-        assert_eq!(out.rings, rings);
+    assert_eq!(woken(&out), 1, "the first one wakes the next");
+    // The one that rested last is woken first.
+    for (task, who, rung) in [(0, 2, 2), (1, 1, 3), (2, 0, 3)] {
+        assert_eq!(pull_as(who, &mut core, now, &mut out).map(|(task, _)| task), Some(task));
+        assert_eq!(woken(&out), rung);
     }
+}
+
+#[test]
+fn a_worker_that_is_up_by_itself_is_not_roused_again_before_it_rests() {
+    let (mut core, now, mut out) = (resting(2, 10, 1), start(), Out::default());
+    core.roster.up(WORKER);
+    submit(&mut core, weighing(1), 1, now, &mut out).unwrap();
+    assert_eq!(woken(&out), 0, "nobody rests: the one that is up looks by itself");
+    assert_eq!(pull(&mut core, now, &mut out).map(|(task, _)| task), Some(1));
 }
 
 #[test]
 fn a_head_that_does_not_fit_rouses_nobody_until_it_does() {
-    let (mut core, now, mut out) = (Pool::new(limits(2, 10)), start(), Out::default());
+    let (mut core, now, mut out) = (resting(2, 10, 1), start(), Out::default());
     submit(&mut core, weighing(1), 1, now, &mut out).unwrap();
     let (_, seat) = pull(&mut core, now, &mut out).unwrap();
-    assert!(pull(&mut core, now, &mut out).is_none());
+    assert!(pull_as(1, &mut core, now, &mut out).is_none());
+    let before = woken(&out);
     submit(&mut core, weighing(2), 2, now, &mut out).unwrap();
-    assert_eq!(out.rings, 0);
+    assert_eq!(woken(&out), before);
+    core.roster.begun(WorkerNo(1), Waker::noop().clone());
     core.book(seat, Ending::Completed, now);
     core.settle(now, &mut out);
-    assert_eq!(out.rings, 1);
+    assert_eq!(woken(&out), before + 1);
 }
 
 #[test]
 fn a_heavy_head_that_expires_lets_those_behind_it_go() {
-    let (mut core, now, mut out) = (Pool::new(limits(2, 10)), start(), Out::default());
+    let (mut core, now, mut out) = (resting(2, 10, 2), start(), Out::default());
     submit(&mut core, weighing(1), 1, now, &mut out).unwrap();
-    pull(&mut core, now, &mut out).unwrap();
-    assert!(pull(&mut core, now, &mut out).is_none());
+    pull_as(1, &mut core, now, &mut out).unwrap();
+    assert_eq!(woken(&out), 1);
     let heavy = Place { deadline: Some(now + SECOND), ..weighing(2) };
     submit(&mut core, heavy, 2, now, &mut out).unwrap();
     submit(&mut core, weighing(1), 3, now, &mut out).unwrap();
-    assert_eq!(out.rings, 1, "one worker keeps watch");
-    core.arrived();
-    let rests = core.pull(now, &mut out);
-    assert!(matches!(rests, Next::Idle { until } if until == heavy.deadline));
-    assert_eq!(out.rings, 1, "and nobody else");
-    core.late();
+    assert_eq!(woken(&out), 2, "one worker keeps watch");
+    core.roster.up(WORKER);
+    let rests = core.pull(WORKER, now, &mut out);
+    assert!(matches!(rests, Next::Rest { until } if until == heavy.deadline));
+    assert_eq!(woken(&out), 2, "and nobody else");
     assert_eq!(pull(&mut core, now + SECOND, &mut out).map(|(task, _)| task), Some(3));
     assert_eq!(core.ledger().expired, 1);
 }
@@ -108,12 +158,32 @@ fn callers_of_run_are_seated_in_their_turn_without_a_worker() {
     let seat = core.sit_inline(&place, now).unwrap();
     assert!(core.sit_inline(&place, now).is_none());
     let plan = core.admit(Door::Street, &place, now, &mut out).unwrap();
-    core.enqueue_inline(plan, place, 7, now, &mut out);
+    core.enqueue(plan, place, One::Caller(7), now, &mut out);
     assert_eq!((core.ledger().accepted, core.ledger().live), (1, 1), "not accepted while it waits");
     core.book(seat, Ending::Completed, now);
     core.settle(now, &mut out);
-    assert_eq!(out.granted.len(), 1);
+    assert_eq!(out.more().seated.len(), 1);
     assert_eq!((core.ledger().accepted, core.ledger().live), (2, 1));
+}
+
+#[test]
+fn cancelling_what_runs_wakes_the_worker_that_runs_it() {
+    let (mut core, now, mut out) = (resting(1, 10, 1), start(), Out::default());
+    let ticket = submit(&mut core, weighing(1), 1, now, &mut out).unwrap();
+    pull(&mut core, now, &mut out).unwrap();
+    let before = woken(&out);
+    core.cancel(ticket, now, &mut out);
+    assert_eq!((woken(&out), core.ledger().cancelled), (before + 1, 0));
+}
+
+#[test]
+fn the_first_tasks_are_timed_and_then_one_in_so_many() {
+    let sample = |timing| WorkerPoolConfig::default().with_timing(timing).check().unwrap().timing;
+    let timed = |timing| (1..=256).filter(|&n| sample(timing).includes(n)).count();
+    assert_eq!(timed(Timing::Off), 0);
+    assert_eq!(timed(Timing::All), 256);
+    assert_eq!(timed(Timing::Sampled(64)), 63 + 4);
+    assert!(WorkerPoolConfig::default().with_timing(Timing::Sampled(0)).check().is_err());
 }
 
 type Way = fn(&mut Pool, Ticket, Instant, &mut Out);
@@ -123,7 +193,7 @@ fn the_room_hears_of_every_way_a_place_comes_free() {
     let now = start();
     let ways: [(&str, Way); 3] = [
         ("a pull", |core, _, now, out| assert!(pull(core, now, out).is_some())),
-        ("a cancel", |core, ticket, now, out| assert!(core.cancel(ticket, now, out))),
+        ("a cancel", |core, ticket, now, out| core.cancel(ticket, now, out)),
         ("an expiry", |core, _, now, out| core.settle(now + SECOND, out)),
     ];
     for (way, free) in ways {
@@ -133,9 +203,9 @@ fn the_room_hears_of_every_way_a_place_comes_free() {
         let mut room = None;
         let waker = Waker::noop();
         assert_eq!(core.step(&mut room, &weighing(1), waker, now, &mut out), Step::Wait, "{way}");
-        assert_eq!(out.wakers.len(), 0, "{way}");
+        assert_eq!(woken(&out), 0, "{way}");
         free(&mut core, ticket, now, &mut out);
-        assert_eq!(out.wakers.len(), 1, "{way}");
+        assert_eq!(woken(&out), 1, "{way}");
         let step = core.step(&mut room, &weighing(1), waker, now, &mut out);
         assert!(matches!(step, Step::In(_)), "{way}");
         assert_eq!(room, None, "{way}");
@@ -198,22 +268,24 @@ impl Naive {
 
     /// Books what the core left to do.
     fn do_errands(&mut self, out: Out) {
-        let Errands { left, drained, granted, .. } = out;
-        let drained = drained.map(|(drain, ending)| drain.map(move |queued| (queued, ending)));
-        for (queued, ending) in left.into_iter().chain(drained.into_iter().flatten()) {
-            match queued {
-                Queued::Task(_, task) => {
+        let Some(more) = out.into_parts().1 else { return };
+        let More { left, drained, seated, .. } = *more;
+        let drained = drained.map(|(drain, ending)| drain.map(move |one| (one, ending)));
+        for (one, ending) in left.into_iter().chain(drained.into_iter().flatten()) {
+            match one {
+                One::Task(task) => {
                     assert!(self.waiting.remove(&task), "{task} left and did not wait");
                     self.end(ending);
                 }
-                Queued::Inline(_, waiter) => {
-                    assert!(self.inline_waiting.remove(&waiter));
+                One::Caller(caller) => {
+                    assert!(self.inline_waiting.remove(&caller));
                     self.refused += u64::from(ending != Ending::Cancelled);
                 }
             }
         }
-        for (waiter, seat) in granted {
-            assert!(self.inline_waiting.remove(&waiter));
+        for (one, seat) in seated {
+            let One::Caller(caller) = one else { panic!("{one:?} was seated as a caller") };
+            assert!(self.inline_waiting.remove(&caller));
             self.accepted += 1;
             self.inline_running.push(seat);
         }
@@ -274,7 +346,7 @@ fn apply(
                     }
                     None => {
                         naive.inline_waiting.insert(n);
-                        tickets.push(core.enqueue_inline(plan, place, n, *now, &mut out));
+                        tickets.push(core.enqueue(plan, place, One::Caller(n), *now, &mut out));
                     }
                 },
                 Err(no) => {
@@ -294,7 +366,9 @@ fn apply(
             if !tickets.is_empty() {
                 let ticket = tickets.swap_remove(which % tickets.len());
                 core.cancel(ticket, *now, &mut out);
-                assert!(!core.cancel(ticket, *now, &mut out), "cancelled twice");
+                let cancelled = core.ledger().cancelled;
+                core.cancel(ticket, *now, &mut out);
+                assert_eq!(core.ledger().cancelled, cancelled, "cancelled twice");
             }
         }
         Op::Pass { ms } => *now += Duration::from_millis(ms),

@@ -115,7 +115,8 @@ impl<P: Send + Sync + 'static, C: Chain<P>> Builder<P, C> {
             emptied: Notify::new(),
             returned: Mutex::new(None),
         });
-        Crew::start(&shared, config.seats, &runtime);
+        // At most 2^16, checked.
+        Crew::start(&shared, config.seats as u32, &runtime);
         runtime.spawn(seat::keep_time(Crew::enlist(&shared)));
         Ok(IntentPipeline::new(shared))
     }

@@ -12,7 +12,7 @@ use super::keys::{Keys, Relation};
 use super::metrics::Refusals;
 use super::run::{Ask, Effects, EndedRun, Run, RunId, State};
 use super::trace::Trace;
-use crate::blocks::worker_pool::crew::Idlers;
+use crate::blocks::worker_pool::crew::Roster;
 use crate::gates::wait_queue::{Plan, Room, Rules};
 use crate::ground::deadlines::Deadlines;
 use crate::ground::rng::Rng;
@@ -29,7 +29,7 @@ pub(super) struct Core<B> {
     /// Each run with an instant, by its slab index.
     pub(super) alarms: Deadlines,
     pub(super) room: Room,
-    pub(super) idlers: Idlers,
+    pub(super) roster: Roster,
     pub(super) seats: u32,
     pub(super) busy: u32,
     /// Runs that are parked: they hold places of the queue without standing in line.
@@ -85,7 +85,7 @@ impl<B> Core<B> {
             keys: Keys::new(limits.remembered_keys),
             alarms: Deadlines::default(),
             room: Room::new(limits.rules),
-            idlers: Idlers::default(),
+            roster: Roster::default(),
             seats: limits.seats,
             busy: 0,
             parked: 0,

@@ -22,10 +22,12 @@ impl<P: Send + Sync + 'static, O: Send + Sync + 'static> Shared<P, O> {
         let given_up: Vec<_> =
             fx.given_up.iter().filter_map(|&run| self.give_up(&mut core, run)).collect();
         let is_over = core.is_over();
-        let rings = if is_over {
-            core.idlers.rouse_all()
+        let workers = if is_over {
+            core.roster.rouse_all()
+        } else if core.has_work(now) {
+            core.roster.rouse().into_iter().collect()
         } else {
-            usize::from(core.has_work(now) && core.idlers.rouse())
+            Vec::new()
         };
         let due = core.next_due();
         let retimed = due.is_some_and(|due| core.armed.is_none_or(|armed| due < armed));
@@ -35,7 +37,7 @@ impl<P: Send + Sync + 'static, O: Send + Sync + 'static> Shared<P, O> {
         let room_head = if is_over { None } else { core.room.next() };
         drop(core);
 
-        self.crew.ring(rings);
+        workers.into_iter().for_each(wake_quietly);
         if retimed || is_over {
             self.clock.notify_one();
         }

@@ -13,7 +13,7 @@ use super::run::{AttemptEnd, Effects, RunId};
 use super::shared::Shared;
 use super::ticket::Failure;
 use crate::Outcome;
-use crate::blocks::worker_pool::crew::{Crew, Leaving, Next, Post, Turn};
+use crate::blocks::worker_pool::crew::{Crew, Leaving, Next, Post, Turn, WorkerNo};
 use crate::circuit_breaker::CallPermit;
 use crate::ground::quiet::drop_quietly;
 use crate::ground::time;
@@ -41,14 +41,14 @@ impl<P: Send + Sync + 'static, O: Send + Sync + 'static> Post for Shared<P, O> {
     type Job = Attempt<P, O>;
     type Done = Attempted<O>;
 
-    fn next(&self, turn: Turn<Attempted<O>>) -> Next<Attempt<P, O>> {
+    fn next(self: &Arc<Self>, who: WorkerNo, turn: Turn<Attempted<O>>) -> Next<Attempt<P, O>> {
         let now = time::now();
         let mut fx = Effects::none();
         let mut forgotten = None;
         let mut core = self.core.lock();
         match turn {
-            Turn::Roused => core.idlers.arrived(),
-            Turn::Late => core.idlers.late(),
+            Turn::Begun(waker) => core.roster.begun(who, waker),
+            Turn::Up => core.roster.up(who),
             Turn::Done(Attempted { run, end, drive, output, failure }) => {
                 if let Some(run) = core.run_mut(run) {
                     run.body.drive = drive;
@@ -76,8 +76,8 @@ impl<P: Send + Sync + 'static, O: Send + Sync + 'static> Post for Shared<P, O> {
             Some(attempt) => Next::Job(attempt),
             None if core.is_over() => Next::Leave,
             None => {
-                core.idlers.rest();
-                Next::Idle { until: None }
+                core.roster.rest(who);
+                Next::Rest { until: None }
             }
         };
         self.settle(core, fx, now);
@@ -85,7 +85,7 @@ impl<P: Send + Sync + 'static, O: Send + Sync + 'static> Post for Shared<P, O> {
         next
     }
 
-    async fn work(&self, attempt: Attempt<P, O>) -> Attempted<O> {
+    async fn work(self: &Arc<Self>, attempt: Attempt<P, O>) -> Attempted<O> {
         let Attempt { run, drive, control, permit } = attempt;
         let unfinished = Unfinished { shared: self, run };
         // An attempt that is ready at once costs its worker a unit of the runtime's patience.
@@ -129,7 +129,7 @@ impl<P: Send + Sync + 'static, O: Send + Sync + 'static> Post for Shared<P, O> {
         &self.crew
     }
 
-    fn deserted(&self) {
+    fn deserted(self: &Arc<Self>) {
         // After a drain there is nothing left to do; at the end of the runtime, everything.
         self.close();
         self.cut();

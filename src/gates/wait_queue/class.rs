@@ -14,7 +14,7 @@ pub(super) const EXACT_TENANTS: usize = 1024;
 /// Lanes that the tenants beyond share by hash.
 pub(super) const SHARED_LANES: u64 = 256;
 /// The lane of those without a tenant: always there, so that it costs no look-up.
-const NOBODYS: LaneId = 0;
+pub(super) const NOBODYS: LaneId = 0;
 
 #[derive(Debug)]
 pub(super) struct Class {
@@ -28,7 +28,8 @@ pub(super) struct Class {
     by_tenant: HashMap<Tenant, LaneId>,
     by_hash: HashMap<u8, LaneId>,
     longest: Longest,
-    /// `longest` is kept: there is a lane beside nobody's, or was since the class was last empty.
+    /// There is a lane beside nobody's, or was since the class was last empty. Until then there
+    /// are no turns to take, no accounts to keep, and the longest lane is known.
     has_tenants: bool,
 }
 
@@ -77,6 +78,10 @@ impl Class {
         index: u32,
         (tenant, weight): (Tenant, u32),
     ) {
+        self.quantum = self.quantum.max(weight);
+        if !self.has_tenants && tenant == Tenant::NONE {
+            return self.lanes[NOBODYS as usize].insert(links, slab, index);
+        }
         let id = self.find(tenant).unwrap_or_else(|| self.open(tenant));
         slab.get_mut(index).lane = id;
         let lane = &mut self.lanes[id as usize];
@@ -86,7 +91,6 @@ impl Class {
             self.turn_links.push_back(&mut self.turns, id);
         }
         self.measure(id, was);
-        self.quantum = self.quantum.max(weight);
     }
 
     /// Takes the waiter out of line; closes its lane when it was the last.
@@ -96,6 +100,12 @@ impl Class {
         let was = lane.fresh.len();
         lane.unlink(links, slab, index);
         let is_empty = lane.is_empty();
+        if !self.has_tenants {
+            if is_empty {
+                self.quantum = 0;
+            }
+            return;
+        }
         self.measure(id, was);
         if is_empty {
             self.close(id);
@@ -109,7 +119,7 @@ impl Class {
     /// The lane's fresh length was `was`.
     fn measure(&mut self, id: LaneId, was: usize) {
         let lane = &mut self.lanes[id as usize];
-        if self.has_tenants && lane.fresh.len() != was {
+        if lane.fresh.len() != was {
             self.longest.moved(id, lane, was);
         }
     }
@@ -121,6 +131,9 @@ impl Class {
         slab: &Slab<Entry<T>>,
         weight_of: impl Fn(u32) -> u32,
     ) -> Option<u32> {
+        if !self.has_tenants {
+            return self.lane(NOBODYS).front(slab);
+        }
         let id = self.turns.head()?;
         let lane = &mut self.lanes[id as usize];
         let front = lane.front(slab)?;
@@ -139,6 +152,9 @@ impl Class {
         index: u32,
         weight_of: impl Fn(u32) -> u32,
     ) {
+        if !self.has_tenants {
+            return self.unlink(links, slab, index);
+        }
         let id = slab.get(index).lane;
         let lane = &mut self.lanes[id as usize];
         lane.deficit = lane.deficit.saturating_sub(weight_of(index));
@@ -164,7 +180,10 @@ impl Class {
     fn open(&mut self, tenant: Tenant) -> LaneId {
         if !self.has_tenants {
             self.has_tenants = true;
-            self.measure(NOBODYS, 0);
+            if !self.lane(NOBODYS).is_empty() {
+                self.turn_links.push_back(&mut self.turns, NOBODYS);
+                self.measure(NOBODYS, 0);
+            }
         }
         let owner = if self.by_tenant.len() < EXACT_TENANTS {
             Owner::Tenant(tenant)

@@ -44,6 +44,8 @@ struct Class {
     lanes: VecDeque<Lane>,
     passed: u32,
     quantum: u32,
+    /// Somebody's lane is here beside nobody's, or was since the class was last empty.
+    has_tenants: bool,
 }
 
 /// The real queue and what it ought to do.
@@ -220,7 +222,9 @@ impl Pair {
     }
 
     fn serve(&mut self, class: usize, first: Waiter) {
-        self.classes[class].lanes[0].deficit -= first.weight;
+        if self.classes[class].has_tenants {
+            self.classes[class].lanes[0].deficit -= first.weight;
+        }
         let lanes_before = self.classes[class].lanes.len();
         self.drop_id(first.id);
         for lower in self.classes[..class].iter_mut().filter(|c| c.len() > 0) {
@@ -229,7 +233,7 @@ impl Pair {
         let served = &mut self.classes[class];
         served.passed = 0;
         let same_lane = served.lanes.len() == lanes_before;
-        if same_lane && served.lanes[0].deficit < served.lanes[0].waiters[0].weight {
+        if same_lane && served.has_tenants && served.lanes[0].deficit < served.lanes[0].waiters[0].weight {
             served.lanes.rotate_left(1);
         }
     }
@@ -320,7 +324,7 @@ impl Pair {
             let class = &mut self.classes[class];
             let quantum = class.quantum;
             let lane = &mut class.lanes[0];
-            if lane.deficit < lane.waiters[0].weight {
+            if class.has_tenants && lane.deficit < lane.waiters[0].weight {
                 lane.deficit += quantum;
             }
         }
@@ -329,6 +333,7 @@ impl Pair {
     fn stand(&mut self, class: Priority, tenant: Tenant, waiter: Waiter) {
         let class = &mut self.classes[class.index()];
         class.quantum = class.quantum.max(waiter.weight);
+        class.has_tenants |= tenant != Tenant::NONE;
         let lane = match class.lanes.iter().position(|l| l.tenant == tenant) {
             Some(at) => at,
             None => {

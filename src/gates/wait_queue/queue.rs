@@ -3,12 +3,12 @@
 use std::num::NonZeroU32;
 use std::time::Instant;
 
-use super::class::Class;
+use super::class::{Class, NOBODYS};
 use super::lane::Entry;
 use super::rules::{Place, Rules};
 use crate::Priority;
 use crate::ground::deadlines::Deadlines;
-use crate::ground::list::{Links, NIL};
+use crate::ground::list::Links;
 use crate::ground::slab::{Slab, Ticket};
 use crate::ground::tenant::Tenant;
 use crate::ground::time::Now;
@@ -28,6 +28,10 @@ pub(crate) struct WaitQueue<T> {
     accepted: u64,
     /// Waiters by class.
     depth: [usize; 4],
+    /// One bit for each class that waits.
+    waiting: u8,
+    /// One bit for each of them whose turn it is by having been passed over.
+    starving: u8,
     /// Grants above each class in a row while it waited.
     passed: [u32; 4],
     classes: [Class; 4],
@@ -135,6 +139,8 @@ impl<T> WaitQueue<T> {
             max_weight: u32::MAX,
             accepted: 0,
             depth: [0; 4],
+            waiting: 0,
+            starving: 0,
             passed: [0; 4],
             classes: Default::default(),
             slab: Slab::new(),
@@ -251,8 +257,13 @@ impl<T> WaitQueue<T> {
             Plan::Evict(victim) => self.cancel(victim),
             Plan::Queue | Plan::Refuse => None,
         };
+        (self.next_number(), evicted)
+    }
+
+    /// The number of one that is accepted without standing in line.
+    pub(crate) fn next_number(&mut self) -> u64 {
         self.accepted += 1;
-        (self.accepted, evicted)
+        self.accepted
     }
 
     /// `plan` and `commit` in one; a refusal gives the value back.
@@ -284,7 +295,7 @@ impl<T> WaitQueue<T> {
         let Place { class, tenant, weight, .. } = place;
         let rare = Rare::of(&place);
         let is_rare = !rare.is_none();
-        let entry = Entry { value, lane: NIL, class, pinned, is_rare };
+        let entry = Entry { value, lane: NOBODYS, class, pinned, is_rare };
         let ticket = self.slab.insert_as(accept_no, entry);
         if is_rare {
             let needed = ticket.index as usize + 1;
@@ -293,7 +304,7 @@ impl<T> WaitQueue<T> {
         }
         let Self { classes, links, slab, .. } = self;
         classes[class.index()].insert(links, slab, ticket.index, (tenant, weight.get()));
-        self.depth[class.index()] += 1;
+        self.arrived(class);
         ticket
     }
 
@@ -323,6 +334,7 @@ impl<T> WaitQueue<T> {
         let weight_of = |index| rare(slab, column, index).weight.get();
         classes[class.index()].serve(links, slab, index, weight_of);
         self.passed[class.index()] = 0;
+        self.starving &= !bit(class);
         self.departed(class);
         let accept_no = self.slab.serial(index);
         let Entry { value, .. } = self.slab.remove(index);
@@ -332,11 +344,20 @@ impl<T> WaitQueue<T> {
 
     /// A grant of this class went by: here, or in a line that shares its seats with this one.
     pub(crate) fn passed_over(&mut self, class: Priority) {
-        for lower in 0..class.index() {
-            if self.depth[lower] > 0 {
-                self.passed[lower] = self.passed[lower].saturating_add(1);
+        let mut below = self.waiting & (bit(class) - 1);
+        while below != 0 {
+            let lower = below.trailing_zeros() as usize;
+            below &= below - 1;
+            self.passed[lower] = self.passed[lower].saturating_add(1);
+            if self.passed[lower] >= self.rules.starvation_bound {
+                self.starving |= 1 << lower;
             }
         }
+    }
+
+    fn arrived(&mut self, class: Priority) {
+        self.depth[class.index()] += 1;
+        self.waiting |= bit(class);
     }
 
     fn departed(&mut self, class: Priority) {
@@ -344,6 +365,8 @@ impl<T> WaitQueue<T> {
         *depth -= 1;
         if *depth == 0 {
             self.passed[class.index()] = 0;
+            self.waiting &= !bit(class);
+            self.starving &= !bit(class);
         }
     }
 
@@ -367,14 +390,15 @@ impl<T> WaitQueue<T> {
 
     /// Rule 2: the lowest class whose turn it is by being passed over, else the highest.
     fn next(&mut self) -> Option<(u32, bool)> {
-        let bound = self.rules.starvation_bound;
-        let mut waiting = self.depth.iter().zip(&self.passed);
-        let by_turn = waiting.position(|(&depth, &passed)| depth > 0 && passed >= bound);
-        let class = by_turn.or_else(|| self.depth.iter().rposition(|&depth| depth > 0))?;
+        let by_turn = self.starving != 0;
+        let class = match self.starving {
+            0 => self.waiting.checked_ilog2()?,
+            starving => starving.trailing_zeros(),
+        } as usize;
         let Self { classes, slab, rare: column, .. } = self;
         let index =
             classes[class].front(slab, |index| rare(slab, column, index).weight.get())?;
-        Some((index, by_turn.is_some()))
+        Some((index, by_turn))
     }
 
     /// Out of line, if it still waits.
@@ -419,8 +443,9 @@ impl<T> WaitQueue<T> {
         let Self { classes, links, slab, .. } = self;
         change(slab.get_mut(index));
         let class = slab.get(index).class;
+        slab.get_mut(index).lane = NOBODYS;
         classes[class.index()].insert(links, slab, index, (tenant, weight.get()));
-        self.depth[class.index()] += 1;
+        self.arrived(class);
     }
 
     /// Another value in the same place: the old one, or `Err` with the new one if it has left.
@@ -441,6 +466,10 @@ impl<T> WaitQueue<T> {
         empty.slab = self.slab.successor();
         Drain(std::mem::replace(self, empty))
     }
+}
+
+fn bit(class: Priority) -> u8 {
+    1 << class.index()
 }
 
 fn rare<T>(slab: &Slab<Entry<T>>, column: &[Rare], index: u32) -> Rare {

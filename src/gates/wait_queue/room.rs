@@ -5,12 +5,12 @@
 //! evicts by the same rules.
 
 use std::task::Waker;
-use std::time::Instant;
 
 use super::queue::{Committed, Take, WaitQueue};
 use super::rules::{Place, Rules};
 use crate::Priority;
 use crate::ground::slab::Ticket;
+use crate::ground::time::Now;
 
 /// Behind its owner's lock, the same as the queue it stands before.
 #[derive(Debug)]
@@ -49,7 +49,7 @@ impl Room {
         &mut self,
         place: Place,
         waker: Waker,
-        now: Instant,
+        now: impl Now,
     ) -> Option<(Ticket, Option<Waker>)> {
         // Who waits here has a timer of its own.
         let place = Place { deadline: None, ..place };
@@ -71,7 +71,7 @@ impl Room {
     }
 
     /// The head was accepted: its turn is used, and it is out.
-    pub(crate) fn accepted(&mut self, ticket: Ticket, now: Instant) -> Option<Waker> {
+    pub(crate) fn accepted(&mut self, ticket: Ticket, now: impl Now) -> Option<Waker> {
         if self.line.head().is_none_or(|head| head.ticket != ticket) {
             return self.line.cancel(ticket);
         }

@@ -3,9 +3,10 @@
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
-use super::Core;
+use super::{Core, Seeker};
 use crate::blocks::worker_pool::errands::Errands;
 use crate::gates::wait_queue::{Place, Plan, Ticket, Turn};
+use crate::ground::time::Now;
 use crate::{Ending, Priority, Reason};
 
 /// Told to come back no sooner than this: below it, coming back costs more than waiting.
@@ -42,14 +43,14 @@ pub(in crate::blocks::worker_pool) enum Step {
     Out(No),
 }
 
-impl<T: Clone, W> Core<T, W> {
+impl<T: Seeker> Core<T> {
     /// Whether it may come in now. Changes nothing, but that expired waiters may leave.
     pub(in crate::blocks::worker_pool) fn admit(
         &mut self,
         door: Door,
         place: &Place,
-        now: Instant,
-        out: &mut Errands<T, W>,
+        now: impl Now,
+        out: &mut Errands<T>,
     ) -> Result<Plan, No> {
         if self.closed {
             return Err(No::because(Reason::Closed));
@@ -58,7 +59,7 @@ impl<T: Clone, W> Core<T, W> {
             return Err(No::because(Reason::TooLarge));
         }
         if let Some(deadline) = place.deadline {
-            if deadline <= now && door == Door::Room {
+            if deadline <= now.get() && door == Door::Room {
                 return Err(No::because(Reason::Expired));
             }
             if !self.is_feasible(place.class, deadline, now) {
@@ -79,7 +80,7 @@ impl<T: Clone, W> Core<T, W> {
         }
     }
 
-    fn plan(&mut self, place: &Place, now: Instant, out: &mut Errands<T, W>) -> Plan {
+    fn plan(&mut self, place: &Place, now: impl Now, out: &mut Errands<T>) -> Plan {
         let mut expired = Vec::new();
         let plan = self.queue.plan(place.class, place.tenant, now, &mut expired);
         for queued in expired {
@@ -90,7 +91,8 @@ impl<T: Clone, W> Core<T, W> {
 
     /// By the mean service time and what stands ahead. With a seat free and nobody waiting it is
     /// tried whatever the estimate says: only so can the estimate come down again.
-    fn is_feasible(&self, class: Priority, deadline: Instant, now: Instant) -> bool {
+    fn is_feasible(&self, class: Priority, deadline: Instant, now: impl Now) -> bool {
+        let now = now.get();
         let Some(mean) = self.service.get() else { return now < deadline };
         if self.queue.is_empty() && self.seats.free() > 0 {
             return now < deadline;
@@ -116,7 +118,7 @@ impl<T: Clone, W> Core<T, W> {
 }
 
 /// The waiting room.
-impl<T: Clone, W> Core<T, W> {
+impl<T: Seeker> Core<T> {
     /// One look at the door by somebody who would rather wait than be refused. `ticket` is his
     /// place in the room, while he has one.
     pub(in crate::blocks::worker_pool) fn step(
@@ -124,8 +126,8 @@ impl<T: Clone, W> Core<T, W> {
         ticket: &mut Option<Ticket>,
         place: &Place,
         waker: &Waker,
-        now: Instant,
-        out: &mut Errands<T, W>,
+        now: impl Now,
+        out: &mut Errands<T>,
     ) -> Step {
         let step = match *ticket {
             None => self.knock(ticket, place, waker, now, out),
@@ -136,8 +138,8 @@ impl<T: Clone, W> Core<T, W> {
             Step::In(_) => {
                 // Whoever stands behind the one that is let in may try next.
                 if let Some(mine) = ticket.take() {
-                    out.spent.extend(self.room.accepted(mine, now));
-                    out.wakers.extend(self.room.next());
+                    out.more().spent.extend(self.room.accepted(mine, now));
+                    out.more().wakers.extend(self.room.next());
                 }
             }
             Step::Out(no) => {
@@ -156,8 +158,8 @@ impl<T: Clone, W> Core<T, W> {
         ticket: &mut Option<Ticket>,
         place: &Place,
         waker: &Waker,
-        now: Instant,
-        out: &mut Errands<T, W>,
+        now: impl Now,
+        out: &mut Errands<T>,
     ) -> Step {
         match self.admit(Door::Street, place, now, out) {
             Ok(plan) => Step::In(plan),
@@ -166,7 +168,7 @@ impl<T: Clone, W> Core<T, W> {
                 None => Step::Out(no),
                 Some((mine, displaced)) => {
                     *ticket = Some(mine);
-                    out.wakers.extend(displaced);
+                    out.more().wakers.extend(displaced);
                     Step::Wait
                 }
             },
@@ -179,11 +181,11 @@ impl<T: Clone, W> Core<T, W> {
         mine: Ticket,
         place: &Place,
         waker: &Waker,
-        now: Instant,
-        out: &mut Errands<T, W>,
+        now: impl Now,
+        out: &mut Errands<T>,
     ) -> Step {
         let (turn, old) = self.room.turn(mine, waker);
-        out.spent.extend(old);
+        out.more().spent.extend(old);
         match turn {
             Turn::Lost if self.closed => Step::Out(No::because(Reason::Closed)),
             Turn::Lost => Step::Out(No::because(Reason::Evicted)),
@@ -197,10 +199,10 @@ impl<T: Clone, W> Core<T, W> {
     }
 
     /// Out of the room, not let in.
-    pub(in crate::blocks::worker_pool) fn leave(&mut self, mine: Ticket, out: &mut Errands<T, W>) {
+    pub(in crate::blocks::worker_pool) fn leave(&mut self, mine: Ticket, out: &mut Errands<T>) {
         if let Some(old) = self.room.leave(mine) {
-            out.spent.push(old);
-            out.wakers.extend(self.room.next());
+            out.more().spent.push(old);
+            out.more().wakers.extend(self.room.next());
         }
     }
 }
