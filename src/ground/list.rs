@@ -25,10 +25,12 @@ impl Default for List {
 }
 
 impl List {
+    #[inline]
     pub(crate) fn head(&self) -> Option<u32> {
         (self.head != NIL).then_some(self.head)
     }
 
+    #[inline]
     pub(crate) fn tail(&self) -> Option<u32> {
         (self.tail != NIL).then_some(self.tail)
     }
@@ -37,6 +39,7 @@ impl List {
         self.len
     }
 
+    #[inline]
     pub(crate) fn is_empty(&self) -> bool {
         self.len == 0
     }
@@ -67,6 +70,7 @@ impl Links {
     }
 
     /// Inserts behind `after`; at the front when that is `None`.
+    #[inline]
     pub(crate) fn insert_after(&mut self, list: &mut List, after: Option<u32>, index: u32) {
         let next = after.map_or(list.head, |after| self.0[after as usize].next);
         self.ensure(index);
@@ -82,6 +86,7 @@ impl Links {
         list.len += 1;
     }
 
+    #[inline]
     pub(crate) fn unlink(&mut self, list: &mut List, index: u32) {
         let Link { prev, next } = self.0[index as usize];
         match prev {
@@ -95,6 +100,7 @@ impl Links {
         list.len -= 1;
     }
 
+    #[inline]
     fn ensure(&mut self, index: u32) {
         let needed = index as usize + 1;
         if self.0.len() < needed {

@@ -4,6 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::task::Waker;
 
 /// Drops `thing`; a panic in its `Drop` stops here. The panic hook has reported it by then.
+#[inline]
 pub(crate) fn drop_quietly<T>(thing: T) {
     if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(thing))) {
         // A payload may panic in its turn, and so on for ever: that second one is leaked.
@@ -14,11 +15,13 @@ pub(crate) fn drop_quietly<T>(thing: T) {
 }
 
 /// Wakes; a waker that panics costs neither the worker nor those that are woken after it.
+#[inline]
 pub(crate) fn wake_quietly(waker: Waker) {
     quietly(|| waker.wake());
 }
 
 /// Runs code that may be a user's; a panic of it stops here.
+#[inline]
 pub(crate) fn quietly(act: impl FnOnce()) {
     if let Err(payload) = catch_unwind(AssertUnwindSafe(act)) {
         drop_quietly(payload);

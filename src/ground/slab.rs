@@ -33,6 +33,7 @@ impl<T> Slab<T> {
         Self { serial: self.serial, ..Self::new() }
     }
 
+    #[inline]
     pub(crate) fn len(&self) -> usize {
         self.len
     }
@@ -43,6 +44,7 @@ impl<T> Slab<T> {
     }
 
     /// Under a number of the owner's, who never uses one for two entries.
+    #[inline]
     pub(crate) fn insert_as(&mut self, serial: u64, entry: T) -> Ticket {
         self.len += 1;
         let taken = Slot::Taken { serial, entry };
@@ -64,6 +66,7 @@ impl<T> Slab<T> {
     }
 
     /// The caller knows that the index is taken: it came from a list or a checked ticket.
+    #[inline]
     pub(crate) fn remove(&mut self, index: u32) -> T {
         let vacant = Slot::Vacant { next: self.vacant };
         match std::mem::replace(&mut self.slots[index as usize], vacant) {
@@ -80,6 +83,7 @@ impl<T> Slab<T> {
     }
 
     /// An empty slab keeps a small table and gives the memory of a past flood back.
+    #[inline]
     fn give_back(&mut self) {
         const KEPT: usize = 1024;
         if self.slots.len() > KEPT {
@@ -99,6 +103,7 @@ impl<T> Slab<T> {
         Ticket { index, serial: self.serial(index) }
     }
 
+    #[inline]
     pub(crate) fn serial(&self, index: u32) -> u64 {
         match &self.slots[index as usize] {
             Slot::Taken { serial, .. } => *serial,
@@ -106,6 +111,7 @@ impl<T> Slab<T> {
         }
     }
 
+    #[inline]
     pub(crate) fn get(&self, index: u32) -> &T {
         match &self.slots[index as usize] {
             Slot::Taken { entry, .. } => entry,
@@ -113,6 +119,7 @@ impl<T> Slab<T> {
         }
     }
 
+    #[inline]
     pub(crate) fn get_mut(&mut self, index: u32) -> &mut T {
         match &mut self.slots[index as usize] {
             Slot::Taken { entry, .. } => entry,

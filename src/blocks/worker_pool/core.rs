@@ -75,6 +75,7 @@ impl<T: Seeker> Core<T> {
     }
 
     /// Carries a plan out. The seat of a caller of `run` may be among the errands at once.
+    #[inline]
     pub(super) fn enqueue(
         &mut self,
         plan: Plan,
@@ -107,18 +108,14 @@ impl<T: Seeker> Core<T> {
         Some(self.sit(id, weight, None, now))
     }
 
-    fn sit(
-        &mut self,
-        id: TaskId,
-        weight: u32,
-        worker: Option<WorkerNo>,
-        now: impl Now,
-    ) -> SeatNo {
+    #[inline]
+    fn sit(&mut self, id: TaskId, weight: u32, worker: Option<WorkerNo>, now: impl Now) -> SeatNo {
         let since = self.timing.includes(id.0).then(|| now.get());
         self.seats.sit(Seated { id, weight, since, worker })
     }
 
     /// A worker asks for work.
+    #[inline]
     pub(super) fn pull(
         &mut self,
         who: WorkerNo,
@@ -143,6 +140,7 @@ impl<T: Seeker> Core<T> {
     }
 
     /// The next task that fits; seats every caller of `run` whose turn comes before.
+    #[inline]
     fn take(&mut self, who: WorkerNo, now: impl Now, out: &mut Errands<T>) -> Option<Job<T>> {
         loop {
             match self.queue.take(self.seats.free(), now) {
@@ -162,6 +160,7 @@ impl<T: Seeker> Core<T> {
         }
     }
 
+    #[inline]
     fn seat(
         &mut self,
         granted: Granted<T>,
@@ -184,6 +183,7 @@ impl<T: Seeker> Core<T> {
 
     /// Books the end of what ran, and frees its seat. Then somebody must [`pull`](Self::pull) or
     /// [`settle`](Self::settle).
+    #[inline]
     pub(super) fn book(&mut self, seat: SeatNo, ending: Ending, now: impl Now) {
         let Some(seated) = self.seats.rise(seat) else { return };
         self.ledger.record(ending, 1);
@@ -243,6 +243,7 @@ impl<T: Seeker> Core<T> {
 
     /// After every change: seats callers of `run`, rouses a worker when a task could start, tells
     /// the room of free places, and sees whether the end has come.
+    #[inline]
     pub(super) fn settle(&mut self, now: impl Now, out: &mut Errands<T>) {
         if self.callers > 0 || self.is_mixed {
             self.serve(now, out);
@@ -261,6 +262,7 @@ impl<T: Seeker> Core<T> {
         }
     }
 
+    #[inline]
     fn rouse(&mut self, out: &mut Errands<T>) {
         if let Some(worker) = self.roster.rouse() {
             out.wake(worker);

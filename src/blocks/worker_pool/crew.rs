@@ -92,11 +92,13 @@ impl Roster {
     }
 
     /// A worker found nothing to start.
+    #[inline]
     pub(crate) fn rest(&mut self, who: WorkerNo) {
         self.resting.push(who);
     }
 
     /// A worker is up: roused, or by itself.
+    #[inline]
     pub(crate) fn up(&mut self, who: WorkerNo) {
         if self.waking == Some(who) {
             self.waking = None;
@@ -107,6 +109,7 @@ impl Roster {
 
     /// Something could start: whom to wake, after the unlock.
     #[must_use]
+    #[inline]
     pub(crate) fn rouse(&mut self) -> Option<Waker> {
         if self.waking.is_some() {
             return None;
@@ -118,6 +121,7 @@ impl Roster {
 
     /// Whom to wake so that this one looks up, whatever it does.
     #[must_use]
+    #[inline]
     pub(crate) fn waker(&self, who: WorkerNo) -> Option<Waker> {
         self.wakers.get(who.0 as usize)?.clone()
     }
@@ -214,6 +218,8 @@ async fn worker<P: Post>(me: Leaving<P>, no: WorkerNo) {
 /// Until whatever polls it next.
 async fn rest() {
     let mut has_rested = false;
-    poll_fn(|_| if std::mem::replace(&mut has_rested, true) { Poll::Ready(()) } else { Poll::Pending })
-        .await;
+    poll_fn(
+        |_| if std::mem::replace(&mut has_rested, true) { Poll::Ready(()) } else { Poll::Pending },
+    )
+    .await;
 }

@@ -53,6 +53,7 @@ impl<T> Default for More<T> {
 
 impl<T> Errands<T> {
     /// Wake this one.
+    #[inline]
     pub(super) fn wake(&mut self, waker: Waker) {
         match self.waker {
             None => self.waker = Some(waker),
@@ -69,6 +70,7 @@ impl<T> Errands<T> {
         self.waker.iter().chain(self.more.iter().flat_map(|more| &more.wakers))
     }
 
+    #[inline]
     pub(super) fn into_parts(self) -> (Option<Waker>, Option<Box<More<T>>>) {
         (self.waker, self.more)
     }

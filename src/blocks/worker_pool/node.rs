@@ -91,12 +91,8 @@ struct Verbs {
 }
 
 impl<F: Future> Node<F> {
-    const VERBS: Verbs = Verbs {
-        poll: Self::poll,
-        give_up: Self::give_up,
-        read: Self::read,
-        free: Self::free,
-    };
+    const VERBS: Verbs =
+        Verbs { poll: Self::poll, give_up: Self::give_up, read: Self::read, free: Self::free };
 
     fn make(future: F, flags: usize, options: Option<Box<Options>>) -> NonNull<Header> {
         let header = Header {
@@ -118,6 +114,7 @@ impl<F: Future> Node<F> {
         node.body.with_mut(|body| act(unsafe { &mut *body }))
     }
 
+    #[inline]
     unsafe fn poll(head: NonNull<Header>, cx: &mut Context<'_>) -> Poll<Ending> {
         // SAFETY: this function's own contract.
         unsafe {
@@ -144,6 +141,7 @@ impl<F: Future> Node<F> {
         unsafe { Self::with_body(head, |body| stage(body, Err(why))) }
     }
 
+    #[inline]
     unsafe fn read(head: NonNull<Header>, into: NonNull<()>) {
         // SAFETY: this function's own contract.
         let body = unsafe {
@@ -226,6 +224,7 @@ impl<P> Work<P> {
     }
 
     /// Polls the future, unless it is to stop; its result is staged once it is ready.
+    #[inline]
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Ending> {
         // Relaxed: a request that comes late is followed by a wake-up.
         if self.header().word.load(Ordering::Relaxed) & STOP != 0 {
@@ -242,6 +241,7 @@ impl<P> Work<P> {
     }
 
     /// Tells the handle what was staged, and lets go. A result that nobody wants is dropped.
+    #[inline]
     pub(super) fn publish(self, pool: &Arc<P>) {
         if self.end(pool) == Handle::Gone {
             // SAFETY: its handle has let go, so this side is the last, and has the body.
@@ -267,6 +267,7 @@ impl<P> Work<P> {
     }
 
     /// Sets `ENDED`. If the handle is there, this side lets go; else the node is this side's.
+    #[inline]
     fn end(&self, pool: &Arc<P>) -> Handle {
         let word = &self.header().word;
         let mut lent = None;
@@ -347,6 +348,7 @@ impl<T, P> Join<T, P> {
 
     /// The result, once it is there; registers the waker until then. Pending for ever once it was
     /// read.
+    #[inline]
     pub(super) fn poll(&mut self, cx: &Context<'_>) -> Poll<Outcome<T>> {
         if self.is_read {
             return Poll::Pending;
@@ -363,7 +365,11 @@ impl<T, P> Join<T, P> {
         if was & ENDED == 0 {
             was = self.register(cx.waker().clone());
         }
-        if was & ENDED == 0 { Poll::Pending } else { self.read().map_or(Poll::Pending, Poll::Ready) }
+        if was & ENDED == 0 {
+            Poll::Pending
+        } else {
+            self.read().map_or(Poll::Pending, Poll::Ready)
+        }
     }
 
     /// Whether this is the waker that was registered. Two pointers are compared and none is
@@ -374,6 +380,7 @@ impl<T, P> Join<T, P> {
     }
 
     /// Fills the slot, which is empty. The word as it then was: with `ENDED` it came too late.
+    #[inline]
     fn register(&self, waker: Waker) -> usize {
         let header = self.header();
         // SAFETY: `WAKER` is clear: the slot is this side's.
@@ -410,6 +417,7 @@ impl<T, P> Join<T, P> {
     }
 
     /// The result. `ENDED` has been seen.
+    #[inline]
     fn read(&mut self) -> Option<Outcome<T>> {
         let mut outcome: Option<Outcome<T>> = None;
         self.is_read = true;
@@ -442,6 +450,7 @@ impl<T, P> Join<T, P> {
         ManuallyDrop::new(self).let_go()
     }
 
+    #[inline]
     fn let_go(&mut self) -> Option<Outcome<T>> {
         let mut was = self.header().word.load(Ordering::Acquire);
         if was & (ENDED | WAKER) == WAKER {

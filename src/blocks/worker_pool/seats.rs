@@ -42,16 +42,19 @@ impl Seats {
         self.busy
     }
 
+    #[inline]
     pub(super) fn free(&self) -> u32 {
         self.limit.saturating_sub(self.busy)
     }
 
     /// How many run, counted from the table itself.
+    #[inline]
     pub(super) fn len(&self) -> usize {
         self.seated.len() - self.vacant.len()
     }
 
     /// The caller has looked at [`free`](Self::free).
+    #[inline]
     pub(super) fn sit(&mut self, one: Seated) -> SeatNo {
         debug_assert!(one.weight <= self.free(), "nobody sits on anybody's lap");
         self.busy += one.weight;
@@ -69,6 +72,7 @@ impl Seats {
     }
 
     /// Gives the seat up; `None` only for a seat given up before, which is a bug of ours.
+    #[inline]
     pub(super) fn rise(&mut self, no: SeatNo) -> Option<Seated> {
         let one = self.seated.get_mut(no.0 as usize)?.take();
         debug_assert!(one.is_some(), "a seat is given up once");

@@ -11,8 +11,8 @@ use super::config::Limits;
 use super::core::{Core, Door, No, Seeker, Step};
 use super::crew::{Next, WorkerNo};
 use super::errands::{Errands, More};
-use super::{Timing, WorkerPoolConfig};
 use super::seats::SeatNo;
+use super::{Timing, WorkerPoolConfig};
 use crate::gates::wait_queue::{Place, Rules, Ticket};
 use crate::ground::tenant::Tenant;
 use crate::{Ending, Priority, Reason};
@@ -57,7 +57,6 @@ fn resting(seats: u32, places: usize, workers: u32) -> Pool {
 
 /// The same worker every time, but for those tests in which it matters.
 const WORKER: WorkerNo = WorkerNo(0);
-
 
 fn start() -> Instant {
     crate::ground::time::now()

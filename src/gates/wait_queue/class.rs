@@ -50,6 +50,7 @@ impl Default for Class {
 }
 
 impl Class {
+    #[inline]
     fn lane(&self, id: LaneId) -> &Lane {
         &self.lanes[id as usize]
     }
@@ -71,6 +72,7 @@ impl Class {
     }
 
     /// Puts the waiter in line, in order of acceptance.
+    #[inline]
     pub(super) fn insert<T>(
         &mut self,
         links: &mut Links,
@@ -94,6 +96,7 @@ impl Class {
     }
 
     /// Takes the waiter out of line; closes its lane when it was the last.
+    #[inline]
     pub(super) fn unlink<T>(&mut self, links: &mut Links, slab: &Slab<Entry<T>>, index: u32) {
         let id = slab.get(index).lane;
         let lane = &mut self.lanes[id as usize];
@@ -126,6 +129,7 @@ impl Class {
 
     /// Who is next. The lane whose turn it is gets its quantum when its head is heavier than what
     /// is left of the last one; asking twice changes nothing more.
+    #[inline]
     pub(super) fn front<T>(
         &mut self,
         slab: &Slab<Entry<T>>,
@@ -145,6 +149,7 @@ impl Class {
 
     /// Takes a granted waiter out of line and charges its lane; the turn passes on when what is
     /// left does not pay for the next.
+    #[inline]
     pub(super) fn serve<T>(
         &mut self,
         links: &mut Links,

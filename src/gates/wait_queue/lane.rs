@@ -45,11 +45,13 @@ impl Lane {
         Self { fresh: List::default(), pinned: List::default(), deficit: 0, owner, bucket: NIL }
     }
 
+    #[inline]
     pub(super) fn is_empty(&self) -> bool {
         self.fresh.is_empty() && self.pinned.is_empty()
     }
 
     /// Who is next: the one accepted first.
+    #[inline]
     pub(super) fn front<T>(&self, slab: &Slab<Entry<T>>) -> Option<u32> {
         match (self.pinned.head(), self.fresh.head()) {
             (Some(pinned), Some(fresh)) => {
@@ -61,6 +63,7 @@ impl Lane {
     }
 
     /// Inserts in order of acceptance into the fresh or the pinned line.
+    #[inline]
     pub(super) fn insert<T>(&mut self, links: &mut Links, slab: &Slab<Entry<T>>, index: u32) {
         let serial = slab.serial(index);
         let list = if slab.get(index).pinned { &mut self.pinned } else { &mut self.fresh };
@@ -77,6 +80,7 @@ impl Lane {
         links.insert_after(list, after, index);
     }
 
+    #[inline]
     pub(super) fn unlink<T>(&mut self, links: &mut Links, slab: &Slab<Entry<T>>, index: u32) {
         let list = if slab.get(index).pinned { &mut self.pinned } else { &mut self.fresh };
         links.unlink(list, index);

@@ -233,7 +233,10 @@ impl Pair {
         let served = &mut self.classes[class];
         served.passed = 0;
         let same_lane = served.lanes.len() == lanes_before;
-        if same_lane && served.has_tenants && served.lanes[0].deficit < served.lanes[0].waiters[0].weight {
+        if same_lane
+            && served.has_tenants
+            && served.lanes[0].deficit < served.lanes[0].waiters[0].weight
+        {
             served.lanes.rotate_left(1);
         }
     }

@@ -151,10 +151,12 @@ impl<T> WaitQueue<T> {
     }
 
     /// Waiters in line.
+    #[inline]
     pub(crate) fn len(&self) -> usize {
         self.slab.len()
     }
 
+    #[inline]
     pub(crate) fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -191,6 +193,7 @@ impl<T> WaitQueue<T> {
 
     /// What admitting one of this class and tenant would mean. Changes nothing, but that up to 8
     /// expired waiters leave (into `expired`) before it says anything but `Queue`.
+    #[inline]
     pub(crate) fn plan(
         &mut self,
         class: Priority,
@@ -214,6 +217,7 @@ impl<T> WaitQueue<T> {
     }
 
     /// Rule 1.
+    #[inline]
     fn decide(&self, class: Priority, tenant: Tenant) -> Plan {
         if self.len() + self.held < self.limits[class.index()] {
             return Plan::Queue;
@@ -234,6 +238,7 @@ impl<T> WaitQueue<T> {
     }
 
     /// Carries a plan out. `now` only starts the clock of deadlines.
+    #[inline]
     pub(crate) fn commit(
         &mut self,
         plan: Plan,
@@ -252,6 +257,7 @@ impl<T> WaitQueue<T> {
 
     /// Carries a plan out for one that will stand in line later, by `resume`: its number, and who
     /// was evicted for it. Until then its owner counts it as held.
+    #[inline]
     pub(crate) fn reserve(&mut self, plan: Plan) -> (u64, Option<T>) {
         let evicted = match plan {
             Plan::Evict(victim) => self.cancel(victim),
@@ -261,6 +267,7 @@ impl<T> WaitQueue<T> {
     }
 
     /// The number of one that is accepted without standing in line.
+    #[inline]
     pub(crate) fn next_number(&mut self) -> u64 {
         self.accepted += 1;
         self.accepted
@@ -291,6 +298,7 @@ impl<T> WaitQueue<T> {
         self.insert(Place { deadline: None, ..place }, accept_no, false, value)
     }
 
+    #[inline]
     fn insert(&mut self, place: Place, accept_no: u64, pinned: bool, value: T) -> Ticket {
         let Place { class, tenant, weight, .. } = place;
         let rare = Rare::of(&place);
@@ -308,11 +316,13 @@ impl<T> WaitQueue<T> {
         ticket
     }
 
+    #[inline]
     fn rare(&self, index: u32) -> Rare {
         rare(&self.slab, &self.rare, index)
     }
 
     /// Offers `free` seats to whoever is next.
+    #[inline]
     pub(crate) fn take(&mut self, free: u32, now: impl Now) -> Take<T> {
         let Some((index, _)) = self.next() else { return Take::Empty };
         let Rare { tenant, weight, deadline } = self.rare(index);
@@ -343,6 +353,7 @@ impl<T> WaitQueue<T> {
     }
 
     /// A grant of this class went by: here, or in a line that shares its seats with this one.
+    #[inline]
     pub(crate) fn passed_over(&mut self, class: Priority) {
         let mut below = self.waiting & (bit(class) - 1);
         while below != 0 {
@@ -355,11 +366,13 @@ impl<T> WaitQueue<T> {
         }
     }
 
+    #[inline]
     fn arrived(&mut self, class: Priority) {
         self.depth[class.index()] += 1;
         self.waiting |= bit(class);
     }
 
+    #[inline]
     fn departed(&mut self, class: Priority) {
         let depth = &mut self.depth[class.index()];
         *depth -= 1;
@@ -371,6 +384,7 @@ impl<T> WaitQueue<T> {
     }
 
     /// An empty queue gives the memory of a past flood back, as its slab does.
+    #[inline]
     fn shrink(&mut self) {
         const KEPT: usize = 1024;
         if self.slab.len() == 0 && self.links.len() > KEPT {
@@ -389,6 +403,7 @@ impl<T> WaitQueue<T> {
     }
 
     /// Rule 2: the lowest class whose turn it is by being passed over, else the highest.
+    #[inline]
     fn next(&mut self) -> Option<(u32, bool)> {
         let by_turn = self.starving != 0;
         let class = match self.starving {
@@ -396,8 +411,7 @@ impl<T> WaitQueue<T> {
             starving => starving.trailing_zeros(),
         } as usize;
         let Self { classes, slab, rare: column, .. } = self;
-        let index =
-            classes[class].front(slab, |index| rare(slab, column, index).weight.get())?;
+        let index = classes[class].front(slab, |index| rare(slab, column, index).weight.get())?;
         Some((index, by_turn))
     }
 
@@ -468,10 +482,12 @@ impl<T> WaitQueue<T> {
     }
 }
 
+#[inline]
 fn bit(class: Priority) -> u8 {
     1 << class.index()
 }
 
+#[inline]
 fn rare<T>(slab: &Slab<Entry<T>>, column: &[Rare], index: u32) -> Rare {
     if slab.get(index).is_rare { column[index as usize] } else { Rare::NONE }
 }
@@ -483,6 +499,7 @@ pub(crate) struct Drain<T>(WaitQueue<T>);
 impl<T> Iterator for Drain<T> {
     type Item = T;
 
+    #[inline]
     fn next(&mut self) -> Option<T> {
         let (index, _) = self.0.next()?;
         Some(self.0.remove(index).value)

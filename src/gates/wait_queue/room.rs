@@ -35,11 +35,13 @@ impl Room {
         Self { line: WaitQueue::new(rules) }
     }
 
+    #[inline]
     pub(crate) fn len(&self) -> usize {
         self.line.len()
     }
 
     /// Whether somebody who does not wait must let others go first.
+    #[inline]
     pub(crate) fn stands_before(&self, class: Priority) -> bool {
         Priority::ALL[class.index()..].iter().any(|&c| self.line.depth(c) > 0)
     }

@@ -45,6 +45,7 @@ pub(in crate::blocks::worker_pool) enum Step {
 
 impl<T: Seeker> Core<T> {
     /// Whether it may come in now. Changes nothing, but that expired waiters may leave.
+    #[inline]
     pub(in crate::blocks::worker_pool) fn admit(
         &mut self,
         door: Door,
@@ -80,6 +81,7 @@ impl<T: Seeker> Core<T> {
         }
     }
 
+    #[inline]
     fn plan(&mut self, place: &Place, now: impl Now, out: &mut Errands<T>) -> Plan {
         let mut expired = Vec::new();
         let plan = self.queue.plan(place.class, place.tenant, now, &mut expired);
