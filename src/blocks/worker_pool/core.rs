@@ -41,7 +41,7 @@ pub(super) struct Core<T> {
     is_mixed: bool,
     capacity: usize,
     closed: bool,
-    /// A place in the queue came free since the room was last told.
+    /// A place in the queue came free since the room was last told that somebody waits in.
     place_freed: bool,
     /// The deadline of a heavy head that some resting worker waits for.
     watched: Option<Instant>,
@@ -79,7 +79,7 @@ impl<T: Seeker> Core<T> {
     pub(super) fn enqueue(
         &mut self,
         plan: Plan,
-        place: Place,
+        place: &Place,
         one: T,
         now: impl Now,
         out: &mut Errands<T>,
@@ -89,9 +89,16 @@ impl<T: Seeker> Core<T> {
             false => self.ledger.accepted += 1,
         }
         self.is_mixed |= place.deadline.is_some() || place.weight.get() > 1;
-        let committed = self.queue.commit(plan, place, one, now);
-        if let Some(victim) = committed.evicted {
-            self.left(victim, Ending::Evicted, out);
+        let committed = self.queue.commit(plan, *place, one, now);
+        match committed.evicted {
+            Some(victim) => self.left(victim, Ending::Evicted, out),
+            None if self.callers == 0 && !self.is_mixed => {
+                if self.seats.free() > 0 {
+                    self.rouse(out);
+                }
+                return committed.ticket;
+            }
+            None => {}
         }
         self.settle(now, out);
         committed.ticket
@@ -119,6 +126,7 @@ impl<T: Seeker> Core<T> {
     pub(super) fn pull(
         &mut self,
         who: WorkerNo,
+        has_worked: bool,
         now: impl Now,
         out: &mut Errands<T>,
     ) -> Next<Job<T>> {
@@ -127,10 +135,13 @@ impl<T: Seeker> Core<T> {
             // Whoever kept watch may be this one.
             self.watched = None;
         }
-        self.settle(now, out);
+        if !self.queue.is_empty() || self.place_freed || self.closed {
+            self.settle(now, out);
+        }
         match job {
             Some(job) => Next::Job(job),
             None if self.closed && self.queue.is_empty() => Next::Leave,
+            None if has_worked && self.queue.is_empty() && self.roster.lingers(who) => Next::Linger,
             None => {
                 self.roster.rest(who);
                 let head = if self.is_mixed { self.queue.head() } else { None };
@@ -168,7 +179,7 @@ impl<T: Seeker> Core<T> {
         now: impl Now,
         out: &mut Errands<T>,
     ) -> Option<Job<T>> {
-        self.place_freed = true;
+        self.place_freed |= self.room.len() > 0;
         let (id, weight) = (TaskId(granted.accept_no), granted.weight.get());
         if granted.value.is_caller() {
             self.callers -= 1;
@@ -209,7 +220,7 @@ impl<T: Seeker> Core<T> {
     /// One left the queue unstarted. A caller of `run` was not accepted: that is a refusal, but
     /// for one who went of his own will.
     fn left(&mut self, one: T, ending: Ending, out: &mut Errands<T>) {
-        self.place_freed = true;
+        self.place_freed |= self.room.len() > 0;
         if one.is_caller() {
             self.callers -= 1;
             if let Some(reason) = refusal(ending) {
@@ -243,14 +254,13 @@ impl<T: Seeker> Core<T> {
 
     /// After every change: seats callers of `run`, rouses a worker when a task could start, tells
     /// the room of free places, and sees whether the end has come.
-    #[inline]
     pub(super) fn settle(&mut self, now: impl Now, out: &mut Errands<T>) {
         if self.callers > 0 || self.is_mixed {
             self.serve(now, out);
         } else if !self.queue.is_empty() && self.seats.free() > 0 {
             self.rouse(out);
         }
-        if std::mem::take(&mut self.place_freed) && self.room.len() > 0 {
+        if std::mem::take(&mut self.place_freed) {
             let head = self.room.next();
             out.more().wakers.extend(head);
         }
@@ -264,7 +274,7 @@ impl<T: Seeker> Core<T> {
 
     #[inline]
     fn rouse(&mut self, out: &mut Errands<T>) {
-        if let Some(worker) = self.roster.rouse() {
+        if let Some(worker) = self.roster.rouse(self.queue.len()) {
             out.wake(worker);
         }
     }

@@ -1,8 +1,11 @@
 //! The workers: tasks that pull. Shared with the pipeline.
 //!
 //! 1. Work never waits beside a resting worker: whenever some could start and somebody rests, one
-//!    worker is waking (`waking`), and it wakes the next one if there is more when it has taken
-//!    its own. So a burst wakes workers one after another and a lone submitter wakes one.
+//!    worker is about to look (`looking`): roused, or lingering. It wakes the next one if there is
+//!    more when it has taken its own. So a burst wakes workers one after another and a lone
+//!    submitter wakes one. Should that one be held up while work piles up, a second is woken.
+//!    A worker that finds nothing after a job lingers once, at the end of its runtime's queue:
+//!    whatever is submitted until then wakes nobody, and is done in one go.
 //! 2. `Roster` is guarded by the owner's lock, the same that guards the queue: who finds nothing
 //!    and rests, and who adds work and rouses, are in one order. A worker that was roused before
 //!    it got to rest is polled again by its runtime: no wake-up is lost.
@@ -67,6 +70,8 @@ pub(crate) enum Next<J> {
     Rest {
         until: Option<Instant>,
     },
+    /// Look once more, after everybody else on this thread had a turn.
+    Linger,
     /// Go.
     Leave,
 }
@@ -78,8 +83,12 @@ pub(crate) struct Roster {
     wakers: Vec<Option<Waker>>,
     /// The last one rested last.
     resting: Vec<WorkerNo>,
-    waking: Option<WorkerNo>,
+    /// They will ask for work soon: roused, or lingering.
+    looking: Vec<WorkerNo>,
 }
+
+/// So much work before a second worker is woken although one is about to look.
+const BACKLOG: usize = 16;
 
 impl Roster {
     /// A worker says how it is woken.
@@ -97,25 +106,37 @@ impl Roster {
         self.resting.push(who);
     }
 
+    /// A worker found nothing: whether it is to look once more before it rests. One at a time.
+    #[inline]
+    pub(crate) fn lingers(&mut self, who: WorkerNo) -> bool {
+        let lingers = self.looking.is_empty();
+        if lingers {
+            self.looking.push(who);
+        }
+        lingers
+    }
+
     /// A worker is up: roused, or by itself.
     #[inline]
     pub(crate) fn up(&mut self, who: WorkerNo) {
-        if self.waking == Some(who) {
-            self.waking = None;
+        if let Some(at) = self.looking.iter().position(|&looking| looking == who) {
+            self.looking.swap_remove(at);
         } else if let Some(at) = self.resting.iter().rposition(|&resting| resting == who) {
             self.resting.remove(at);
         }
     }
 
-    /// Something could start: whom to wake, after the unlock.
+    /// Something could start, of so much work: whom to wake, after the unlock.
     #[must_use]
     #[inline]
-    pub(crate) fn rouse(&mut self) -> Option<Waker> {
-        if self.waking.is_some() {
-            return None;
+    pub(crate) fn rouse(&mut self, backlog: usize) -> Option<Waker> {
+        match self.looking.len() {
+            0 => {}
+            1 if backlog >= BACKLOG => {}
+            _ => return None,
         }
         let who = self.resting.pop()?;
-        self.waking = Some(who);
+        self.looking.push(who);
         self.waker(who)
     }
 
@@ -210,9 +231,26 @@ async fn worker<P: Post>(me: Leaving<P>, no: WorkerNo) {
                 time::until(until, rest()).await;
                 Turn::Up
             }
+            Next::Linger => {
+                linger().await;
+                Turn::Up
+            }
             Next::Leave => return,
         };
     }
+}
+
+/// To the end of the runtime's queue.
+async fn linger() {
+    let mut has_lingered = false;
+    poll_fn(|cx| {
+        if std::mem::replace(&mut has_lingered, true) {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }
 
 /// Until whatever polls it next.

@@ -1,7 +1,7 @@
-//! The hand-rolled waking, in every interleaving.
+//! The node's protocol, in every interleaving.
 //!
-//! The runtime, the queue and tokio's primitives are not modelled: the models drive the cells
-//! with the verbs that the pool uses, in the order in which it uses them.
+//! The runtime, the queue and tokio's primitives are not modelled: the models drive the two sides
+//! of a node with the verbs that the pool uses, in the order in which it uses them.
 
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -11,24 +11,44 @@ use loom::sync::atomic::{AtomicU32, Ordering};
 use loom::thread;
 
 use super::error::TaskError;
-use super::node::{Join, Node, Work};
-use super::stop::Stop;
+use super::node::{self, Join, Work};
+use super::seats::{Seated, Seats};
+use super::task::TaskId;
 use crate::Ending;
-use crate::ground::handoff::Handoff;
 use crate::ground::loom_tests::block_on;
 use crate::ground::primitives::Mutex;
 
-type Task = Node<std::future::Ready<u32>>;
+/// What a handle may call: it knows whether it is still there.
+#[derive(Debug, Default)]
+struct Pool {
+    is_gone: Arc<AtomicU32>,
+}
 
-fn task() -> Arc<Task> {
-    Arc::new(Node::new(std::future::ready(7), None, None))
+impl Drop for Pool {
+    fn drop(&mut self) {
+        self.is_gone.store(1, Ordering::SeqCst);
+    }
+}
+
+/// A result that counts how often it is dropped.
+#[derive(Debug)]
+struct Counted(Arc<AtomicU32>);
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+fn seven(pool: &Arc<Pool>) -> (Work<Pool>, Join<u32, Pool>) {
+    node::task(std::future::ready(7), None, pool)
 }
 
 /// What a worker does with a task that has its seat.
-fn work(task: &dyn Work) -> Ending {
+fn work(mut task: Work<Pool>, pool: &Arc<Pool>) -> Ending {
     match task.poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(ending) => {
-            task.publish();
+            task.publish(pool);
             ending
         }
         Poll::Pending => panic!("ready at once"),
@@ -38,44 +58,72 @@ fn work(task: &dyn Work) -> Ending {
 #[test]
 fn loom_the_one_who_awaits_gets_the_result() {
     loom::model(|| {
-        let node = task();
-        let worker = thread::spawn({
-            let node = Arc::clone(&node);
-            move || work(&*node)
-        });
-        let result = block_on(poll_fn(|cx| node.outcome().poll(cx)));
+        let pool = Arc::new(Pool::default());
+        let (task, mut join) = seven(&pool);
+        let worker = thread::spawn(move || work(task, &pool));
+        let result = block_on(poll_fn(|cx| join.poll(cx)));
         assert_eq!(result.unwrap(), 7);
         assert_eq!(worker.join().unwrap(), Ending::Completed);
     });
 }
 
 #[test]
+fn loom_the_waker_of_the_last_poll_is_the_one_that_is_woken() {
+    loom::model(|| {
+        let pool = Arc::new(Pool::default());
+        let (task, mut join) = seven(&pool);
+        let worker = thread::spawn(move || work(task, &pool));
+        // Somebody else's waker first: woken alone, it would hang the model.
+        let mut result = match join.poll(&Context::from_waker(Waker::noop())) {
+            Poll::Ready(result) => Some(result),
+            Poll::Pending => None,
+        };
+        if result.is_none() {
+            result = Some(block_on(poll_fn(|cx| join.poll(cx))));
+        }
+        assert_eq!(result.map(Result::unwrap), Some(7));
+        worker.join().unwrap();
+    });
+}
+
+#[test]
 fn loom_a_result_is_read_or_dropped_once_whoever_leaves_first() {
     loom::model(|| {
-        let node = task();
-        let worker = thread::spawn({
-            let node = Arc::clone(&node);
-            move || work(&*node)
-        });
+        let (pool, dropped) = (Arc::new(Pool::default()), Arc::new(AtomicU32::new(0)));
+        let output = Counted(Arc::clone(&dropped));
+        let (task, mut join) = node::task(std::future::ready(output), None, &pool);
+        let worker = thread::spawn(move || work(task, &pool));
         // The handle is polled once and dropped.
-        let polled = node.outcome().poll(&Context::from_waker(Waker::noop()));
-        let left = node.outcome().leave();
+        drop(join.poll(&Context::from_waker(Waker::noop())));
+        drop(join);
         worker.join().unwrap();
-        assert!(!(polled.is_ready() && left.is_some()), "the result was there twice");
-        assert!(node.outcome().leave().is_none(), "nothing stays behind");
+        assert_eq!(dropped.load(Ordering::SeqCst), 1);
+    });
+}
+
+#[test]
+fn loom_a_handle_that_cancels_finds_the_pool_alive_even_when_the_task_ends_meanwhile() {
+    loom::model(|| {
+        let pool = Arc::new(Pool::default());
+        let is_gone = Arc::clone(&pool.is_gone);
+        let (task, join) = seven(&pool);
+        // The worker's count of the pool is the last.
+        let worker = thread::spawn(move || work(task, &pool));
+        join.stop(|pool| assert_eq!(pool.is_gone.load(Ordering::SeqCst), 0, "called a dead pool"));
+        drop(join);
+        worker.join().unwrap();
+        assert_eq!(is_gone.load(Ordering::SeqCst), 1, "a count of the pool was left behind");
     });
 }
 
 #[test]
 fn loom_cancel_against_finish_gives_the_handle_what_the_ledger_says() {
     loom::model(|| {
-        let node = task();
-        let worker = thread::spawn({
-            let node = Arc::clone(&node);
-            move || work(&*node)
-        });
-        Join::stop(&*node);
-        let result = block_on(poll_fn(|cx| node.outcome().poll(cx)));
+        let pool = Arc::new(Pool::default());
+        let (task, mut join) = seven(&pool);
+        let worker = thread::spawn(move || work(task, &pool));
+        join.stop(|_| {});
+        let result = block_on(poll_fn(|cx| join.poll(cx)));
         let told = result.map_or_else(|error| error.ending(), |_| Ending::Completed);
         assert_eq!(told, worker.join().unwrap());
     });
@@ -84,72 +132,57 @@ fn loom_cancel_against_finish_gives_the_handle_what_the_ledger_says() {
 #[test]
 fn loom_cancel_of_a_waiting_task_against_a_worker_that_takes_it() {
     loom::model(|| {
-        let node = task();
+        let pool = Arc::new(Pool::default());
+        let (task, mut join) = seven(&pool);
         // The queue: whoever takes the task out under the lock owns its body.
-        let queue = Arc::new(Mutex::new(Some(Arc::clone(&node) as Arc<dyn Work>)));
+        let queue = Arc::new(Mutex::new(Some(task)));
         let worker = thread::spawn({
             let queue = Arc::clone(&queue);
             move || {
                 let taken = queue.lock().take();
-                taken.map(|task| work(&*task))
+                taken.map(|task| work(task, &pool))
             }
         });
-        let taken = queue.lock().take();
-        match taken {
-            Some(task) => {
+        join.stop(|pool| {
+            let taken = queue.lock().take();
+            if let Some(mut task) = taken {
                 task.give_up(TaskError::Cancelled);
-                task.publish();
+                task.publish(pool);
             }
-            None => Join::stop(&*node),
-        }
-        let result = block_on(poll_fn(|cx| node.outcome().poll(cx)));
+        });
+        let result = block_on(poll_fn(|cx| join.poll(cx)));
         let told = result.map_or_else(|error| error.ending(), |_| Ending::Completed);
         assert_eq!(worker.join().unwrap().unwrap_or(Ending::Cancelled), told);
     });
 }
 
-#[test]
-fn loom_a_request_to_stop_wakes_the_worker() {
-    loom::model(|| {
-        let stop = Arc::new(Stop::new());
-        let asker = thread::spawn({
-            let stop = Arc::clone(&stop);
-            move || {
-                if let Some(worker) = stop.ask() {
-                    worker.wake();
-                }
-            }
-        });
-        // The worker sleeps on a task that never ends by itself; a lost request hangs the model.
-        block_on(poll_fn(
-            |cx| if stop.watch(cx.waker()) { Poll::Ready(()) } else { Poll::Pending },
-        ));
-        assert!(stop.is_asked());
-        asker.join().unwrap();
-    });
+fn anybody() -> Seated {
+    Seated { id: TaskId(1), weight: 1, since: None, worker: None }
 }
 
 #[test]
 fn loom_a_seat_granted_to_a_run_that_leaves_comes_back_once() {
     loom::model(|| {
-        let cell = Arc::new(Handoff::<u32>::new());
-        let free = Arc::new(AtomicU32::new(0));
+        let (pool, free) = (Arc::new(Pool::default()), Arc::new(AtomicU32::new(0)));
+        let (caller, mut join) = node::caller(&pool);
         let owner = thread::spawn({
-            let (cell, free) = (Arc::clone(&cell), Arc::clone(&free));
-            move || match cell.put(1) {
-                Ok(waker) => waker.into_iter().for_each(Waker::wake),
-                // Nobody there any more: the seat is the owner's again.
-                Err(seat) => drop(free.fetch_add(seat, Ordering::SeqCst)),
+            let free = Arc::clone(&free);
+            move || {
+                let seat = Seats::new(1).sit(anybody());
+                if caller.seat(seat, &pool).is_err() {
+                    // Nobody there any more: the seat is the owner's again.
+                    free.fetch_add(1, Ordering::SeqCst);
+                }
             }
         });
         // The caller polls once and is dropped, with or without the seat.
-        let polled = cell.poll(&Context::from_waker(Waker::noop()));
-        let seat = match polled {
+        let seat = match join.poll(&Context::from_waker(Waker::noop())) {
             Poll::Ready(seat) => Some(seat),
-            Poll::Pending => cell.leave(),
+            Poll::Pending => join.leave(),
         };
         if let Some(seat) = seat {
-            free.fetch_add(seat, Ordering::SeqCst);
+            seat.unwrap();
+            free.fetch_add(1, Ordering::SeqCst);
         }
         owner.join().unwrap();
         assert_eq!(free.load(Ordering::SeqCst), 1);

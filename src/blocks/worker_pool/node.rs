@@ -192,6 +192,22 @@ pub(super) fn caller<P>(pool: &Arc<P>) -> (Work<P>, Join<SeatNo, P>) {
     sides(Node::<Pending<SeatNo>>::make(std::future::pending(), CALLER, None), pool)
 }
 
+/// The future of a task that was not accepted after all.
+pub(super) fn take_back<F, P>(work: Work<P>, join: Join<F::Output, P>) -> F
+where
+    F: Future,
+{
+    debug_assert!(std::ptr::addr_eq(work.head.as_ptr(), join.head.as_ptr()), "of one task");
+    std::mem::forget(join);
+    // SAFETY: both sides are here, and gone after this: nobody else knows the node.
+    let node = unsafe { Box::from_raw(work.head.cast::<Node<F>>().as_ptr()) };
+    match node.body.into_inner() {
+        // Never polled: so it was not pinned yet.
+        Body::Future(future) => future,
+        Body::Outcome(_) | Body::Empty => unreachable!("never queued, so never run"),
+    }
+}
+
 fn sides<T, P>(head: NonNull<Header>, pool: &Arc<P>) -> (Work<P>, Join<T, P>) {
     let join = Join { head, pool: Arc::as_ptr(pool), is_read: false, of: PhantomData };
     (Work { head, of: PhantomData }, join)

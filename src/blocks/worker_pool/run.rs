@@ -53,7 +53,7 @@ async fn take_seat(shared: &Arc<Shared>, place: Place) -> Result<Seat<'_>, No> {
             return Ok(Turn::Now(no));
         }
         let (work, join) = node::caller(shared);
-        let ticket = core.enqueue(plan, place, work, now, out);
+        let ticket = core.enqueue(plan, &place, work, now, out);
         Ok(Turn::Later(ticket, join))
     });
     match turn? {

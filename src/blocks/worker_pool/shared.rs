@@ -13,7 +13,7 @@ use tokio::time::Sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::config::Limits;
-use super::core::{Core, Job, Seeker};
+use super::core::{Core, Door, Job, No, Seeker};
 use super::crew::{Crew, Next, Post, Turn, WorkerNo};
 use super::errands::{Errands, More};
 use super::error::TaskError;
@@ -22,7 +22,7 @@ use super::node;
 use super::seats::SeatNo;
 use super::task::Options;
 use crate::Ending;
-use crate::gates::wait_queue::Ticket;
+use crate::gates::wait_queue::{Place, Ticket};
 use crate::ground::primitives::Mutex;
 use crate::ground::primitives::atomic::{AtomicBool, Ordering};
 use crate::ground::quiet::wake_quietly;
@@ -43,6 +43,8 @@ impl Seeker for Work {
 pub(super) struct Shared {
     core: Mutex<PoolCore>,
     crew: Crew,
+    /// Somebody was refused, and nothing has left the queue since.
+    crowded: AtomicBool,
     /// What runs is to end at its next await point.
     halted: AtomicBool,
     ended: CancellationToken,
@@ -55,6 +57,7 @@ impl Shared {
         Self {
             core: Mutex::new(Core::new(limits)),
             crew: Crew::new(),
+            crowded: AtomicBool::new(false),
             halted: AtomicBool::new(false),
             ended: CancellationToken::new(),
             timeout,
@@ -72,6 +75,23 @@ impl Shared {
         let result = verb(&mut self.core.lock(), &now, &mut errands);
         self.run_errands(errands);
         result
+    }
+
+    /// Whether the next one is likely to be refused. Only a hint: it costs no lock.
+    pub(super) fn is_crowded(&self) -> bool {
+        // Relaxed: it decides nothing but which way is the cheaper.
+        self.crowded.load(Ordering::Relaxed)
+    }
+
+    /// Puts a task in the queue, or gives it back with the reason.
+    pub(super) fn push(self: &Arc<Self>, work: Work, place: &Place) -> Result<Ticket, (No, Work)> {
+        self.with(|core, now, out| match core.admit(Door::Street, place, now, out) {
+            Ok(plan) => Ok(core.enqueue(plan, place, work, now, out)),
+            Err(no) => {
+                self.crowded.store(true, Ordering::Relaxed);
+                Err((core.refuse(no), work))
+            }
+        })
     }
 
     /// A look that changes nothing.
@@ -193,6 +213,7 @@ impl Post for Shared {
 
     fn next(self: &Arc<Self>, who: WorkerNo, turn: Turn<Done>) -> Next<Self::Job> {
         let (next, done) = self.with(|core, now, out| {
+            let has_worked = matches!(turn, Turn::Done(_));
             let done = match turn {
                 Turn::Begun(waker) => {
                     core.roster.begun(who, waker);
@@ -204,10 +225,13 @@ impl Post for Shared {
                 }
                 Turn::Done(Done { job, ending }) => {
                     core.book(job.seat, ending, now);
+                    if self.is_crowded() {
+                        self.crowded.store(false, Ordering::Relaxed);
+                    }
                     Some(job.task)
                 }
             };
-            (core.pull(who, now, out), done)
+            (core.pull(who, has_worked, now, out), done)
         });
         if let Some(task) = done {
             task.publish(self);

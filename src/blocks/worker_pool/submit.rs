@@ -24,14 +24,32 @@ where
     F: Future + Send + 'static,
     F::Output: Send,
 {
-    let accepted = shared.with(|core, now, out| {
-        match core.admit(Door::Street, &task.place, now, out) {
-            // The future moves to the heap under the lock, once it is certain that it stays: a
-            // refusal allocates nothing and gives it back by value.
+    if shared.is_crowded() {
+        return if_admitted(shared, task);
+    }
+    let options = Options::of(&task);
+    let Task { future, place, .. } = task;
+    let (work, join) = node::task(future, options, shared);
+    match shared.push(work, &place) {
+        Ok(ticket) => Ok(TaskHandle::new(join, ticket)),
+        Err((no, work)) => {
+            Err(Refused::new(no.reason, no.retry_after, node::take_back(work, join)))
+        }
+    }
+}
+
+/// The same where a refusal is likely: the future moves to the heap under the lock, once it is
+/// certain that it stays, so that a refusal allocates nothing.
+fn if_admitted<F>(shared: &Arc<Shared>, task: Task<F>) -> Result<TaskHandle<F::Output>, Refused<F>>
+where
+    F: Future + Send + 'static,
+    F::Output: Send,
+{
+    let accepted =
+        shared.with(|core, now, out| match core.admit(Door::Street, &task.place, now, out) {
             Ok(plan) => Ok(accept(shared, core, plan, task, now, out)),
             Err(no) => Err((core.refuse(no), task)),
-        }
-    });
+        });
     match accepted {
         Ok((join, ticket)) => Ok(TaskHandle::new(join, ticket)),
         Err((no, task)) => Err(Refused::new(no.reason, no.retry_after, task.future)),
@@ -53,7 +71,7 @@ where
     let options = Options::of(&task);
     let Task { future, place, .. } = task;
     let (work, join) = node::task(future, options, shared);
-    (join, core.enqueue(plan, place, work, now, out))
+    (join, core.enqueue(plan, &place, work, now, out))
 }
 
 /// Accepts the task once there is room, or gives it back.

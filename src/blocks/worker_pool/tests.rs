@@ -49,7 +49,7 @@ fn resting(seats: u32, places: usize, workers: u32) -> Pool {
     let (mut core, mut out) = (Pool::new(limits(seats, places)), Out::default());
     for who in (0..workers).map(WorkerNo) {
         core.roster.begun(who, Waker::noop().clone());
-        assert!(matches!(core.pull(who, start(), &mut out), Next::Rest { until: None }));
+        assert!(matches!(core.pull(who, false, start(), &mut out), Next::Rest { until: None }));
     }
     assert_eq!(woken(&out), 0);
     core
@@ -75,18 +75,18 @@ fn submit(
     out: &mut Out,
 ) -> Result<Ticket, No> {
     let plan = core.admit(Door::Street, &place, now, out)?;
-    Ok(core.enqueue(plan, place, One::Task(task), now, out))
+    Ok(core.enqueue(plan, &place, One::Task(task), now, out))
 }
 
 /// A worker that is up asks for work.
 fn pull_as(who: u32, core: &mut Pool, now: Instant, out: &mut Out) -> Option<(u32, SeatNo)> {
     core.roster.up(WorkerNo(who));
-    match core.pull(WorkerNo(who), now, out) {
+    match core.pull(WorkerNo(who), false, now, out) {
         Next::Job(job) => match job.task {
             One::Task(task) => Some((task, job.seat)),
             One::Caller(caller) => panic!("{caller} is not to be run by a worker"),
         },
-        Next::Rest { .. } | Next::Leave => None,
+        Next::Rest { .. } | Next::Linger | Next::Leave => None,
     }
 }
 
@@ -143,7 +143,7 @@ fn a_heavy_head_that_expires_lets_those_behind_it_go() {
     submit(&mut core, weighing(1), 3, now, &mut out).unwrap();
     assert_eq!(woken(&out), 2, "one worker keeps watch");
     core.roster.up(WORKER);
-    let rests = core.pull(WORKER, now, &mut out);
+    let rests = core.pull(WORKER, false, now, &mut out);
     assert!(matches!(rests, Next::Rest { until } if until == heavy.deadline));
     assert_eq!(woken(&out), 2, "and nobody else");
     assert_eq!(pull(&mut core, now + SECOND, &mut out).map(|(task, _)| task), Some(3));
@@ -157,7 +157,7 @@ fn callers_of_run_are_seated_in_their_turn_without_a_worker() {
     let seat = core.sit_inline(&place, now).unwrap();
     assert!(core.sit_inline(&place, now).is_none());
     let plan = core.admit(Door::Street, &place, now, &mut out).unwrap();
-    core.enqueue(plan, place, One::Caller(7), now, &mut out);
+    core.enqueue(plan, &place, One::Caller(7), now, &mut out);
     assert_eq!((core.ledger().accepted, core.ledger().live), (1, 1), "not accepted while it waits");
     core.book(seat, Ending::Completed, now);
     core.settle(now, &mut out);
@@ -345,7 +345,7 @@ fn apply(
                     }
                     None => {
                         naive.inline_waiting.insert(n);
-                        tickets.push(core.enqueue(plan, place, One::Caller(n), *now, &mut out));
+                        tickets.push(core.enqueue(plan, &place, One::Caller(n), *now, &mut out));
                     }
                 },
                 Err(no) => {

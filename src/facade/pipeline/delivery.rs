@@ -25,7 +25,7 @@ impl<P: Send + Sync + 'static, O: Send + Sync + 'static> Shared<P, O> {
         let workers = if is_over {
             core.roster.rouse_all()
         } else if core.has_work(now) {
-            core.roster.rouse().into_iter().collect()
+            core.roster.rouse(1).into_iter().collect()
         } else {
             Vec::new()
         };
