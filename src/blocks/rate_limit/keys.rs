@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::hash::{BuildHasher, BuildHasherDefault, Hash, Hasher, RandomState};
 use std::time::Duration;
 
-use super::core::Gcra;
+use super::core::{Gcra, NEVER_USED};
 use crate::ground::primitives::atomic::{AtomicUsize, Ordering};
 use crate::ground::primitives::{Mutex, MutexGuard};
 
@@ -79,7 +79,7 @@ impl<K: Eq + Hash> Keys<K> {
                 entries: Vec::new(),
                 cursor: 0,
                 writes: 0,
-                shared: vec![0; SHARED / shards].into_boxed_slice(),
+                shared: vec![NEVER_USED; SHARED / shards].into_boxed_slice(),
             })
         };
         Self {

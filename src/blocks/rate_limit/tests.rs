@@ -303,6 +303,50 @@ fn a_configuration_loads_by_the_names_of_its_fields() {
     serde_json::from_str::<TieredQuota>(r#"{"per_keys": 3}"#).unwrap_err();
 }
 
+/// At which a word in fine units wraps.
+const WRAP: Duration = Duration::from_nanos(1 << 54);
+
+proptest! {
+    /// Who was never here has a full bucket, also shortly before and after the wrap of the words,
+    /// and what was taken there is taken.
+    #[test]
+    fn a_new_key_has_its_burst_at_any_time(
+        wraps in 1..4_u32,
+        before_ns in -100_000_000_000_i64..100_000_000_000,
+        burst in 1..5_000_u32,
+        cost in 0..5_000_u32,
+    ) {
+        let start = time::now();
+        let per_key = Quota::per_second(5_000).with_burst(burst);
+        let global = Quota::per_second(1_000_000).with_burst(1_000_000);
+        let quota = TieredQuota::default().with_global(global).with_per_key(per_key);
+        let limiter = TieredRateLimiter::<u32>::new_at(quota, start).unwrap();
+        let single = RateLimiter::new_at(per_key.into(), start).unwrap();
+        let before = Duration::from_nanos(before_ns.unsigned_abs());
+        let wrap = start + wraps * WRAP;
+        let now = if before_ns > 0 { wrap - before } else { wrap + before };
+        let cost = cost % (burst + 1);
+        for rest in [cost, burst - cost] {
+            prop_assert_eq!(limiter.try_acquire_at(&1, rest, now), Ok(()));
+            prop_assert_eq!(single.try_acquire_at(rest, now), Ok(()));
+        }
+        prop_assert!(limiter.try_acquire_at(&1, 1, now).is_err());
+        prop_assert!(single.try_acquire_at(1, now).is_err());
+    }
+}
+
+#[test]
+fn a_used_bucket_never_reads_as_never_used() {
+    let now = time::now();
+    let gcra = Gcra::new(Quota::per_second(5_000).with_burst(10), ["", ""], now).unwrap();
+    let wrap = gcra.word(now + WRAP);
+    let two = gcra.take(0, 0, 2, 0).unwrap();
+    let taken = gcra.take(0, wrap.wrapping_sub(two), 2, 0).unwrap();
+    assert_eq!(gcra.available(taken, wrap.wrapping_sub(two)), 7, "2 and a unit");
+    let given = gcra.give_back(taken + two, wrap.wrapping_sub(two), 2);
+    assert_eq!(gcra.available(given, wrap.wrapping_sub(two)), 7);
+}
+
 #[test]
 fn units_are_rounded_up() {
     let now = time::now();
