@@ -15,6 +15,7 @@ use crate::ground::config_error::ConfigError;
 use crate::ground::primitives::Mutex;
 use crate::ground::primitives::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::ground::priority::Priority;
+use crate::ground::quiet::wake_quietly;
 use crate::ground::refused::Scope;
 use crate::ground::tenant::Tenant;
 use crate::ground::time;
@@ -164,9 +165,7 @@ impl RateLimiter {
         // Under the lock even when nobody seems to wait: a head that has just looked at the
         // bucket has its waker in line before it gives the lock up, so it is woken here.
         let head = self.line.lock().head();
-        if let Some(head) = head {
-            head.wake();
-        }
+        head.into_iter().for_each(wake_quietly);
     }
 
     /// What is left.
@@ -210,27 +209,35 @@ pub(super) struct Waiting<'a> {
 impl Waiting<'_> {
     pub(super) fn step(&mut self, waker: &Waker, now: Instant) -> Step {
         let mut wakes = Wakes::default();
+        // Somebody else's code, as the drop of what is left of it: not under the lock.
+        let mut waker = Some(waker.clone());
         let mut line = self.limiter.line.lock();
-        let step = self.step_in(&mut line, waker, now, &mut wakes);
+        let step = self.step_in(&mut line, &mut waker, now, &mut wakes);
         self.limiter.waiting.store(line.cost(), Ordering::Relaxed);
         drop(line);
         wakes.wake();
         step
     }
 
-    fn step_in(&mut self, line: &mut Line, waker: &Waker, now: Instant, wakes: &mut Wakes) -> Step {
+    fn step_in(
+        &mut self,
+        line: &mut Line,
+        waker: &mut Option<Waker>,
+        now: Instant,
+        wakes: &mut Wakes,
+    ) -> Step {
         let RateLimiter { gcra, bucket, closed, .. } = self.limiter;
         // Set under the lock that is held here.
         if closed.load(Ordering::Relaxed) {
             self.ticket = None;
             return Step::Done(Err(AcquireError::Closed));
         }
-        let entered = self.ticket.or_else(|| line.enter(self.wish, waker, now, wakes));
+        let entered = self.ticket.or_else(|| line.enter(self.wish, now, wakes));
         let Some(ticket) = entered else {
             return Step::Done(Err(AcquireError::Full { scope: Scope::Global }));
         };
         self.ticket = Some(ticket);
-        if line.turn(ticket, waker, wakes) == Turn::Wait {
+        if line.turn(ticket, waker.take(), wakes) == Turn::Wait {
             return Step::Wait;
         }
         match bucket.take(gcra, gcra.word(now), self.wish.cost) {

@@ -21,8 +21,8 @@
 //!    dropping it loses none; whoever leaves the head of a line wakes the next.
 //! 5. Bounded: keys, waiting keys, waiters per key. When all keys are in use, further ones share
 //!    buckets: never a free pass, never a lock-out.
-//! 6. Lock order: rooms (who waits), then one shard of the keys. Wakers are woken and dropped
-//!    after the unlock.
+//! 6. Lock order: rooms (who waits), then one shard of the keys. Wakers are cloned before
+//!    the lock, and woken and dropped after it.
 
 mod allowance;
 mod bucket;

@@ -84,7 +84,6 @@ impl<K: Eq + Hash> Rooms<K> {
         &mut self,
         key: &Q,
         wish: Wish,
-        waker: &Waker,
         now: Instant,
         wakes: &mut Wakes,
     ) -> Result<Ticket, Scope>
@@ -100,7 +99,7 @@ impl<K: Eq + Hash> Rooms<K> {
         }
         let line = self.by_key.get_mut(key).ok_or(Scope::Global)?;
         let own = Wish { tenant: Tenant::NONE, ..wish };
-        let ticket = line.enter(own, waker, now, wakes).ok_or(Scope::Key)?;
+        let ticket = line.enter(own, now, wakes).ok_or(Scope::Key)?;
         self.len += 1;
         Ok(ticket)
     }
@@ -154,8 +153,11 @@ where
 
     pub(super) fn step(&mut self, waker: &Waker, now: Instant) -> Step {
         let mut wakes = Wakes::default();
+        // One for each line it may stand in. Somebody else's code, as the drop of what is left of
+        // them: not under the lock.
+        let mut wakers = [waker, waker].map(|waker| Some(waker.clone()));
         let mut rooms = self.limiter.rooms.lock();
-        let step = self.step_in(&mut rooms, waker, now, &mut wakes);
+        let step = self.step_in(&mut rooms, &mut wakers, now, &mut wakes);
         self.limiter.waiting.store(rooms.len, Ordering::Relaxed);
         drop(rooms);
         wakes.wake();
@@ -165,7 +167,7 @@ where
     fn step_in(
         &mut self,
         rooms: &mut Rooms<K>,
-        waker: &Waker,
+        wakers: &mut [Option<Waker>; 2],
         now: Instant,
         wakes: &mut Wakes,
     ) -> Step {
@@ -176,25 +178,27 @@ where
         }
         let own = match self.own {
             Some(own) => own,
-            None => match rooms.enter(self.key, self.wish, waker, now, wakes) {
+            None => match rooms.enter(self.key, self.wish, now, wakes) {
                 Ok(own) => *self.own.insert(own),
                 Err(scope) => return Step::Done(Err(AcquireError::Full { scope })),
             },
         };
-        let turn = rooms.by_key.get_mut(self.key).map(|line| line.turn(own, waker, wakes));
+        let [for_key, for_all] = wakers;
+        let line = rooms.by_key.get_mut(self.key);
+        let turn = line.map(|line| line.turn(own, for_key.take(), wakes));
         if turn != Some(Turn::Yours) {
             // Somebody more important came to the head of the key.
             self.leave_global(rooms, wakes);
             return Step::Wait;
         }
-        self.step_as_head(own, rooms, waker, now, wakes)
+        self.step_as_head(own, rooms, for_all, now, wakes)
     }
 
     fn step_as_head(
         &mut self,
         own: Ticket,
         rooms: &mut Rooms<K>,
-        waker: &Waker,
+        waker: &mut Option<Waker>,
         now: Instant,
         wakes: &mut Wakes,
     ) -> Step {
@@ -204,12 +208,12 @@ where
             if let Some(Early { scope: Scope::Key, units }) = early {
                 return Step::Until(limiter.per_key.after(now, units));
             }
-            self.global = rooms.global.enter(wish, waker, now, wakes);
+            self.global = rooms.global.enter(wish, now, wakes);
         }
         let Some(global) = self.global else {
             return Step::Done(Err(AcquireError::Full { scope: Scope::Global }));
         };
-        if rooms.global.turn(global, waker, wakes) == Turn::Wait {
+        if rooms.global.turn(global, waker.take(), wakes) == Turn::Wait {
             return Step::Wait;
         }
         match limiter.commit(key, wish.cost, now) {

@@ -21,7 +21,7 @@ use super::{config::Limits, core};
 use crate::gates::wait_queue::Ticket;
 use crate::ground::handoff::Handoff;
 use crate::ground::primitives::Mutex;
-use crate::ground::quiet::wake_quietly;
+use crate::ground::quiet::{drop_quietly, wake_quietly};
 use crate::ground::time;
 use crate::{Ending, Reason};
 
@@ -90,7 +90,7 @@ impl Shared {
     /// Gives the seats back that nobody took.
     fn run_once(&self, errands: PoolErrands) -> Vec<SeatNo> {
         let Errands { left, drained, granted, stops, wakers, spent, rings, ended } = errands;
-        drop(spent);
+        drop_quietly(spent);
         let mut refused = Vec::new();
         for (waiter, seat) in granted {
             match waiter.put(Verdict::Seat(seat)) {

@@ -94,8 +94,10 @@ where
         let Self { shared, task, ticket } = self;
         // Gone only once it was accepted; then nobody polls again.
         let Some(place) = task.as_ref().map(|task| task.place) else { return Poll::Pending };
+        // Somebody else's code, as every waker's: not under the lock.
+        let waker = cx.waker().clone();
         shared.with(|core, now, out| {
-            match (core.step(ticket, &place, cx.waker(), now, out), task.take()) {
+            match (core.step(ticket, &place, waker, now, out), task.take()) {
                 (Step::In(plan), Some(task)) => Poll::Ready(Ok(accept(core, plan, task, now, out))),
                 (Step::Out(no), kept) => {
                     *task = kept;

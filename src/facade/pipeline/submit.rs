@@ -5,7 +5,7 @@
 //! a queue place nor a token while it waits.
 
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 use std::time::Instant;
 
 use super::intent::Intent;
@@ -13,7 +13,7 @@ use super::run::Effects;
 use super::shared::{Refusal, Shared};
 use super::ticket::Ticket;
 use crate::gates::wait_queue::{Place, Ticket as RoomTicket, Turn};
-use crate::ground::quiet::drop_quietly;
+use crate::ground::quiet::{drop_quietly, wake_quietly};
 use crate::ground::tenant::Tenant;
 use crate::ground::time;
 use crate::{Reason, Refused};
@@ -87,16 +87,19 @@ fn enter<'a, P: Send + Sync + 'static, O: Send + Sync + 'static>(
     intent: &Intent<P>,
     cx: &Context<'_>,
 ) -> Result<InRoom<'a, P, O>, Reason> {
-    let mut core = shared.core.lock();
-    if core.is_closed() {
-        return Err(Reason::Closed);
-    }
     let tenant = Tenant::of(&*intent.tenant);
     let place = Place { tenant, ..Place::new(intent.priority) };
-    let entered = core.room.enter(place, cx.waker().clone(), time::now());
+    // Cloned before the lock and dropped after it: that runs somebody else's code.
+    let waker = cx.waker().clone();
+    let mut core = shared.core.lock();
+    if core.is_closed() {
+        drop(core);
+        return Err(Reason::Closed);
+    }
+    let entered = core.room.enter(place, waker, time::now());
     drop(core);
-    let (ticket, displaced) = entered.ok_or(Reason::QueueFull)?;
-    displaced.into_iter().for_each(Waker::wake);
+    let (ticket, displaced) = entered.map_err(|_unused| Reason::QueueFull)?;
+    displaced.into_iter().for_each(wake_quietly);
     Ok(InRoom { shared, ticket, not_before: None })
 }
 
@@ -104,9 +107,10 @@ impl<P: Send + Sync + 'static, O: Send + Sync + 'static> InRoom<'_, P, O> {
     fn poll(&self, held: &mut Option<Intent<P>>, cx: &Context<'_>) -> Poll<Tried<P, Ticket<P, O>>> {
         let now = time::now();
         let span = tracing::Span::current();
+        let waker = cx.waker().clone();
         let mut fx = Effects::none();
         let mut core = self.shared.core.lock();
-        let (turn, old) = core.room.turn(self.ticket, cx.waker());
+        let (turn, old) = core.room.turn(self.ticket, waker);
         let is_early = self.not_before.is_some_and(|at| now < at);
         let tried = match turn {
             Turn::Lost => {
@@ -151,7 +155,7 @@ impl<P: Send + Sync + 'static, O: Send + Sync + 'static> Drop for InRoom<'_, P, 
         // The next one may be the head now, and the place it waits for already free.
         let next = core.room.next();
         drop(core);
-        drop(own);
-        next.into_iter().for_each(Waker::wake);
+        drop_quietly(own);
+        next.into_iter().for_each(wake_quietly);
     }
 }

@@ -123,7 +123,7 @@ impl<T: Clone, W> Core<T, W> {
         &mut self,
         ticket: &mut Option<Ticket>,
         place: &Place,
-        waker: &Waker,
+        waker: Waker,
         now: Instant,
         out: &mut Errands<T, W>,
     ) -> Step {
@@ -155,16 +155,25 @@ impl<T: Clone, W> Core<T, W> {
         &mut self,
         ticket: &mut Option<Ticket>,
         place: &Place,
-        waker: &Waker,
+        waker: Waker,
         now: Instant,
         out: &mut Errands<T, W>,
     ) -> Step {
         match self.admit(Door::Street, place, now, out) {
-            Ok(plan) => Step::In(plan),
-            Err(no) if no.reason != Reason::QueueFull => Step::Out(no),
-            Err(no) => match self.room.enter(*place, waker.clone(), now) {
-                None => Step::Out(no),
-                Some((mine, displaced)) => {
+            Ok(plan) => {
+                out.spent.push(waker);
+                Step::In(plan)
+            }
+            Err(no) if no.reason != Reason::QueueFull => {
+                out.spent.push(waker);
+                Step::Out(no)
+            }
+            Err(no) => match self.room.enter(*place, waker, now) {
+                Err(unused) => {
+                    out.spent.extend(unused);
+                    Step::Out(no)
+                }
+                Ok((mine, displaced)) => {
                     *ticket = Some(mine);
                     out.wakers.extend(displaced);
                     Step::Wait
@@ -178,7 +187,7 @@ impl<T: Clone, W> Core<T, W> {
         &mut self,
         mine: Ticket,
         place: &Place,
-        waker: &Waker,
+        waker: Waker,
         now: Instant,
         out: &mut Errands<T, W>,
     ) -> Step {
@@ -198,9 +207,7 @@ impl<T: Clone, W> Core<T, W> {
 
     /// Out of the room, not let in.
     pub(in crate::blocks::worker_pool) fn leave(&mut self, mine: Ticket, out: &mut Errands<T, W>) {
-        if let Some(old) = self.room.leave(mine) {
-            out.spent.push(old);
-            out.wakers.extend(self.room.next());
-        }
+        out.spent.extend(self.room.leave(mine));
+        out.wakers.extend(self.room.next());
     }
 }
