@@ -137,6 +137,65 @@ async fn a_later_deadline_that_joins_a_critical_attempt_moves_the_end_of_its_gra
     go.add_permits(1);
 }
 
+/// Says when it was told to come to its end, and goes on until it is let go.
+struct Listens(Arc<Semaphore>, Arc<Mutex<Vec<Duration>>>);
+
+impl Phase<String> for Listens {
+    type Out = ();
+
+    async fn run(&self, _: &String, cx: &PhaseContext) -> Result<Step<()>, PhaseError> {
+        let start = Instant::now();
+        assert!(!cx.is_cancelled());
+        cx.cancelled().await;
+        assert!(cx.is_cancelled());
+        self.1.lock().unwrap().push(start.elapsed());
+        self.0.acquire().await.unwrap().forget();
+        Ok(Step::Done(()))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_critical_attempt_is_told_at_its_timeout_its_deadline_and_its_cancel() {
+    let told = Arc::<Mutex<Vec<Duration>>>::default();
+    let go = Arc::new(Semaphore::new(10));
+    let commit = Listens(Arc::clone(&go), Arc::clone(&told));
+    let phase = PhaseConfig::remote().critical().with_timeout(ms(5000));
+    let after = PhaseConfig::remote().critical().with_timeout(ms(1000));
+    let pipeline = IntentPipeline::builder::<String>(PipelineConfig::default())
+        .phase("commit", phase, commit)
+        .phase(
+            "after",
+            after,
+            phase_fn(|(): &(), cx: &PhaseContext| std::future::ready(Ok(cx.is_cancelled()))),
+        )
+        .build()
+        .unwrap();
+    let by = |ms_ahead| (Instant::now() + ms(ms_ahead)).into_std();
+
+    let done = pipeline.try_submit(intent("ns/x", "timeout")).unwrap().await.unwrap();
+    assert!(!*done.output, "what one attempt was told is not said to the next");
+    let versioned = || intent("ns/x", "deadline").generation(1).content(1);
+    let late = pipeline.try_submit(versioned().deadline(by(1000))).unwrap();
+    let ended = late.await.unwrap_err();
+    assert_eq!(ended.ending(), Ending::Expired, "before the phase after");
+    let first = pipeline.try_submit(versioned().deadline(by(1000))).unwrap();
+    settled().await;
+    let later = pipeline.try_submit(versioned().deadline(by(2000))).unwrap();
+    assert_eq!(first.await.unwrap_err().ending(), Ending::Expired);
+    assert_eq!(later.await.unwrap_err().ending(), Ending::Expired);
+    let cancelled = pipeline.try_submit(intent("ns/x", "cancel")).unwrap();
+    tokio::time::sleep(ms(500)).await;
+    cancelled.cancel();
+    assert_eq!(cancelled.await.unwrap_err().ending(), Ending::Cancelled);
+
+    let told: Vec<_> = told.lock().unwrap().iter().map(Duration::as_secs_f64).collect();
+    for (at, expected) in told.iter().zip([5.0, 1.0, 2.0, 0.5]) {
+        assert!((expected..expected + 0.01).contains(at), "{told:?}");
+    }
+    assert_eq!(told.len(), 4);
+    assert!(pipeline.shutdown(ms(100)).await.ledger.is_exact());
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_replacement_that_cannot_be_in_time_leaves_the_one_it_would_replace() {
     let turnstile = Turnstile::default();

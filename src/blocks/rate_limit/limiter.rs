@@ -82,19 +82,34 @@ impl RateLimiter {
 
     pub(crate) fn try_acquire_at(&self, cost: u32, now: Instant) -> Result<(), TryAcquireError> {
         self.check(cost)?;
-        let word = self.gcra.word(now);
         // Relaxed: who doesn't see those who wait yet came before them.
-        let before = self.waiting.load(Ordering::Relaxed);
-        let taken = if before == 0 {
-            self.bucket.take(&self.gcra, word, cost)
-        } else {
-            // Even if there are tokens enough: they are for those in line.
-            let free = self.gcra.take(self.bucket.word(), word, cost, before);
-            Err(free.err().unwrap_or(0))
+        let taken = match self.waiting.load(Ordering::Relaxed) {
+            0 => self.bucket.take(&self.gcra, self.gcra.word(now), cost),
+            before => self.look(cost, before, now),
         };
         match taken {
             Ok(()) => Ok(()),
             Err(units) => self.refuse(units, now),
+        }
+    }
+
+    /// Whether asking at `now` would surely be refused, which then counts as a refusal; takes
+    /// nothing. Everybody has a chance while enforcement isn't full.
+    pub(crate) fn peek_at(&self, cost: u32, now: Instant) -> Result<(), TryAcquireError> {
+        self.check(cost)?;
+        // Relaxed: as in `try_acquire_at`.
+        match self.look(cost, self.waiting.load(Ordering::Relaxed), now) {
+            Err(units) if self.refusals.always_refuses() => self.refuse(units, now),
+            _ => Ok(()),
+        }
+    }
+
+    /// How many units too early it is. `before`: what those in line want. While somebody waits it
+    /// is too early even if there are tokens enough: they are for those in line.
+    fn look(&self, cost: u32, before: u64, now: Instant) -> Result<(), u64> {
+        match self.gcra.take(self.bucket.word(), self.gcra.word(now), cost, before) {
+            Ok(_) if before > 0 => Err(0),
+            free => free.map(drop),
         }
     }
 

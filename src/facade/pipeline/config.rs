@@ -218,7 +218,7 @@ impl PhaseConfig {
     }
 
     /// An attempt of this phase is never dropped half-way: timeout, deadline, cancel and shutdown
-    /// wait for it, up to [`PipelineConfig::critical_grace`]; then the intent ends `Failed` and
+    /// tell it ([`PhaseContext::cancelled`](super::PhaseContext::cancelled)) and wait for it, up to [`PipelineConfig::critical_grace`]; then the intent ends `Failed` and
     /// is listed as indeterminate, while the attempt goes on, keeping its key, seat and breaker
     /// permit until it really ends. Such a phase must be idempotent.
     #[must_use]

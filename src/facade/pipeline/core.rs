@@ -29,6 +29,8 @@ pub(super) struct Core<B> {
     /// Each run with an instant, by its slab index.
     pub(super) alarms: Deadlines,
     pub(super) room: Room,
+    /// How often an ingress token came back.
+    pub(super) refunds: u64,
     pub(super) idlers: Idlers,
     pub(super) seats: u32,
     pub(super) busy: u32,
@@ -85,6 +87,7 @@ impl<B> Core<B> {
             keys: Keys::new(limits.remembered_keys),
             alarms: Deadlines::default(),
             room: Room::new(limits.rules),
+            refunds: 0,
             idlers: Idlers::default(),
             seats: limits.seats,
             busy: 0,

@@ -2,7 +2,8 @@
 //!
 //! Only the head tries, and it tries under the lock that it registers its waker under: whoever
 //! frees a place later takes the same lock and wakes it, so no wake-up is lost. It holds neither
-//! a queue place nor a token while it waits.
+//! a queue place nor a token while it waits. Held back by the limiter, it tries again when that
+//! said, or when a token comes back: whoever gives one back counts it under the same lock.
 
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -22,15 +23,22 @@ use crate::{Reason, Refused};
 struct InRoom<'a, P: Send + Sync + 'static, O: Send + Sync + 'static> {
     shared: &'a Arc<Shared<P, O>>,
     ticket: RoomTicket,
-    /// Not worth trying before: the limiter said so.
-    not_before: Option<Instant>,
+    early: Option<Early>,
+}
+
+/// The limiter said when to try again: not worth it before, unless tokens come back.
+#[derive(Clone, Copy)]
+struct Early {
+    until: Option<Instant>,
+    /// [`Core::refunds`](super::core::Core::refunds) when it said so.
+    refunds: u64,
 }
 
 /// What a try in the room came to.
 enum Tried<P, R> {
     Ended(Result<R, Refused<Intent<P>>>),
-    /// Only the limiter stands in the way: try again then.
-    NotBefore(Intent<P>, Option<Instant>),
+    /// Only the limiter stands in the way.
+    Early(Intent<P>, Early),
 }
 
 pub(super) async fn submit<P: Send + Sync + 'static, O: Send + Sync + 'static>(
@@ -48,19 +56,19 @@ pub(super) async fn submit<P: Send + Sync + 'static, O: Send + Sync + 'static>(
     };
     loop {
         let mut held = Some(intent);
-        let until = time::earlier(deadline, room.not_before);
+        let until = time::earlier(deadline, room.early.and_then(|early| early.until));
         let tried = time::until(until, std::future::poll_fn(|cx| room.poll(&mut held, cx))).await;
         intent = match (tried, held) {
             (Some(Tried::Ended(answer)), _) => return answer,
-            (Some(Tried::NotBefore(intent, at)), _) => {
-                room.not_before = at;
+            (Some(Tried::Early(intent, early)), _) => {
+                room.early = Some(early);
                 intent
             }
             (None, Some(intent)) if deadline.is_some_and(|deadline| deadline <= time::now()) => {
                 return Err(shared.refuse(Reason::Expired, intent));
             }
             (None, Some(intent)) => {
-                room.not_before = None;
+                room.early = None;
                 intent
             }
             // Unreachable: only an answer takes the intent.
@@ -100,7 +108,7 @@ fn enter<'a, P: Send + Sync + 'static, O: Send + Sync + 'static>(
     drop(core);
     let (ticket, displaced) = entered.map_err(|_unused| Reason::QueueFull)?;
     displaced.into_iter().for_each(wake_quietly);
-    Ok(InRoom { shared, ticket, not_before: None })
+    Ok(InRoom { shared, ticket, early: None })
 }
 
 impl<P: Send + Sync + 'static, O: Send + Sync + 'static> InRoom<'_, P, O> {
@@ -111,7 +119,10 @@ impl<P: Send + Sync + 'static, O: Send + Sync + 'static> InRoom<'_, P, O> {
         let mut fx = Effects::none();
         let mut core = self.shared.core.lock();
         let (turn, old) = core.room.turn(self.ticket, waker);
-        let is_early = self.not_before.is_some_and(|at| now < at);
+        let refunds = core.refunds;
+        let is_early = self.early.is_some_and(|early| {
+            early.refunds == refunds && early.until.is_some_and(|until| now < until)
+        });
         let tried = match turn {
             Turn::Lost => {
                 let reason = if core.is_closed() { Reason::Closed } else { Reason::Evicted };
@@ -135,7 +146,8 @@ impl<P: Send + Sync + 'static, O: Send + Sync + 'static> InRoom<'_, P, O> {
                         Poll::Pending
                     }
                     Err(Refusal { intent, reason: Reason::RateLimited { .. }, earliest }) => {
-                        Poll::Ready(Tried::NotBefore(intent, earliest))
+                        let early = Early { until: earliest, refunds };
+                        Poll::Ready(Tried::Early(intent, early))
                     }
                     Err(refusal) => Poll::Ready(Tried::Ended(Err(refusal.count(&mut core, now)))),
                 }
