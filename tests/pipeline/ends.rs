@@ -242,6 +242,54 @@ async fn huge_durations_mean_never() {
     assert!(report.ledger.is_exact());
 }
 
+/// The last instant but a second that the clock can say.
+fn last_instant() -> std::time::Instant {
+    let (mut last, mut step) = (Instant::now().into_std(), Duration::from_secs(1 << 62));
+    while step >= Duration::from_secs(1) {
+        while let Some(later) = last.checked_add(step) {
+            last = later;
+        }
+        step /= 2;
+    }
+    last
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deadline_at_the_end_of_time_is_as_good_as_none() {
+    let last = last_instant();
+    let far = last - Instant::now().into_std();
+    let go = Arc::new(Semaphore::new(0));
+    let config = one_seat().with_queue_capacity(1).with_critical_grace(far);
+    let pipeline = IntentPipeline::builder::<String>(config)
+        .phase(
+            "listen",
+            PhaseConfig::remote().with_timeout(far),
+            phase_fn(|_: &String, _: &PhaseContext| async {
+                tokio::time::sleep(ms(1)).await;
+                Ok(())
+            }),
+        )
+        .phase(
+            "commit",
+            PhaseConfig::remote().critical().with_timeout(far),
+            Stubborn(Arc::clone(&go)),
+        )
+        .build()
+        .unwrap();
+    let by = |key| intent(key, "x").deadline(last);
+    let running = pipeline.try_submit(by("a/0")).unwrap();
+    settled().await;
+    let queued = pipeline.try_submit(by("a/1")).unwrap();
+    let mut waits = std::pin::pin!(pipeline.submit(by("a/2")));
+    assert!(poll_once(waits.as_mut()).await.is_none());
+    tokio::time::sleep(ms(5)).await;
+    go.add_permits(3);
+    running.await.unwrap();
+    queued.await.unwrap();
+    waits.await.unwrap().await.unwrap();
+    assert!(pipeline.shutdown(far).await.ledger.is_exact());
+}
+
 /// Panics when it is dropped.
 struct Bomb(bool);
 

@@ -176,7 +176,7 @@ pub(super) async fn drive(
                 Step::Wait => None,
             };
             if set_for != at {
-                timer.set(at.map(|at| tokio::time::sleep_until(at.into())));
+                timer.set(at.map(|at| tokio::time::sleep_until(time::timer_at(at))));
                 set_for = at;
             }
             match timer.as_mut().as_pin_mut().map(|timer| timer.poll(cx)) {

@@ -235,7 +235,7 @@ async fn drive(task: &dyn Work, limit: Option<Instant>) -> Ending {
         if alarm.is_none() {
             // Unconstrained: a task that uses up its budget in every poll must still run out of
             // time.
-            let sleep = tokio::time::sleep_until(limit.into());
+            let sleep = tokio::time::sleep_until(time::timer_at(limit));
             alarm.set(Some(tokio::task::coop::unconstrained(sleep)));
         }
         if let Some(alarm) = alarm.as_mut().as_pin_mut() {
