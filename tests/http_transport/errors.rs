@@ -236,7 +236,7 @@ async fn a_refusal_whose_body_drips_is_told_in_bounded_time_and_closed() {
     })
     .await;
     let transport = transport(Preset::Default);
-    let asked = std::time::Instant::now();
+    let asked = tokio::time::Instant::now();
     let result = patiently(transport.post_json::<_, Value>(server.url("/"), &json!(1))).await;
     assert!(asked.elapsed() < Duration::from_secs(5), "{:?}", asked.elapsed());
     match result {

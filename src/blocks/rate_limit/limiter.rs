@@ -58,7 +58,11 @@ impl RateLimiter {
     pub(crate) fn new_at(config: RateLimiterConfig, now: Instant) -> Result<Self, ConfigError> {
         config.check()?;
         Ok(Self {
-            gcra: Gcra::new(config.quota, ["quota.rate", "quota.burst"], now)?,
+            gcra: Gcra::new(
+                config.quota,
+                ["rate_limit.quota.rate", "rate_limit.quota.burst"],
+                now,
+            )?,
             bucket: Bucket::new(),
             refusals: Refusals::new(config.enforcement),
             closed: AtomicBool::new(false),

@@ -218,13 +218,13 @@ fn one_a_day_to_ten_million_a_second_and_nothing_else() {
     assert_eq!(earliest(day.try_acquire_at(1, now)), now + DAY);
     assert!(RateLimiter::new(Quota::per_second(10_000_000).with_burst(u32::MAX)).is_ok());
     let cases = [
-        (Quota::per_second(0), "quota.rate is 0"),
-        (Quota::per_second(10_000_001), "quota.rate is 10000001"),
-        (Quota::new(1, DAY + NS), "quota.rate is 1"),
-        (Quota::new(1, Duration::ZERO), "quota.rate is 1"),
-        (Quota::new(u32::MAX, Duration::MAX), "quota.rate is 4294967295"),
-        (Quota::per_second(5).with_burst(0), "quota.burst is 0"),
-        (Quota::new(1, DAY).with_burst(36_501), "quota.burst is 36501"),
+        (Quota::per_second(0), "rate_limit.quota.rate is 0"),
+        (Quota::per_second(10_000_001), "rate_limit.quota.rate is 10000001"),
+        (Quota::new(1, DAY + NS), "rate_limit.quota.rate is 1"),
+        (Quota::new(1, Duration::ZERO), "rate_limit.quota.rate is 1"),
+        (Quota::new(u32::MAX, Duration::MAX), "rate_limit.quota.rate is 4294967295"),
+        (Quota::per_second(5).with_burst(0), "rate_limit.quota.burst is 0"),
+        (Quota::new(1, DAY).with_burst(36_501), "rate_limit.quota.burst is 36501"),
     ];
     for (quota, says) in cases {
         let error = RateLimiter::new(quota).unwrap_err().to_string();

@@ -65,8 +65,8 @@ impl<K: Eq + Hash> TieredRateLimiter<K> {
 
     pub(crate) fn new_at(config: TieredQuota, now: Instant) -> Result<Self, ConfigError> {
         config.check()?;
-        let global = ["limiter.global.rate", "limiter.global.burst"];
-        let per_key = ["limiter.per_key.rate", "limiter.per_key.burst"];
+        let global = ["rate_limit.global.rate", "rate_limit.global.burst"];
+        let per_key = ["rate_limit.per_key.rate", "rate_limit.per_key.burst"];
         Ok(Self {
             global: Gcra::new(config.global, global, now)?,
             per_key: Gcra::new(config.per_key, per_key, now)?,
