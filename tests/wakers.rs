@@ -15,10 +15,9 @@ use std::time::Duration;
 use headworks::pipeline::{PhaseConfig, PhaseContext, PipelineConfig, phase_fn};
 use headworks::rate_limit::{Quota, TieredQuota};
 use headworks::semaphore::SemaphoreConfig;
-use headworks::worker_pool::Concurrency;
+use headworks::worker_pool::{Concurrency, WorkerPoolConfig};
 use headworks::{
-    Intent, IntentPipeline, Priority, PrioritySemaphore, RateLimiter, TieredRateLimiter,
-    WorkerPool, WorkerPoolConfig,
+    Intent, IntentPipeline, Priority, PrioritySemaphore, RateLimiter, TieredRateLimiter, WorkerPool,
 };
 
 type Visit = Arc<dyn Fn() + Send + Sync>;

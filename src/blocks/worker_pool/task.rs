@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use crate::Priority;
 use crate::gates::wait_queue::Place;
 use crate::ground::tenant::Tenant;
+use crate::ground::time;
 
 /// A future with its priority, tenant, deadline, timeout and weight. Any future is one, with
 /// `Normal` priority, no tenant, no deadline, the pool's timeout and weight 1.
@@ -53,6 +54,12 @@ impl<F: Future> Task<F> {
     /// while it runs: its future is dropped, and it ends `TimedOut`. Default: none.
     pub fn deadline(mut self, deadline: Instant) -> Self {
         self.place.deadline = Some(deadline);
+        self
+    }
+
+    /// Sets the [`deadline`](Self::deadline) so long from now.
+    pub fn within(mut self, time: Duration) -> Self {
+        self.place.deadline = time::later(time::now(), time);
         self
     }
 

@@ -120,8 +120,9 @@ impl<B> Core<B> {
         let Some(current) = key.current else {
             return Ok(Admission::New { parked: false });
         };
-        // A version is held against every live one; only what is newer than all goes on.
-        for live in [Some(current), key.successor].into_iter().flatten() {
+        // A version is held against every live one, the newest first: what is older than that is
+        // stale, whatever else is live. Only what is newer than all goes on.
+        for live in [key.successor, Some(current)].into_iter().flatten() {
             let Some(run) = self.run(live) else { continue };
             match ask.version.beside(run.ask.version) {
                 Relation::Same if run.is_wanted() => return Ok(Admission::Join(live)),
