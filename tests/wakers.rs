@@ -1,13 +1,15 @@
 //! Who waits may bring a waker of any making: one that comes back into the very room it waits in,
-//! at every clone, wake-up and drop. Nothing of it runs under a lock, so nothing locks up.
+//! at every clone, wake-up and drop; a key of any making, and spans of any subscriber. Nothing of theirs runs under a
+//! lock, so nothing locks up.
 
 #![allow(unsafe_code, reason = "only a raw waker can run code in its clone")]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::future::Future;
+use std::hash::{Hash, Hasher};
+use std::num::NonZeroUsize;
 use std::pin::pin;
-use std::sync::Arc;
-use std::sync::mpsc;
+use std::sync::{Arc, Weak, mpsc};
 use std::task::{Context, RawWaker, RawWakerVTable, Waker};
 use std::thread;
 use std::time::Duration;
@@ -161,5 +163,122 @@ fn a_waker_may_come_back_into_the_room_of_a_pipeline() {
             move || _ = pipeline.snapshot()
         });
         comes_back(visit, || pipeline.submit(Intent::new("b", ())), || queued.cancel());
+    });
+}
+
+/// A key whose drop comes back into its limiter.
+#[derive(Clone)]
+struct Key(u32, Weak<TieredRateLimiter<Key>>);
+
+impl Hash for Key {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.hash(state);
+    }
+}
+
+impl PartialEq for Key {
+    fn eq(&self, other: &Self) -> bool {
+        self.0 == other.0
+    }
+}
+
+impl Eq for Key {}
+
+impl Drop for Key {
+    fn drop(&mut self) {
+        if let Some(limiter) = self.1.upgrade() {
+            let _ = (limiter.peek(&Key(self.0, Weak::new())), limiter.snapshot());
+        }
+    }
+}
+
+#[test]
+fn a_key_may_come_back_in_its_drop() {
+    in_time(async || {
+        let quota = TieredQuota::default()
+            .with_global(Quota::new(22, Duration::from_secs(86_400)))
+            .with_per_key(Quota::per_second(1_000_000))
+            .with_max_keys(NonZeroUsize::MIN)
+            .with_idle_key(Duration::ZERO);
+        let limiter = Arc::new(TieredRateLimiter::<Key>::new(quota).unwrap());
+        let key = |number| Key(number, Arc::downgrade(&limiter));
+        for number in 0..22 {
+            // Each is forgotten for the next.
+            limiter.try_acquire(&key(number), 1).unwrap();
+        }
+        let cx = &mut Context::from_waker(Waker::noop());
+        let (one, two) = (key(100), key(101));
+        assert!(pin!(limiter.acquire(&one, 1, Priority::High)).poll(cx).is_pending());
+        let mut waits = pin!(limiter.acquire(&two, 1, Priority::High));
+        assert!(waits.as_mut().poll(cx).is_pending());
+        limiter.close();
+        assert!(waits.await.is_err());
+    });
+}
+
+/// Visits whenever one of its spans is made, cloned or closed. All spans are one.
+struct Visited(Visit, std::sync::OnceLock<&'static tracing::Metadata<'static>>);
+
+impl tracing::Subscriber for Visited {
+    fn enabled(&self, _: &tracing::Metadata<'_>) -> bool {
+        true
+    }
+
+    fn new_span(&self, span: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        self.1.get_or_init(|| span.metadata());
+        (self.0)();
+        tracing::span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+
+    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+
+    fn event(&self, _: &tracing::Event<'_>) {}
+
+    fn enter(&self, _: &tracing::span::Id) {}
+
+    fn exit(&self, _: &tracing::span::Id) {}
+
+    fn clone_span(&self, id: &tracing::span::Id) -> tracing::span::Id {
+        (self.0)();
+        id.clone()
+    }
+
+    fn try_close(&self, _: tracing::span::Id) -> bool {
+        (self.0)();
+        false
+    }
+
+    fn current_span(&self) -> tracing_core::span::Current {
+        match self.1.get() {
+            Some(metadata) => {
+                tracing_core::span::Current::new(tracing::span::Id::from_u64(1), metadata)
+            }
+            None => tracing_core::span::Current::none(),
+        }
+    }
+}
+
+#[test]
+fn a_subscriber_may_come_back_into_a_pipeline() {
+    in_time(async || {
+        let end = phase_fn(|_: &(), _: &PhaseContext| std::future::ready(Ok(())));
+        let config = PipelineConfig::default().with_queue_capacity(2);
+        let pipeline = IntentPipeline::builder::<()>(config)
+            .phase("end", PhaseConfig::remote(), end)
+            .build()
+            .unwrap();
+        let visits = pipeline.clone();
+        let visit: Visit = Arc::new(move || _ = visits.snapshot());
+        let _guard = tracing::subscriber::set_default(Visited(visit, std::sync::OnceLock::new()));
+        let _span = tracing::info_span!("a caller's").entered();
+        let first = pipeline.try_submit(Intent::new("a", ())).unwrap();
+        let _second = pipeline.try_submit(Intent::new("b", ())).unwrap();
+        assert!(pipeline.try_submit(Intent::new("c", ())).is_err());
+        let third = pipeline.submit(Intent::new("d", ()));
+        let (third, first) = tokio::join!(third, first);
+        first.unwrap();
+        third.unwrap().await.unwrap();
     });
 }

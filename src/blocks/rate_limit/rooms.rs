@@ -18,6 +18,7 @@ use super::line::{Line, Step, Turn, Wakes, Wish};
 use super::tiered::TieredRateLimiter;
 use crate::gates::wait_queue::Ticket;
 use crate::ground::priority::Priority;
+use crate::ground::quiet::drop_quietly;
 use crate::ground::refused::Scope;
 use crate::ground::tenant::Tenant;
 
@@ -34,11 +35,13 @@ pub(super) struct Rooms<K> {
     /// At most the head of each key, and a former head until it is polled again.
     global: Line,
     len: usize,
+    /// Of a line that is gone, to be dropped after the unlock: a key is the caller's.
+    spent: Option<K>,
 }
 
 impl<K: Eq + Hash> Rooms<K> {
     pub(super) fn new() -> Self {
-        Self { by_key: HashMap::new(), global: Line::new(KEYS * PER_KEY), len: 0 }
+        Self { by_key: HashMap::new(), global: Line::new(KEYS * PER_KEY), len: 0, spent: None }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -72,12 +75,14 @@ impl<K: Eq + Hash> Rooms<K> {
         wakes
     }
 
-    pub(super) fn close(&mut self) -> Wakes {
+    /// Everybody out: whom to wake, and the keys to drop, after the unlock.
+    pub(super) fn close(&mut self) -> (Wakes, HashMap<K, Line>) {
         let mut wakes = Wakes::default();
-        self.by_key.drain().for_each(|(_, mut line)| line.close(&mut wakes));
+        let mut by_key = std::mem::take(&mut self.by_key);
+        by_key.values_mut().for_each(|line| line.close(&mut wakes));
         self.global.close(&mut wakes);
         self.len = 0;
-        wakes
+        (wakes, by_key)
     }
 
     fn enter<Q>(
@@ -104,7 +109,7 @@ impl<K: Eq + Hash> Rooms<K> {
         Ok(ticket)
     }
 
-    /// Out of the key's line by `how`; an empty line goes.
+    /// Out of the key's line by `how`; an empty line goes, its key into `spent`.
     fn out<Q>(&mut self, key: &Q, how: impl FnOnce(&mut Line))
     where
         K: Borrow<Q>,
@@ -114,7 +119,7 @@ impl<K: Eq + Hash> Rooms<K> {
             how(line);
             self.len -= 1;
             if line.is_empty() {
-                self.by_key.remove(key);
+                self.spent = self.by_key.remove_entry(key).map(|(key, _)| key);
             }
         }
     }
@@ -159,7 +164,9 @@ where
         let mut rooms = self.limiter.rooms.lock();
         let step = self.step_in(&mut rooms, &mut wakers, now, &mut wakes);
         self.limiter.waiting.store(rooms.len, Ordering::Relaxed);
+        let spent = rooms.spent.take();
         drop(rooms);
+        drop_quietly(spent);
         wakes.wake();
         step
     }
@@ -252,7 +259,9 @@ where
         // After a close nobody is in line any more, nor is there a line.
         rooms.out(self.key, |line| line.leave(own, self.wish, &mut wakes));
         self.limiter.waiting.store(rooms.len, Ordering::Relaxed);
+        let spent = rooms.spent.take();
         drop(rooms);
+        drop_quietly(spent);
         wakes.wake();
     }
 }

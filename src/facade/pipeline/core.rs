@@ -153,9 +153,13 @@ impl<B> Core<B> {
         self.is_feasible(ask, now).then_some(()).ok_or((Reason::DeadlineInfeasible, None))
     }
 
-    /// Whether its deadline leaves the time that the likes of it have taken.
+    /// Whether its deadline leaves the time that the likes of it have taken. With a seat free and
+    /// nobody in line it is tried whatever they took: only so can the estimate come down again.
     pub(super) fn is_feasible(&self, ask: &Ask, now: Instant) -> bool {
         let Some(deadline) = ask.deadline else { return true };
+        if self.busy < self.seats && self.gates.iter().all(|gate| gate.line.is_empty()) {
+            return now < deadline;
+        }
         let expected = self.expected(ask.class).unwrap_or_default();
         deadline > now && time::later(now, expected).is_some_and(|end| end <= deadline)
     }

@@ -114,7 +114,7 @@ fn enter<'a, P: Send + Sync + 'static, O: Send + Sync + 'static>(
 impl<P: Send + Sync + 'static, O: Send + Sync + 'static> InRoom<'_, P, O> {
     fn poll(&self, held: &mut Option<Intent<P>>, cx: &Context<'_>) -> Poll<Tried<P, Ticket<P, O>>> {
         let now = time::now();
-        let span = tracing::Span::current();
+        let mut span = tracing::Span::current();
         let waker = cx.waker().clone();
         let mut fx = Effects::none();
         let mut core = self.shared.core.lock();
@@ -133,7 +133,7 @@ impl<P: Send + Sync + 'static, O: Send + Sync + 'static> InRoom<'_, P, O> {
             Turn::Yours if !is_early => {
                 let Some(intent) = held.take() else { return Poll::Pending };
                 let head = Some(self.ticket);
-                match self.shared.admit(&mut core, intent, &span, head, now, &mut fx) {
+                match self.shared.admit(&mut core, intent, &mut span, head, now, &mut fx) {
                     Ok(admitted) => {
                         let (ticket, joined) = admitted.into_parts();
                         let own = core.room.accepted(self.ticket, now);
@@ -155,7 +155,7 @@ impl<P: Send + Sync + 'static, O: Send + Sync + 'static> InRoom<'_, P, O> {
             Turn::Yours | Turn::Wait => Poll::Pending,
         };
         drop(core);
-        drop(old);
+        drop_quietly(old);
         tried
     }
 }

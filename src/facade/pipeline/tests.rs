@@ -364,6 +364,25 @@ fn a_missing_egress_token_costs_neither_a_probe_nor_a_share_of_the_ramp() {
 }
 
 #[test]
+fn an_estimate_from_slow_times_locks_nobody_out_of_an_idle_pipeline() {
+    let mut table = Table::new(config().with_seats(1), [remote()]);
+    for _ in 0..20 {
+        let run = table.offer(ask("slow"), "slow").unwrap();
+        assert_eq!(table.all(), ["slow"]);
+        table.now += 10 * S;
+        table.attempted(run, AttemptEnd::Done);
+    }
+    let within = |table: &Table, key: &str| Ask { deadline: Some(table.now + S), ..ask(key) };
+    let late = Ask { deadline: Some(table.now), ..ask("late") };
+    assert_eq!(table.offer(late, "late"), Err(Reason::DeadlineInfeasible));
+    let tried = table.offer(within(&table, "tried"), "tried").unwrap();
+    assert_eq!(table.offer(within(&table, "no"), "no"), Err(Reason::DeadlineInfeasible), "in line");
+    assert_eq!(table.all(), ["tried"]);
+    assert_eq!(table.offer(within(&table, "no"), "no"), Err(Reason::DeadlineInfeasible), "busy");
+    table.attempted(tried, AttemptEnd::Done);
+}
+
+#[test]
 fn a_parked_run_comes_back_before_all_that_were_accepted_after_it() {
     let mut table = Table::new(config().with_seats(1), [remote()]);
     let first = table.offer(ask("first"), "first").unwrap();
