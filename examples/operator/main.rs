@@ -18,6 +18,7 @@ mod clock;
 mod content;
 mod dates;
 mod document;
+mod folder;
 mod formats;
 mod generate;
 mod git;
@@ -45,7 +46,6 @@ mod yaml;
 
 use std::process::ExitCode;
 
-use clap::Parser;
 #[cfg(unix)]
 use tokio::signal::unix::SignalKind;
 
@@ -56,7 +56,7 @@ use crate::summary::Summary;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let options = Options::parse();
+    let options = Options::read(std::env::args_os()).unwrap_or_else(|error| error.exit());
     let progress = Progress::start(options.generate);
     tokio::select! { biased;
         ended = operator::run(&options, asked_to_stop(), progress) => report(&options, ended),

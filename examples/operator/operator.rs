@@ -22,15 +22,15 @@ use crate::summary::Summary;
 /// Why it could not begin.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StartError {
-    #[error("cannot read {folder}")]
-    Intents { folder: String, source: std::io::Error },
+    #[error("cannot read the intents at {place}")]
+    Intents { place: String, source: std::io::Error },
     #[error(transparent)]
     Config(#[from] ConfigError),
     #[error("the variable {0} cannot be a header")]
     Key(String),
     #[error("the stand-in LLM does not start")]
     StandIn(#[from] StandInError),
-    #[error("the repository cannot be opened")]
+    #[error("cannot open the repository")]
     Repository(#[from] OpenError),
 }
 
@@ -40,7 +40,7 @@ impl StartError {
         match self {
             Self::Intents { .. } | Self::Config(_) | Self::Key(_) => true,
             Self::StandIn(error) => matches!(error, StandInError::Config { .. }),
-            Self::Repository(error) => matches!(error, OpenError::Config { .. }),
+            Self::Repository(error) => error.is_usage(),
         }
     }
 }
@@ -102,8 +102,8 @@ fn reader(options: &Options) -> Result<Reader, StartError> {
         Some(count) => Source::Generator { count, seed: options.seed },
         None => Source::Folder(options.intents.clone()),
     };
-    let folder = options.intents.display().to_string();
-    Reader::start(source).map_err(|source| StartError::Intents { folder, source })
+    let place = options.intents.display().to_string();
+    Reader::start(source).map_err(|source| StartError::Intents { place, source })
 }
 
 /// Connections for as many calls as there are workers.

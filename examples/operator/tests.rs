@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use clap::Parser;
 use tempfile::TempDir;
 
 use crate::cli::Options;
@@ -16,6 +15,7 @@ use crate::phases::{DEPLOYMENT_VERIFICATION, GIT_OPS_COMMIT, LLM_PROCESSING};
 use crate::progress::Progress;
 use crate::summary::Summary;
 use crate::tally::Failure;
+use crate::with_causes;
 
 /// A quick LLM without faults, unless the arguments say otherwise.
 const CALM: &[&str] = &["--llm-latency", "1ms", "--llm-sigma", "0", "--llm-faults", "0"];
@@ -24,7 +24,7 @@ const CALM: &[&str] = &["--llm-latency", "1ms", "--llm-sigma", "0", "--llm-fault
 const FAULTY: &[&str] = &["--llm-latency", "1ms", "--llm-timeout", "2s"];
 
 fn options(args: &[&[&str]]) -> Options {
-    Options::parse_from(["operator"].iter().chain(args.iter().copied().flatten()))
+    Options::read(["operator"].iter().chain(args.iter().copied().flatten())).unwrap()
 }
 
 async fn finished(args: &[&[&str]]) -> Summary {
@@ -173,18 +173,32 @@ async fn an_llm_that_never_works_fails_by_name_and_not_by_content() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_cannot_begin_is_a_usage_error() {
-    for args in [
-        &["--intents", "/no/such/folder"][..],
-        &["--workers", "0"],
-        &["--queue", "0"],
-        &["--deploy-path", ".."],
-        &["--llm-sigma", "99"],
+async fn a_place_that_is_not_what_it_should_be_is_a_usage_error() {
+    let folder = TempDir::new().unwrap();
+    git(folder.path(), &["init", "--quiet", "work"]);
+    std::fs::write(folder.path().join("notes.txt"), "hello").unwrap();
+    let place = |name: &str| text(&folder.path().join(name)).to_owned();
+    for (flag, value, words) in [
+        ("--intents", place("none"), "cannot read the intents at"),
+        ("--intents", place("notes.txt"), "cannot read the intents at"),
+        ("--repo", place("none"), "cannot open the repository: no git repository at"),
+        ("--repo", place("."), "cannot open the repository: no git repository at"),
+        ("--repo", place("notes.txt"), "cannot open the repository: no git repository at"),
+        ("--repo", place("work"), "is not bare"),
+        ("--repo", place("work/.git"), "is not bare"),
     ] {
-        let options = options(&[&["--commit", "memory"], args]);
+        let options = options(&[&[flag, &value]]);
         let error = run(&options, pending(), Progress::hidden()).await.unwrap_err();
         assert!(error.is_usage(), "{error:?}");
+        assert!(with_causes(&error).contains(words), "{}", with_causes(&error));
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_file_is_read_as_a_folder_of_one_would_be() {
+    let file = here("examples/intents/cr/scale.yaml");
+    let summary = finished(&[CALM, &["--commit", "memory", "--intents", text(&file)]]).await;
+    assert_eq!((summary.tally.documents(), summary.tally.committed()), (1, 1));
 }
 
 #[tokio::test(flavor = "multi_thread")]

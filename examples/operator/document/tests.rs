@@ -66,32 +66,6 @@ fn files_are_read_in_the_order_of_their_names_at_any_depth() {
     );
 }
 
-#[cfg(unix)]
-#[test]
-fn nothing_outside_the_folder_is_read_through_a_link() {
-    let outside = folder(&[("secret.json", b"{}")]);
-    let inside = folder(&[("a.json", b"{}")]);
-    for (name, target) in [("link.json", "secret.json"), ("folder", "")] {
-        std::os::unix::fs::symlink(outside.path().join(target), inside.path().join(name)).unwrap();
-    }
-    std::os::unix::net::UnixListener::bind(inside.path().join("socket.json")).unwrap();
-    let found: Vec<_> = read_folder(inside.path()).unwrap().collect();
-    assert_eq!(
-        listed(&found),
-        [
-            "a.json#1 document",
-            "folder#1 skipped: symbolic link",
-            "link.json#1 skipped: symbolic link",
-            "socket.json#1 skipped: not a regular file",
-        ]
-    );
-}
-
-#[test]
-fn a_folder_that_is_not_there_is_an_error_of_the_caller() {
-    assert!(read_folder(Path::new("/no/such/folder")).is_err());
-}
-
 #[test]
 fn a_file_may_have_one_mebibyte_and_no_more() {
     let mut bytes = vec![b' '; 1 << 20];
@@ -149,18 +123,6 @@ fn messages_count_lines_from_the_start_of_the_file() {
     let found = read(&[("a.yaml", b"a: 1\n---\nb: 1\n---\nc: 1\nd: ]\n")]);
     let Found::Problem(problem) = &found[2] else { panic!("{found:?}") };
     assert!(problem.to_string().contains("line 6 of the file"), "{problem}");
-}
-
-#[test]
-fn yaml_is_cut_only_where_a_document_ends() {
-    let cut = |text| split_yaml(text).iter().map(|part| part.first_line).collect::<Vec<_>>();
-    assert_eq!(cut("a: 1"), [1]);
-    assert_eq!(cut("# note\n\n---\na: 1\n---\nb: 2\n"), [1, 5]);
-    assert_eq!(cut("%YAML 1.2\n---\na: 1\n...\n# end\n"), [1]);
-    assert_eq!(cut("--- {a: 1}\n--- # none\n---\n--- b\n"), [1, 4]);
-    assert_eq!(cut("a: |\n  ---\n  text\n----\n---x: 1\n"), [1]);
-    assert_eq!(cut("a: 1\r\n---\r\nb: 2\r\n"), [1, 2]);
-    assert_eq!(cut(""), [0; 0]);
 }
 
 #[test]

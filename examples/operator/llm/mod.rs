@@ -22,6 +22,6 @@ mod socket;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use config::{FaultRates, StandInConfig};
+pub(crate) use config::{FaultRates, MAX_SIGMA, StandInConfig};
 pub(crate) use counts::Counts;
 pub(crate) use server::{StandIn, StandInError};
