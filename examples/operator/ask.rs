@@ -39,6 +39,11 @@ impl Llm {
         Self { transport, url, style, model: model.to_owned(), authorization }
     }
 
+    /// Where it is asked.
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
     /// The model's words about an intent.
     ///
     /// # Errors

@@ -38,8 +38,8 @@ pub(crate) enum Found {
 ///
 /// # Errors
 /// As [`find`]. What is wrong with a file is found like any document.
-pub(crate) fn read_folder(folder: &Path) -> io::Result<impl Iterator<Item = Found> + use<>> {
-    Ok(find(folder)?.into_iter().flat_map(read_entry))
+pub(crate) fn read_all(place: &Path) -> io::Result<impl Iterator<Item = Found> + use<>> {
+    Ok(find(place)?.into_iter().flat_map(read_entry))
 }
 
 fn read_entry(entry: Entry) -> Vec<Found> {

@@ -44,6 +44,7 @@ mod tests;
 mod value;
 mod yaml;
 
+use std::path::Path;
 use std::process::ExitCode;
 
 #[cfg(unix)]
@@ -53,6 +54,7 @@ use crate::cli::Options;
 use crate::operator::StartError;
 use crate::progress::Progress;
 use crate::summary::Summary;
+use crate::tally::Tally;
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -67,6 +69,9 @@ async fn main() -> ExitCode {
 fn report(options: &Options, ended: Result<Summary, StartError>) -> ExitCode {
     match ended {
         Ok(summary) => {
+            if !summary.tally.has_intents() && summary.tally.not_submitted == 0 {
+                eprintln!("{}", nothing_to_do(&options.intents, &summary.tally));
+            }
             if options.json {
                 println!("{}", summary.json())
             } else {
@@ -78,6 +83,16 @@ fn report(options: &Options, ended: Result<Summary, StartError>) -> ExitCode {
             eprintln!("operator: {}", with_causes(&error));
             ExitCode::from(if error.is_usage() { 2 } else { 1 })
         }
+    }
+}
+
+fn nothing_to_do(place: &Path, tally: &Tally) -> String {
+    let place = place.display();
+    match tally.skipped.len() {
+        0 => format!(
+            "warning: {place} holds no *.json, *.yaml or *.yml (names that begin with a dot are left alone)"
+        ),
+        skipped => format!("warning: {place} holds no intent; skipped {skipped}"),
     }
 }
 

@@ -17,7 +17,7 @@ use crate::phases::{self, *};
 use crate::progress::Progress;
 use crate::reader::{Reader, Source};
 use crate::submit::{Limits, Pipeline, carry_out};
-use crate::summary::Summary;
+use crate::summary::{Asked, Summary};
 
 /// Why it could not begin.
 #[derive(Debug, thiserror::Error)]
@@ -59,7 +59,7 @@ pub(crate) async fn run(
     let transport = TransportFactory::new()?.transport(transport_config(options))?;
     let (repository, tasks) = repository(options).await?;
     let (llm, stand_in) = llm(options, transport.clone()).await?;
-    let target = repository.target().to_owned();
+    let (url, target) = (llm.url().to_owned(), repository.target().to_owned());
     let pipeline = pipeline(options, llm, repository)?;
 
     let (tally, drained) =
@@ -67,12 +67,14 @@ pub(crate) async fn run(
 
     let elapsed = progress.finish();
     let commits = tasks.close().await;
-    let faults = match stand_in {
+    let served = match stand_in {
         Some(stand_in) => Some(stand_in.shutdown().await),
         None => None,
     };
+    let llm = Asked { url, timeout: options.llm.timeout(), served };
+    let temporary = options.commit == Commit::Git && options.repo.is_none();
     let (pipeline, transport) = (pipeline.snapshot(), transport.snapshot());
-    Ok(Summary { tally, drained, pipeline, transport, target, commits, faults, elapsed })
+    Ok(Summary { tally, drained, pipeline, transport, llm, target, temporary, commits, elapsed })
 }
 
 /// The five phases, each with what protects it.
@@ -100,7 +102,7 @@ fn pipeline(options: &Options, llm: Llm, repository: Repository) -> Result<Pipel
 fn reader(options: &Options) -> Result<Reader, StartError> {
     let source = match options.generate {
         Some(count) => Source::Generator { count, seed: options.seed },
-        None => Source::Folder(options.intents.clone()),
+        None => Source::Place(options.intents.clone()),
     };
     let place = options.intents.display().to_string();
     Reader::start(source).map_err(|source| StartError::Intents { place, source })

@@ -101,9 +101,9 @@ pub(crate) enum Rule {
     #[error("must match {pattern}, which {was:?} does not")]
     Pattern { pattern: &'static str, was: char },
     #[error(
-        "must be a DNS-1123 {kind}: lower-case letters, digits and `-`, at most {max}: not {was:?}"
+        "must be a DNS-1123 {kind}: at most {max} of {allowed}, a letter or digit at both ends, not {was:?}"
     )]
-    Dns { kind: &'static str, max: usize, was: String },
+    Dns { kind: &'static str, allowed: &'static str, max: usize, was: String },
     #[error("must be a date-time as in RFC 3339, not {was:?}")]
     DateTime { was: String },
     #[error("the same constraint is there under both spellings")]

@@ -66,15 +66,21 @@ pub(crate) async fn carry_out(
                 Some(read) => hands.take(read),
                 None => has_more = false,
             },
-            _ = ticks.tick() => progress.show(&pipeline.snapshot(), &hands.tally),
+            _ = ticks.tick() => {
+                let known = if has_more { reader.total() } else { Some(hands.seen()) };
+                progress.show(&pipeline.snapshot(), &hands.tally, known);
+            }
         }
     }
+    let mut tally = hands.tally;
+    tally.not_submitted = reader.total().map_or(0, |total| total.saturating_sub(tally.documents()));
+    tally.sort();
     reader.stop().await;
     let report = match drain {
         Some(drain) => drain.await.expect("a shutdown does not panic and is not aborted"),
         None => pipeline.shutdown(limits.drain).await,
     };
-    (hands.tally, report)
+    (tally, report)
 }
 
 /// The documents between being read and having ended.
@@ -122,6 +128,11 @@ impl Hands {
 
     fn have_room(&self) -> bool {
         self.running.len() + self.waiting < self.limits.window
+    }
+
+    /// Every document that has come so far.
+    fn seen(&self) -> u64 {
+        self.tally.documents() + (self.running.len() + self.waiting) as u64
     }
 
     fn take(&mut self, read: Read) {

@@ -1,6 +1,7 @@
 //! Counts every document exactly once, by how it ended.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use headworks::pipeline::{Done, Ended, Trace};
 use headworks::{Ending, Priority, Reason};
@@ -27,6 +28,8 @@ pub(crate) struct Tally {
     pub(crate) classes: [Class; 4],
     pub(crate) failures: Vec<Failure>,
     pub(crate) warnings: Vec<Warning>,
+    /// Documents that were to be generated, and were not, because somebody asked to stop.
+    pub(crate) not_submitted: u64,
 }
 
 /// A document that is no intent.
@@ -99,7 +102,10 @@ impl Tally {
         *self.refused.entry(reason.as_str()).or_default() += 1;
         self.failures.push(Failure {
             key: Some(intent.key()),
-            rule: reason.to_string(),
+            rule: match reason {
+                Reason::Closed => "it came after the request to stop".to_owned(),
+                reason => reason.to_string(),
+            },
             ..Failure::of(&intent.origin, "refused")
         });
     }
@@ -132,9 +138,22 @@ impl Tally {
         class.total.record(trace.total);
     }
 
+    /// Brings the failures from the order in which they happened into one that is the same in
+    /// every run: first those that are their authors' business, then the rest.
+    pub(crate) fn sort(&mut self) {
+        let place = |failure: &Failure| (!failure.by_content, failure.ending);
+        let name = |failure: &Failure| (PathBuf::from(&failure.file), failure.document);
+        self.failures.sort_by_cached_key(|failure| (place(failure), name(failure)));
+    }
+
     /// Whether everything ended committed, skipped, or failed by its own content.
     pub(crate) fn is_clean(&self) -> bool {
-        self.failures.iter().all(|failure| failure.by_content)
+        self.not_submitted == 0 && self.failures.iter().all(|failure| failure.by_content)
+    }
+
+    /// Whether there was anything to do.
+    pub(crate) fn has_intents(&self) -> bool {
+        self.documents() > self.skipped.len() as u64
     }
 }
 
@@ -159,11 +178,25 @@ fn fault_in<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a Faul
     chain(error).find_map(|error| error.downcast_ref())
 }
 
-/// The whole chain of causes, in words.
+/// Why it ended, in words: with the whole chain of causes of its last error.
 fn why<P>(ended: &Ended<P>) -> String {
-    match ended.error() {
-        Some(error) => chain(error).map(ToString::to_string).collect::<Vec<_>>().join(": "),
-        None => ended.to_string(),
+    let error = ended.error().map(|error| chain(error).map(ToString::to_string));
+    let causes = error.map(|causes| causes.collect::<Vec<_>>().join(": "));
+    match (causes, ended.ending()) {
+        (Some(causes), Ending::Failed) => causes,
+        (Some(causes), ending) => format!("{}; before that, {causes}", cut_short(ending)),
+        (None, ending) => cut_short(ending).to_owned(),
+    }
+}
+
+/// Why something ended that was not at its end.
+fn cut_short(ending: Ending) -> &'static str {
+    match ending {
+        Ending::Expired => "its deadline passed (--deadline)",
+        Ending::Evicted => "it gave its place to something more urgent",
+        Ending::Superseded => "a newer document of its key took its place",
+        Ending::Returned | Ending::Cancelled => "the time to drain was up (--drain)",
+        Ending::Failed | Ending::Completed => "it was cut off",
     }
 }
 

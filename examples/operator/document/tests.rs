@@ -17,7 +17,7 @@ fn folder(files: &[(&str, &[u8])]) -> TempDir {
 }
 
 fn read(files: &[(&str, &[u8])]) -> Vec<Found> {
-    read_folder(folder(files).path()).unwrap().collect()
+    read_all(folder(files).path()).unwrap().collect()
 }
 
 /// The one fault of a folder of one file.
@@ -102,6 +102,27 @@ fn what_is_not_json_or_yaml_is_said_with_its_place() {
 }
 
 #[test]
+fn a_tab_that_indents_is_called_a_tab_with_its_line() {
+    for (text, line) in [
+        ("a:\n\tb: 1\n", 2),
+        ("a: 1\n\tb: 2\n", 2),
+        ("\ta: 1\n\tb: 2\n", 1),
+        ("spec:\n  a: 1\n\tb: 2\n", 3),
+        ("a:\n  - b\n \t- c\n", 3),
+        ("a: |\n  x\n\ty\nb: 1\n", 3),
+        ("a: {\n\tb: 1\n}\n", 2),
+        ("# one\na: 1\n---\nb:\n\tc: 1\n", 5),
+    ] {
+        let found = read(&[("a.yaml", text.as_bytes())]);
+        let Some(Found::Problem(problem)) = found.last() else { panic!("{text:?} {found:?}") };
+        let words = format!("a tab indents line {line}, where only spaces may");
+        assert_eq!(problem.fault.rule, Rule::NotYaml(words), "{text:?}");
+    }
+    let Rule::NotYaml(words) = rule("a.yaml", b"a: [\n\t\n") else { panic!() };
+    assert!(!words.contains("indents"), "{words}");
+}
+
+#[test]
 fn duplicate_keys_are_found_in_both_languages_at_any_depth() {
     let deep = Fault::new("/a/0/b~1c", Rule::DuplicateKey);
     assert_eq!(fault("a.json", br#"{"a": [{"b/c": 1, "b/c": 2}]}"#), deep);
@@ -174,6 +195,8 @@ fn aliases_that_explode_end_at_once_in_a_typed_error() {
         let rule = rule("a.yaml", text.as_bytes());
         assert!(matches!(rule, Rule::Expands(_) | Rule::TooDeep { .. }), "{rule}");
     }
+    let words = rule("a.yaml", lists.as_bytes()).to_string();
+    assert!(words.contains(": its aliases repeat too much, at line "), "{words}");
     assert!(matches!(rule("a.yaml", itself.as_bytes()), Rule::NotYaml(_) | Rule::Expands(_)));
     assert!(started.elapsed().as_secs() < 10);
 }

@@ -29,6 +29,11 @@ impl Report {
             commit.verified = verified.contains(&commit.id);
         }
     }
+
+    /// Commits that are in the target though nobody has read them back. None in memory mode.
+    pub(crate) fn unverified(&self) -> impl Iterator<Item = &Committed> {
+        self.commits.iter().filter(|commit| !commit.verified)
+    }
 }
 
 /// One commit of this run.
