@@ -3,25 +3,31 @@
 //! It reads intents from a folder, has an LLM turn each into an answer, plans resources, renders
 //! manifests, commits them to git and reads them back. In the order of the way of one intent:
 //!
-//! - [`reader`] finds [`document`]s and decodes them by their [`formats`] into an [`intent`];
-//! - [`submit`] hands it to the pipeline that [`operator`] has put together;
+//! - [`reader`] takes the files of a [`folder`], finds the [`document`]s in each as a [`value`],
+//!   and decodes them by their [`formats`] into an [`intent`], or says what [`problem`] they have;
+//! - [`submit`] keeps so many in its [`hands`], and hands each to the pipeline that [`operator`]
+//!   has put together;
 //! - [`phases`] carry it: [`ask`] with a [`prompt`] for an [`answer`], [`plan`] within the author's
 //!   bounds, [`manifests`], and a commit by [`git`];
-//! - [`tally`] counts how it ended, and [`summary`] tells.
+//! - [`tally`] counts how it ended, with a [`failure`] if it did not end well, and [`summary`]
+//!   tells.
 //!
 //! [`llm`] is a stand-in for the model's server; with `--llm-url` a real one is asked.
 
 mod answer;
 mod ask;
+mod chance;
 mod cli;
 mod clock;
 mod content;
 mod dates;
 mod document;
+mod failure;
 mod folder;
 mod formats;
 mod generate;
 mod git;
+mod hands;
 mod intent;
 mod latency;
 mod llm;
@@ -52,6 +58,7 @@ use tokio::signal::unix::SignalKind;
 
 use crate::cli::Options;
 use crate::operator::StartError;
+use crate::problem::with_causes;
 use crate::progress::Progress;
 use crate::summary::Summary;
 use crate::tally::Tally;
@@ -126,9 +133,4 @@ async fn ctrl_c() {
         // Nobody can ask here.
         std::future::pending().await
     }
-}
-
-fn with_causes(error: &StartError) -> String {
-    let causes = std::iter::successors(std::error::Error::source(error), |error| error.source());
-    causes.fold(error.to_string(), |words, cause| format!("{words}: {cause}"))
 }

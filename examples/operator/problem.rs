@@ -1,6 +1,7 @@
 //! What is wrong with a document, said so that its author can find it: file, document, JSON
 //! pointer and rule.
 
+use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 
@@ -128,6 +129,18 @@ pub(crate) enum Rule {
     Differs(&'static str),
     #[error("cannot be committed: {0}")]
     Unfit(String),
+}
+
+/// An error and all its causes.
+pub(crate) fn chain<'a>(
+    error: &'a (dyn Error + 'static),
+) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |&error| error.source())
+}
+
+/// The whole [`chain`] in words.
+pub(crate) fn with_causes(error: &(dyn Error + 'static)) -> String {
+    chain(error).map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 #[cfg(test)]

@@ -7,11 +7,12 @@ use headworks::pipeline::{Done, Ended, Trace};
 use headworks::{Ending, Priority, Reason};
 use serde::Serialize;
 
+use crate::failure::Failure;
 use crate::formats::Warning;
 use crate::git::CommitId;
 use crate::intent::NetworkIntent;
 use crate::latency::Latencies;
-use crate::problem::{Fault, Origin, Problem};
+use crate::problem::{Origin, Problem};
 
 /// How every document ended.
 #[derive(Debug, Default)]
@@ -49,26 +50,6 @@ pub(crate) struct Class {
     pub(crate) total: Latencies,
 }
 
-/// A document that did not end committed or skipped.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub(crate) struct Failure {
-    pub(crate) file: String,
-    pub(crate) document: usize,
-    /// Absent when it failed before it had one.
-    pub(crate) key: Option<String>,
-    /// `invalid`, `refused`, or how the pipeline ended it.
-    pub(crate) ending: &'static str,
-    pub(crate) phase: Option<&'static str>,
-    /// Into the document, or into the answer in the phases that read one.
-    pub(crate) pointer: Option<String>,
-    /// The broken rule, or what went wrong.
-    pub(crate) rule: String,
-    /// Whether its author can mend it: only such failures are fine.
-    pub(crate) by_content: bool,
-    /// Whether its commit may be there all the same.
-    pub(crate) indeterminate: bool,
-}
-
 impl Tally {
     /// Documents that have ended: each is in exactly one of the four.
     pub(crate) fn documents(&self) -> u64 {
@@ -90,24 +71,12 @@ impl Tally {
 
     pub(crate) fn invalid(&mut self, problem: &Problem) {
         self.invalid += 1;
-        self.failures.push(Failure {
-            pointer: Some(problem.fault.pointer.clone()),
-            rule: problem.fault.rule.to_string(),
-            by_content: problem.is_of_the_content(),
-            ..Failure::of(&problem.origin, "invalid")
-        });
+        self.failures.push(Failure::invalid(problem));
     }
 
     pub(crate) fn refuse(&mut self, intent: &NetworkIntent, reason: Reason) {
         *self.refused.entry(reason.as_str()).or_default() += 1;
-        self.failures.push(Failure {
-            key: Some(intent.key()),
-            rule: match reason {
-                Reason::Closed => "it came after the request to stop".to_owned(),
-                reason => reason.to_string(),
-            },
-            ..Failure::of(&intent.origin, "refused")
-        });
+        self.failures.push(Failure::refused(intent, reason));
     }
 
     pub(crate) fn complete(&mut self, intent: &NetworkIntent, done: &Done<CommitId>) {
@@ -116,16 +85,7 @@ impl Tally {
 
     pub(crate) fn fail<P>(&mut self, intent: &NetworkIntent, ended: &Ended<P>) {
         self.end(intent.priority, ended.ending(), ended.trace());
-        let fault = ended.error().and_then(|error| fault_in(error));
-        self.failures.push(Failure {
-            key: Some(intent.key()),
-            phase: ended.phase(),
-            pointer: fault.map(|fault| fault.pointer.clone()),
-            rule: fault.map_or_else(|| why(ended), |fault| fault.rule.to_string()),
-            by_content: fault.is_some() && ended.ending() == Ending::Failed,
-            indeterminate: ended.is_indeterminate(),
-            ..Failure::of(&intent.origin, ended.ending().as_str())
-        });
+        self.failures.push(Failure::ended(intent, ended));
     }
 
     fn end(&mut self, priority: Priority, ending: Ending, trace: &Trace) {
@@ -155,53 +115,4 @@ impl Tally {
     pub(crate) fn has_intents(&self) -> bool {
         self.documents() > self.skipped.len() as u64
     }
-}
-
-impl Failure {
-    fn of(origin: &Origin, ending: &'static str) -> Self {
-        Self {
-            file: origin.file.to_string(),
-            document: origin.document,
-            key: None,
-            ending,
-            phase: None,
-            pointer: None,
-            rule: String::new(),
-            by_content: false,
-            indeterminate: false,
-        }
-    }
-}
-
-/// The broken rule at the bottom of an error, if it is one of ours.
-fn fault_in<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a Fault> {
-    chain(error).find_map(|error| error.downcast_ref())
-}
-
-/// Why it ended, in words: with the whole chain of causes of its last error.
-fn why<P>(ended: &Ended<P>) -> String {
-    let error = ended.error().map(|error| chain(error).map(ToString::to_string));
-    let causes = error.map(|causes| causes.collect::<Vec<_>>().join(": "));
-    match (causes, ended.ending()) {
-        (Some(causes), Ending::Failed) => causes,
-        (Some(causes), ending) => format!("{}; before that, {causes}", cut_short(ending)),
-        (None, ending) => cut_short(ending).to_owned(),
-    }
-}
-
-/// Why something ended that was not at its end.
-fn cut_short(ending: Ending) -> &'static str {
-    match ending {
-        Ending::Expired => "its deadline passed (--deadline)",
-        Ending::Evicted => "it gave its place to something more urgent",
-        Ending::Superseded => "a newer document of its key took its place",
-        Ending::Returned | Ending::Cancelled => "the time to drain was up (--drain)",
-        Ending::Failed | Ending::Completed => "it was cut off",
-    }
-}
-
-fn chain<'a>(
-    error: &'a (dyn std::error::Error + 'static),
-) -> impl Iterator<Item = &'a (dyn std::error::Error + 'static)> {
-    std::iter::successors(Some(error), |error| error.source())
 }

@@ -9,13 +9,13 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use crate::cli::Options;
+use crate::failure::Failure;
 use crate::generate::documents;
 use crate::operator::run;
 use crate::phases::{DEPLOYMENT_VERIFICATION, GIT_OPS_COMMIT, LLM_PROCESSING};
+use crate::problem::with_causes;
 use crate::progress::Progress;
 use crate::summary::Summary;
-use crate::tally::Failure;
-use crate::with_causes;
 
 /// A quick LLM without faults, unless the arguments say otherwise.
 const CALM: &[&str] = &["--llm-latency", "1ms", "--llm-sigma", "0", "--llm-faults", "0"];

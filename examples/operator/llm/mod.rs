@@ -11,7 +11,7 @@
 //! At most 1,024 connections, requests of 1 MiB, and the attempts at 65,536 contents are kept.
 
 mod attempts;
-mod chance;
+mod body;
 mod config;
 mod counts;
 mod fate;

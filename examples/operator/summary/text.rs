@@ -5,11 +5,12 @@ use std::fmt::{self, Display, Write};
 use std::time::Duration;
 
 use super::{Asked, SHARES, Summary};
+use crate::failure::Failure;
 use crate::formats::Warning;
 use crate::git::Report;
 use crate::latency::Latencies;
 use crate::phases::{DEPLOYMENT_VERIFICATION, GIT_OPS_COMMIT, LLM_PROCESSING};
-use crate::tally::{Failure, Skipped, Tally};
+use crate::tally::{Skipped, Tally};
 
 impl Summary {
     pub(crate) fn text(&self) -> String {
