@@ -50,6 +50,7 @@ mod tests;
 mod value;
 mod yaml;
 
+use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -68,7 +69,7 @@ async fn main() -> ExitCode {
     let options = Options::read(std::env::args_os()).unwrap_or_else(|error| error.exit());
     let progress = Progress::start(options.generate);
     tokio::select! { biased;
-        ended = operator::run(&options, asked_to_stop(), progress) => report(&options, ended),
+        ended = operator::run(&options, asked_to_stop(&options), progress) => report(&options, ended),
         () = asked_twice() => ExitCode::from(130),
     }
 }
@@ -76,15 +77,13 @@ async fn main() -> ExitCode {
 fn report(options: &Options, ended: Result<Summary, StartError>) -> ExitCode {
     match ended {
         Ok(summary) => {
-            if !summary.tally.has_intents() && summary.tally.not_submitted == 0 {
-                eprintln!("{}", nothing_to_do(&options.intents, &summary.tally));
+            if summary.tally.has_nothing_to_do() {
+                eprintln!("warning: {}", nothing_to_do(&options.intents, &summary.tally));
             }
-            if options.json {
-                println!("{}", summary.json())
-            } else {
-                print!("{}", summary.text())
+            match print(options, &summary) {
+                Ok(()) if summary.is_clean() => ExitCode::SUCCESS,
+                _ => ExitCode::FAILURE,
             }
-            if summary.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
         }
         Err(error) => {
             eprintln!("operator: {}", with_causes(&error));
@@ -93,20 +92,30 @@ fn report(options: &Options, ended: Result<Summary, StartError>) -> ExitCode {
     }
 }
 
+/// A reader who has read enough (`| head`) is no error.
+fn print(options: &Options, summary: &Summary) -> io::Result<()> {
+    let text = if options.json { format!("{}\n", summary.json()) } else { summary.text() };
+    match io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            eprintln!("operator: cannot print the summary: {error}");
+            Err(error)
+        }
+        _ => Ok(()),
+    }
+}
+
 fn nothing_to_do(place: &Path, tally: &Tally) -> String {
     let place = place.display();
     match tally.skipped.len() {
-        0 => format!(
-            "warning: {place} holds no *.json, *.yaml or *.yml (names that begin with a dot are left alone)"
-        ),
-        skipped => format!("warning: {place} holds no intent; skipped {skipped}"),
+        0 => format!("{place} is empty (names that begin with a dot are not looked at)"),
+        skipped => format!("{place} holds no intent; {skipped} skipped"),
     }
 }
 
 /// The first Ctrl-C or SIGTERM: finish what is in progress.
-async fn asked_to_stop() {
+async fn asked_to_stop(options: &Options) {
     asked().await;
-    eprintln!("draining; Ctrl-C again stops at once");
+    eprintln!("draining for at most {:?} (--drain); Ctrl-C again stops at once", options.drain);
 }
 
 /// The second: don't.

@@ -111,8 +111,8 @@ impl Tally {
         self.not_submitted == 0 && self.failures.iter().all(|failure| failure.by_content)
     }
 
-    /// Whether there was anything to do.
-    pub(crate) fn has_intents(&self) -> bool {
-        self.documents() > self.skipped.len() as u64
+    /// Whether nothing was even meant to be an intent.
+    pub(crate) fn has_nothing_to_do(&self) -> bool {
+        self.documents() == self.skipped.len() as u64 && self.not_submitted == 0
     }
 }

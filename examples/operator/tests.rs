@@ -195,6 +195,20 @@ async fn a_place_that_is_not_what_it_should_be_is_a_usage_error() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_empty_folder_is_no_failure_but_noticed() {
+    let folder = TempDir::new().unwrap();
+    let args = ["--commit", "memory", "--intents", text(folder.path())];
+    let summary = finished(&[&args]).await;
+    assert!(summary.is_clean() && summary.tally.has_nothing_to_do());
+    std::fs::write(folder.path().join("notes.md"), "hello").unwrap();
+    let summary = finished(&[&args]).await;
+    assert!(summary.is_clean() && summary.tally.has_nothing_to_do());
+    std::fs::write(folder.path().join("bad.json"), "hello").unwrap();
+    let summary = finished(&[&args]).await;
+    assert!(summary.is_clean() && !summary.tally.has_nothing_to_do());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn one_file_is_read_as_a_folder_of_one_would_be() {
     let file = here("examples/intents/cr/scale.yaml");
     let summary = finished(&[CALM, &["--commit", "memory", "--intents", text(&file)]]).await;
