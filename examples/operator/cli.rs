@@ -21,6 +21,8 @@ const OWN_INTENTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/intents
 ///
 /// Exit code 0: every document was committed, skipped, or failed by its own content. 1: anything
 /// else. 2: the command line makes no sense.
+///
+/// TIME is a whole number and its unit: 250ms, 5s, 2m.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "operator", version)]
 pub(crate) struct Options {

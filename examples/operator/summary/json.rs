@@ -95,7 +95,7 @@ fn class((priority, class): (Priority, &Class)) -> (String, Value) {
 }
 
 fn percentiles(latencies: &Latencies) -> Map<String, Value> {
-    let millis = |latency: Duration| latency.as_secs_f64() * 1_000.0;
+    let millis = |latency: Duration| latency.as_micros() as f64 / 1_000.0;
     let percentile = |share| json!(latencies.percentile(share).map(millis));
     SHARES.map(|(name, share)| (name.to_owned(), percentile(share))).into_iter().collect()
 }

@@ -104,17 +104,11 @@ impl Summary {
 
     fn write_classes(&self, out: &mut String) -> fmt::Result {
         let heads = |what: &str| SHARES.map(|(share, _)| format!("{what} {share}"));
-        let row = |out: &mut String, name: &str, count: &str, wait, total| {
-            write!(out, "{name:<12}{count:>8}")?;
-            for cell in <[String; 3]>::into_iter(wait).chain::<[String; 3]>(total) {
-                write!(out, "{cell:>11}")?;
-            }
-            writeln!(out)
-        };
-        row(out, "priority", "ended", heads("wait"), heads("total"))?;
+        writeln!(out, "priority       ended{}{}", cells(heads("wait")), cells(heads("total")))?;
         for (priority, class) in self.classes() {
-            let (name, count) = (format!("  {priority}"), class.total.count().to_string());
-            row(out, &name, &count, percentiles(&class.wait), percentiles(&class.total))?;
+            let (count, wait) = (class.total.count(), cells(percentiles(&class.wait)));
+            let total = cells(percentiles(&class.total));
+            writeln!(out, "  {priority:<10}{count:>8}{wait}{total}")?;
         }
         Ok(())
     }
@@ -181,6 +175,10 @@ fn commit_of(failure: &Failure, pushed: &HashSet<&str>) -> &'static str {
 fn counts(counts: impl IntoIterator<Item = (&'static str, u64)>) -> String {
     let parts: Vec<_> = counts.into_iter().map(|(kind, count)| format!("{kind} {count}")).collect();
     if parts.is_empty() { "none".to_owned() } else { parts.join(", ") }
+}
+
+fn cells(texts: [String; 3]) -> String {
+    texts.iter().map(|text| format!("{text:>11}")).collect()
 }
 
 fn percentiles(latencies: &Latencies) -> [String; 3] {
