@@ -299,6 +299,9 @@ fn assert_readable(summary: &Summary) {
             |line: &&str| line.contains(&format!("{name} ")) || line.contains(&format!("{name}:"));
         assert_eq!(words.lines().filter(is_its).count(), 1, "{name} in {words}");
     }
+    let table = words.lines().skip_while(|line| !line.starts_with("priority ")).take(5);
+    let ends: Vec<_> = table.map(str::len).collect();
+    assert!(ends.len() == 5 && ends.iter().all(|end| *end == ends[0]), "{words}");
     let by_content = failures.iter().filter(|failure| failure.by_content).count();
     let others = failures[by_content..].iter().map(|it| (it.ending, &it.file, it.document));
     assert!(others.is_sorted(), "{words}");

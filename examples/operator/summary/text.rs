@@ -106,9 +106,9 @@ impl Summary {
         let heads = |what: &str| SHARES.map(|(share, _)| format!("{what} {share}"));
         writeln!(out, "priority       ended{}{}", cells(heads("wait")), cells(heads("total")))?;
         for (priority, class) in self.classes() {
-            let (count, wait) = (class.total.count(), cells(percentiles(&class.wait)));
-            let total = cells(percentiles(&class.total));
-            writeln!(out, "  {priority:<10}{count:>8}{wait}{total}")?;
+            let (name, count) = (priority.to_string(), class.total.count());
+            let (wait, total) = (percentiles(&class.wait), percentiles(&class.total));
+            writeln!(out, "  {name:<10}{count:>8}{}{}", cells(wait), cells(total))?;
         }
         Ok(())
     }
