@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# What a stranger does: packs nothing, just depends on the package, pastes the README's first
-# example, builds and runs it; with default features and with `full`. Prints how many crates
-# that brings and how long it builds.
+# What a stranger gets: packs the crate, unpacks it elsewhere, and makes a fresh project that
+# depends on that folder and holds the README's first example; builds and runs it, with default
+# features and with `full`. Prints how many crates that brings and how long it builds. Fails when
+# the example does, or when default features bring more than $most_crates crates.
 set -euo pipefail
 
 most_crates=25

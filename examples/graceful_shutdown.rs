@@ -4,8 +4,8 @@
 
 use std::time::Duration;
 
-use headworks::worker_pool::Concurrency;
-use headworks::{Reason, TaskError, WorkerPool, WorkerPoolConfig};
+use headworks::worker_pool::{Concurrency, WorkerPoolConfig};
+use headworks::{Reason, TaskError, WorkerPool};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {

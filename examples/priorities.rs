@@ -5,8 +5,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use headworks::worker_pool::{Concurrency, Task};
-use headworks::{Priority, Reason, TaskError, WorkerPool, WorkerPoolConfig};
+use headworks::worker_pool::{Concurrency, Task, WorkerPoolConfig};
+use headworks::{Priority, Reason, TaskError, WorkerPool};
 use tokio::sync::{Notify, mpsc};
 
 #[tokio::main]

@@ -15,6 +15,9 @@
 //! | retries that can't become a storm | [`retry`] |
 //! | pooled HTTP with a cap on open connections | `http_transport` (feature `http`) |
 //!
+//! Here at the root stand the words that rooms share, each room's handle, and what a first pipeline
+//! is made of. All else, the configurations of the other rooms first, stands in its room.
+//!
 //! # Words
 //! A *deadline* is when something must be finished; a *timeout* is how long it may run. `try_x`
 //! never waits, `x().await` waits in order of priority in a bounded room. `close` starts the end,
@@ -45,13 +48,14 @@ mod ground;
 pub use blocks::circuit_breaker::{self, CircuitBreaker};
 #[cfg(feature = "http")]
 #[cfg_attr(docsrs, doc(cfg(feature = "http")))]
-pub use blocks::http_transport::{
-    self, Transport, TransportConfig, TransportError, TransportFactory,
-};
+pub use blocks::http_transport::{self, Transport, TransportError, TransportFactory};
 pub use blocks::rate_limit::{self, RateLimiter, TieredRateLimiter};
 pub use blocks::retry::{self, Retry};
-pub use blocks::worker_pool::{self, TaskError, TaskHandle, WorkerPool, WorkerPoolConfig};
-pub use facade::pipeline::{self, Intent, IntentPipeline, Phase, PhaseError, Step};
+pub use blocks::worker_pool::{self, TaskError, TaskHandle, WorkerPool};
+pub use facade::pipeline::{
+    self, Intent, IntentPipeline, Phase, PhaseConfig, PhaseContext, PhaseError, PipelineConfig,
+    Step, phase_fn,
+};
 pub use gates::semaphore::{self, PrioritySemaphore};
 pub use gates::wait_queue::Thresholds;
 pub use ground::config_error::ConfigError;

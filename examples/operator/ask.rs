@@ -1,7 +1,8 @@
 //! Asks an LLM over HTTP, in either of the two styles seen in the field.
 
 use headworks::http_transport::{Transport, TransportError};
-use http::{HeaderValue, Method, Request, header};
+use http::uri::InvalidUri;
+use http::{HeaderValue, Method, Request, Uri, header};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -16,7 +17,7 @@ const MAX_TOKENS: u32 = 4096;
 #[derive(Clone, Debug)]
 pub(crate) struct Llm {
     transport: Transport,
-    url: String,
+    url: Uri,
     style: Style,
     model: String,
     /// `Bearer …`, marked as secret.
@@ -24,19 +25,26 @@ pub(crate) struct Llm {
 }
 
 impl Llm {
+    /// # Errors
+    /// `url` with the style's path behind it is no URL.
     pub(crate) fn new(
         transport: Transport,
         url: &str,
         style: Style,
         model: &str,
         authorization: Option<HeaderValue>,
-    ) -> Self {
+    ) -> Result<Self, InvalidUri> {
         let path = match style {
             Style::Openai => "/v1/chat/completions",
             Style::Ollama => "/api/generate",
         };
-        let url = format!("{}{path}", url.trim_end_matches('/'));
-        Self { transport, url, style, model: model.to_owned(), authorization }
+        let url = format!("{}{path}", url.trim_end_matches('/')).parse()?;
+        Ok(Self { transport, url, style, model: model.to_owned(), authorization })
+    }
+
+    /// Where it is asked.
+    pub(crate) fn url(&self) -> &Uri {
+        &self.url
     }
 
     /// The model's words about an intent.
@@ -68,8 +76,7 @@ impl Llm {
     ) -> Result<R, TransportError> {
         let mut request = Request::new(question);
         *request.method_mut() = Method::POST;
-        *request.uri_mut() =
-            self.url.parse().map_err(|_| TransportError::InvalidUrl("not a URL"))?;
+        *request.uri_mut() = self.url.clone();
         if let Some(authorization) = &self.authorization {
             request.headers_mut().insert(header::AUTHORIZATION, authorization.clone());
         }

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::chance::Chance;
 use crate::document::Document;
 use crate::problem::Origin;
 
@@ -9,7 +10,7 @@ use crate::problem::Origin;
 pub(crate) fn documents(count: u64, seed: u64) -> impl Iterator<Item = Document> {
     let namespaces = count.isqrt() + 1;
     (0..count).map(move |index| {
-        let mut dice = Dice::new(seed, index);
+        let mut dice = Chance::of(seed, index, 1);
         let namespace = format!("tenant-{}", index % namespaces);
         let name = format!("{}-{index}", dice.one_of(FUNCTIONS));
         let (value, extension) = document(&mut dice, &namespace, &name);
@@ -20,7 +21,7 @@ pub(crate) fn documents(count: u64, seed: u64) -> impl Iterator<Item = Document>
 const FUNCTIONS: &[&str] = &["amf", "smf", "upf", "ausf", "nrf", "odu", "ocu-cp", "ocu-up", "ric"];
 const WORDS: &[&str] = &["low", "medium", "high", "critical"];
 
-fn document(dice: &mut Dice, namespace: &str, name: &str) -> (Value, &'static str) {
+fn document(dice: &mut Chance, namespace: &str, name: &str) -> (Value, &'static str) {
     match dice.below(4) {
         0 => (flat(dice, namespace, name), "json"),
         1 => (kubernetes(dice, namespace, name), "json"),
@@ -29,7 +30,7 @@ fn document(dice: &mut Dice, namespace: &str, name: &str) -> (Value, &'static st
     }
 }
 
-fn flat(dice: &mut Dice, namespace: &str, name: &str) -> Value {
+fn flat(dice: &mut Chance, namespace: &str, name: &str) -> Value {
     json!({
         "intent_type": dice.one_of(&["scaling", "deployment", "configuration"]),
         "target": name,
@@ -41,7 +42,7 @@ fn flat(dice: &mut Dice, namespace: &str, name: &str) -> Value {
     })
 }
 
-fn kubernetes(dice: &mut Dice, namespace: &str, name: &str) -> Value {
+fn kubernetes(dice: &mut Chance, namespace: &str, name: &str) -> Value {
     json!({
         "apiVersion": "nephoran.com/v1",
         "kind": "NetworkIntent",
@@ -55,7 +56,7 @@ fn kubernetes(dice: &mut Dice, namespace: &str, name: &str) -> Value {
     })
 }
 
-fn custom_resource(dice: &mut Dice, namespace: &str, name: &str) -> Value {
+fn custom_resource(dice: &mut Chance, namespace: &str, name: &str) -> Value {
     let replicas = 1 + dice.below(20);
     let text = match dice.below(3) {
         0 => format!("Scale {name} to {replicas} replicas for the evening peak"),
@@ -70,7 +71,7 @@ fn custom_resource(dice: &mut Dice, namespace: &str, name: &str) -> Value {
     })
 }
 
-fn v1alpha1(dice: &mut Dice, namespace: &str, name: &str) -> Value {
+fn v1alpha1(dice: &mut Chance, namespace: &str, name: &str) -> Value {
     json!({
         "apiVersion": "intent.nephoran.com/v1alpha1",
         "kind": "NetworkIntent",
@@ -84,30 +85,6 @@ fn v1alpha1(dice: &mut Dice, namespace: &str, name: &str) -> Value {
             "scalingParameters": { "autoscalingPolicy": { "minReplicas": 0, "maxReplicas": 10 } },
         },
     })
-}
-
-/// SplitMix64: enough to mix samples with, and the same on every machine.
-struct Dice(u64);
-
-impl Dice {
-    fn new(seed: u64, index: u64) -> Self {
-        Self(seed ^ index.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(17))
-    }
-
-    fn roll(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    fn below(&mut self, sides: u64) -> u64 {
-        self.roll() % sides
-    }
-
-    fn one_of<'a>(&mut self, words: &[&'a str]) -> &'a str {
-        words[(self.roll() % words.len() as u64) as usize]
-    }
 }
 
 #[cfg(test)]

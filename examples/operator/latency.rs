@@ -1,5 +1,5 @@
 //! Latencies in a fixed amount of memory: eight buckets for each doubling, so a percentile is at
-//! most an eighth too high.
+//! most an eighth too high, and never above the longest of them.
 
 use std::time::Duration;
 
@@ -12,11 +12,13 @@ const PER_DOUBLING: u32 = 8;
 pub(crate) struct Latencies {
     buckets: Vec<u64>,
     count: u64,
+    longest: Duration,
 }
 
 impl Default for Latencies {
     fn default() -> Self {
-        Self { buckets: vec![0; (DOUBLINGS * PER_DOUBLING) as usize], count: 0 }
+        let buckets = vec![0; (DOUBLINGS * PER_DOUBLING) as usize];
+        Self { buckets, count: 0, longest: Duration::ZERO }
     }
 }
 
@@ -24,6 +26,7 @@ impl Latencies {
     pub(crate) fn record(&mut self, latency: Duration) {
         self.buckets[bucket(latency)] += 1;
         self.count += 1;
+        self.longest = self.longest.max(latency);
     }
 
     pub(crate) fn count(&self) -> u64 {
@@ -39,7 +42,7 @@ impl Latencies {
             seen >= rank
         };
         let (bucket, _) = self.buckets.iter().enumerate().find(reached)?;
-        Some(upper(bucket))
+        Some(upper(bucket).min(self.longest))
     }
 }
 
@@ -67,10 +70,18 @@ mod tests {
         for micros in (0..200).chain((1..40).map(|power| (1 << power) + 1)) {
             let mut latencies = Latencies::default();
             latencies.record(Duration::from_micros(micros));
+            latencies.record(Duration::from_secs(1 << 30));
             let found = latencies.percentile(0.5).unwrap().as_micros() as u64;
             assert!(found >= micros, "{micros}: {found}");
             assert!(found <= micros + micros / 8 + 2, "{micros}: {found}");
         }
+    }
+
+    #[test]
+    fn no_percentile_is_above_the_longest_of_all() {
+        let mut latencies = Latencies::default();
+        latencies.record(Duration::from_micros(5_000_123));
+        assert_eq!(latencies.percentile(0.99), Some(Duration::from_micros(5_000_123)));
     }
 
     #[test]

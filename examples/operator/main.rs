@@ -3,24 +3,31 @@
 //! It reads intents from a folder, has an LLM turn each into an answer, plans resources, renders
 //! manifests, commits them to git and reads them back. In the order of the way of one intent:
 //!
-//! - [`reader`] finds [`document`]s and decodes them by their [`formats`] into an [`intent`];
-//! - [`submit`] hands it to the pipeline that [`operator`] has put together;
+//! - [`reader`] takes the files of a [`folder`], finds the [`document`]s in each as a [`value`],
+//!   and decodes them by their [`formats`] into an [`intent`], or says what [`problem`] they have;
+//! - [`submit`] keeps so many in its [`hands`], and hands each to the pipeline that [`operator`]
+//!   has put together;
 //! - [`phases`] carry it: [`ask`] with a [`prompt`] for an [`answer`], [`plan`] within the author's
 //!   bounds, [`manifests`], and a commit by [`git`];
-//! - [`tally`] counts how it ended, and [`summary`] tells.
+//! - [`tally`] counts how it ended, with a [`failure`] if it did not end well, and [`summary`]
+//!   tells.
 //!
 //! [`llm`] is a stand-in for the model's server; with `--llm-url` a real one is asked.
 
 mod answer;
 mod ask;
+mod chance;
 mod cli;
 mod clock;
 mod content;
 mod dates;
 mod document;
+mod failure;
+mod folder;
 mod formats;
 mod generate;
 mod git;
+mod hands;
 mod intent;
 mod latency;
 mod llm;
@@ -43,23 +50,26 @@ mod tests;
 mod value;
 mod yaml;
 
+use std::io::{self, Write};
+use std::path::Path;
 use std::process::ExitCode;
 
-use clap::Parser;
 #[cfg(unix)]
 use tokio::signal::unix::SignalKind;
 
 use crate::cli::Options;
 use crate::operator::StartError;
+use crate::problem::with_causes;
 use crate::progress::Progress;
 use crate::summary::Summary;
+use crate::tally::Tally;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let options = Options::parse();
+    let options = Options::read(std::env::args_os()).unwrap_or_else(|error| error.exit());
     let progress = Progress::start(options.generate);
     tokio::select! { biased;
-        ended = operator::run(&options, asked_to_stop(), progress) => report(&options, ended),
+        ended = operator::run(&options, asked_to_stop(&options), progress) => report(&options, ended),
         () = asked_twice() => ExitCode::from(130),
     }
 }
@@ -67,12 +77,13 @@ async fn main() -> ExitCode {
 fn report(options: &Options, ended: Result<Summary, StartError>) -> ExitCode {
     match ended {
         Ok(summary) => {
-            if options.json {
-                println!("{}", summary.json())
-            } else {
-                print!("{}", summary.text())
+            if summary.tally.has_nothing_to_do() {
+                eprintln!("warning: {}", nothing_to_do(&options.intents, &summary.tally));
             }
-            if summary.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+            match print(options, &summary) {
+                Ok(()) if summary.is_clean() => ExitCode::SUCCESS,
+                _ => ExitCode::FAILURE,
+            }
         }
         Err(error) => {
             eprintln!("operator: {}", with_causes(&error));
@@ -81,10 +92,30 @@ fn report(options: &Options, ended: Result<Summary, StartError>) -> ExitCode {
     }
 }
 
+/// A reader who has read enough (`| head`) is no error.
+fn print(options: &Options, summary: &Summary) -> io::Result<()> {
+    let text = if options.json { format!("{}\n", summary.json()) } else { summary.text() };
+    match io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            eprintln!("operator: cannot print the summary: {error}");
+            Err(error)
+        }
+        _ => Ok(()),
+    }
+}
+
+fn nothing_to_do(place: &Path, tally: &Tally) -> String {
+    let place = place.display();
+    match tally.skipped.len() {
+        0 => format!("{place} is empty (names that begin with a dot are not looked at)"),
+        skipped => format!("{place} holds no intent; {skipped} skipped"),
+    }
+}
+
 /// The first Ctrl-C or SIGTERM: finish what is in progress.
-async fn asked_to_stop() {
+async fn asked_to_stop(options: &Options) {
     asked().await;
-    eprintln!("draining; Ctrl-C again stops at once");
+    eprintln!("draining for at most {:?} (--drain); Ctrl-C again stops at once", options.drain);
 }
 
 /// The second: don't.
@@ -111,9 +142,4 @@ async fn ctrl_c() {
         // Nobody can ask here.
         std::future::pending().await
     }
-}
-
-fn with_causes(error: &StartError) -> String {
-    let causes = std::iter::successors(std::error::Error::source(error), |error| error.source());
-    causes.fold(error.to_string(), |words, cause| format!("{words}: {cause}"))
 }

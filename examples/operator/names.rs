@@ -26,6 +26,7 @@ impl Name {
         let valid = name.len() <= Self::MAX && name.split('.').all(is_label);
         valid.then(|| Self(name.into())).ok_or_else(|| Rule::Dns {
             kind: "subdomain",
+            allowed: "lower-case letters, digits, `-` and `.`",
             max: Self::MAX,
             was: shortened(name),
         })
@@ -39,6 +40,7 @@ impl Namespace {
         let valid = name.len() <= Self::MAX && is_label(name);
         valid.then(|| Self(name.into())).ok_or_else(|| Rule::Dns {
             kind: "label",
+            allowed: "lower-case letters, digits and `-`",
             max: Self::MAX,
             was: shortened(name),
         })
@@ -107,6 +109,16 @@ mod tests {
         ] {
             assert!(matches!(Name::new(bad), Err(Rule::Dns { .. })), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn a_message_names_what_is_allowed() {
+        assert_eq!(
+            Name::new("Web_1").unwrap_err().to_string(),
+            "must be a DNS-1123 subdomain: at most 253 of lower-case letters, digits, `-` and `.`, \
+             a letter or digit at both ends, not \"Web_1\""
+        );
+        assert!(!Namespace::new("a.b").unwrap_err().to_string().contains("`.`"));
     }
 
     #[test]

@@ -8,29 +8,35 @@ use headworks::pipeline::{PhaseConfig, PipelineConfig};
 use headworks::rate_limit::{Quota, RateLimiter};
 use headworks::{ConfigError, IntentPipeline};
 use http::HeaderValue;
+use http::uri::InvalidUri;
 
 use crate::ask::Llm;
 use crate::cli::{Commit, Options};
 use crate::git::{OpenError, Repository, RepositoryConfig, RepositoryTasks, Target};
 use crate::llm::{StandIn, StandInError};
-use crate::phases::{self, *};
+use crate::phases::{
+    DEPLOYMENT_VERIFICATION, DeploymentVerification, GIT_OPS_COMMIT, GitOpsCommit, LLM_PROCESSING,
+    LlmProcessing, MANIFEST_GENERATION, ManifestGeneration, RESOURCE_PLANNING, ResourcePlanning,
+};
 use crate::progress::Progress;
 use crate::reader::{Reader, Source};
 use crate::submit::{Limits, Pipeline, carry_out};
-use crate::summary::Summary;
+use crate::summary::{Asked, Summary};
 
 /// Why it could not begin.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StartError {
-    #[error("cannot read {folder}")]
-    Intents { folder: String, source: std::io::Error },
+    #[error("cannot read the intents at {place}")]
+    Intents { place: String, source: std::io::Error },
     #[error(transparent)]
     Config(#[from] ConfigError),
+    #[error("--llm-url is no URL")]
+    Url(#[from] InvalidUri),
     #[error("the variable {0} cannot be a header")]
     Key(String),
     #[error("the stand-in LLM does not start")]
     StandIn(#[from] StandInError),
-    #[error("the repository cannot be opened")]
+    #[error("cannot open the repository")]
     Repository(#[from] OpenError),
 }
 
@@ -38,9 +44,9 @@ impl StartError {
     /// Whether the command line is to blame.
     pub(crate) fn is_usage(&self) -> bool {
         match self {
-            Self::Intents { .. } | Self::Config(_) | Self::Key(_) => true,
+            Self::Intents { .. } | Self::Config(_) | Self::Url(_) | Self::Key(_) => true,
             Self::StandIn(error) => matches!(error, StandInError::Config { .. }),
-            Self::Repository(error) => matches!(error, OpenError::Config { .. }),
+            Self::Repository(error) => error.is_usage(),
         }
     }
 }
@@ -59,7 +65,7 @@ pub(crate) async fn run(
     let transport = TransportFactory::new()?.transport(transport_config(options))?;
     let (repository, tasks) = repository(options).await?;
     let (llm, stand_in) = llm(options, transport.clone()).await?;
-    let target = repository.target().to_owned();
+    let (url, target) = (llm.url().to_string(), repository.target().to_owned());
     let pipeline = pipeline(options, llm, repository)?;
 
     let (tally, drained) =
@@ -67,12 +73,14 @@ pub(crate) async fn run(
 
     let elapsed = progress.finish();
     let commits = tasks.close().await;
-    let faults = match stand_in {
+    let served = match stand_in {
         Some(stand_in) => Some(stand_in.shutdown().await),
         None => None,
     };
+    let llm = Asked { url, timeout: options.llm.timeout(), served };
+    let temporary = options.commit == Commit::Git && options.repo.is_none();
     let (pipeline, transport) = (pipeline.snapshot(), transport.snapshot());
-    Ok(Summary { tally, drained, pipeline, transport, target, commits, faults, elapsed })
+    Ok(Summary { tally, drained, pipeline, transport, llm, target, temporary, commits, elapsed })
 }
 
 /// The five phases, each with what protects it.
@@ -89,21 +97,21 @@ fn pipeline(options: &Options, llm: Llm, repository: Repository) -> Result<Pipel
     // A push that hangs is the committer's to end; its own limit comes before this one.
     let commit = remote().with_timeout(Duration::from_secs(90)).critical();
     IntentPipeline::builder(config)
-        .phase(phases::LLM_PROCESSING, ask, LlmProcessing(llm))
-        .phase(phases::RESOURCE_PLANNING, PhaseConfig::local(), ResourcePlanning)
-        .phase(phases::MANIFEST_GENERATION, PhaseConfig::local(), ManifestGeneration)
-        .phase(phases::GIT_OPS_COMMIT, commit, GitOpsCommit(repository.clone()))
-        .phase(phases::DEPLOYMENT_VERIFICATION, remote(), DeploymentVerification(repository))
+        .phase(LLM_PROCESSING, ask, LlmProcessing(llm))
+        .phase(RESOURCE_PLANNING, PhaseConfig::local(), ResourcePlanning)
+        .phase(MANIFEST_GENERATION, PhaseConfig::local(), ManifestGeneration)
+        .phase(GIT_OPS_COMMIT, commit, GitOpsCommit(repository.clone()))
+        .phase(DEPLOYMENT_VERIFICATION, remote(), DeploymentVerification(repository))
         .build()
 }
 
 fn reader(options: &Options) -> Result<Reader, StartError> {
     let source = match options.generate {
         Some(count) => Source::Generator { count, seed: options.seed },
-        None => Source::Folder(options.intents.clone()),
+        None => Source::Place(options.intents.clone()),
     };
-    let folder = options.intents.display().to_string();
-    Reader::start(source).map_err(|source| StartError::Intents { folder, source })
+    let place = options.intents.display().to_string();
+    Reader::start(source).map_err(|source| StartError::Intents { place, source })
 }
 
 /// Connections for as many calls as there are workers.
@@ -131,7 +139,7 @@ async fn llm(
         }
     };
     let (style, model) = (options.llm.llm_style, &options.llm.llm_model);
-    Ok((Llm::new(transport, &url, style, model, authorization), stand_in))
+    Ok((Llm::new(transport, &url, style, model, authorization)?, stand_in))
 }
 
 /// `Bearer …` from the environment, so that no key is ever on a command line.

@@ -1,6 +1,7 @@
 //! What is wrong with a document, said so that its author can find it: file, document, JSON
 //! pointer and rule.
 
+use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 
@@ -101,9 +102,9 @@ pub(crate) enum Rule {
     #[error("must match {pattern}, which {was:?} does not")]
     Pattern { pattern: &'static str, was: char },
     #[error(
-        "must be a DNS-1123 {kind}: lower-case letters, digits and `-`, at most {max}: not {was:?}"
+        "must be a DNS-1123 {kind}: at most {max} of {allowed}, a letter or digit at both ends, not {was:?}"
     )]
-    Dns { kind: &'static str, max: usize, was: String },
+    Dns { kind: &'static str, allowed: &'static str, max: usize, was: String },
     #[error("must be a date-time as in RFC 3339, not {was:?}")]
     DateTime { was: String },
     #[error("the same constraint is there under both spellings")]
@@ -128,6 +129,18 @@ pub(crate) enum Rule {
     Differs(&'static str),
     #[error("cannot be committed: {0}")]
     Unfit(String),
+}
+
+/// An error and all its causes.
+pub(crate) fn chain<'a>(
+    error: &'a (dyn Error + 'static),
+) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |&error| error.source())
+}
+
+/// The whole [`chain`] in words.
+pub(crate) fn with_causes(error: &(dyn Error + 'static)) -> String {
+    chain(error).map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 #[cfg(test)]

@@ -46,17 +46,23 @@ impl Progress {
         Self { started: now(), look: Look::Nothing }
     }
 
-    pub(crate) fn show(&mut self, pipeline: &PipelineSnapshot, tally: &Tally) {
+    /// `total` may become known in the course of time.
+    pub(crate) fn show(&mut self, pipeline: &PipelineSnapshot, tally: &Tally, total: Option<u64>) {
         let now = now();
         let line = line(pipeline, tally, now.saturating_duration_since(self.started));
         match &mut self.look {
             Look::Bar(bar) => {
+                if let (Some(total), None) = (total, bar.length()) {
+                    bar.set_length(total);
+                    bar.set_style(style(Some(total)));
+                }
                 bar.set_position(tally.documents());
                 bar.set_message(line);
             }
             Look::Lines { last } if now.saturating_duration_since(*last) >= LINES_EVERY => {
                 *last = now;
-                eprintln!("{} documents, {line}", tally.documents());
+                let of = total.map_or_else(String::new, |total| format!("/{total}"));
+                eprintln!("{}{of} documents, {line}", tally.documents());
             }
             Look::Lines { .. } => {}
             #[cfg(test)]
@@ -74,12 +80,17 @@ impl Progress {
 }
 
 fn bar(total: Option<u64>) -> ProgressBar {
-    let (bar, template) = match total {
-        Some(total) => (ProgressBar::new(total), "{bar:24} {pos}/{len} {msg}"),
-        None => (ProgressBar::new_spinner(), "{spinner} {pos} documents, {msg}"),
-    };
+    let bar = total.map_or_else(ProgressBar::new_spinner, ProgressBar::new);
     bar.set_draw_target(ProgressDrawTarget::stderr());
-    bar.with_style(ProgressStyle::with_template(template).expect("a constant, tested"))
+    bar.with_style(style(total))
+}
+
+fn style(total: Option<u64>) -> ProgressStyle {
+    let template = match total {
+        Some(_) => "{bar:24} {pos}/{len} documents, {msg}",
+        None => "{spinner} {pos} documents, {msg}",
+    };
+    ProgressStyle::with_template(template).expect("a constant, tested")
 }
 
 /// Rate and queue depth by priority, most urgent first.

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use crate::document::{Document, Found, read_folder};
+use crate::document::{Document, Found, read_all};
 use crate::formats::{Decoded, Warning, decode};
 use crate::generate;
 use crate::intent::NetworkIntent;
@@ -18,8 +18,12 @@ const AHEAD: usize = 64;
 /// Where documents come from.
 #[derive(Clone, Debug)]
 pub(crate) enum Source {
-    Folder(PathBuf),
-    Generator { count: u64, seed: u64 },
+    /// A folder, or one file.
+    Place(PathBuf),
+    Generator {
+        count: u64,
+        seed: u64,
+    },
 }
 
 /// One document, decoded.
@@ -42,12 +46,12 @@ impl Reader {
     /// Starts to read.
     ///
     /// # Errors
-    /// The folder cannot be listed.
+    /// The place cannot be listed.
     pub(crate) fn start(source: Source) -> io::Result<Self> {
         let (to, documents) = mpsc::channel(AHEAD);
         let task = match &source {
-            Source::Folder(folder) => {
-                let found = read_folder(folder)?;
+            Source::Place(place) => {
+                let found = read_all(place)?;
                 tokio::task::spawn_blocking(move || send(found.map(read), &to))
             }
             Source::Generator { count, seed } => {
@@ -64,6 +68,14 @@ impl Reader {
     /// Nothing is lost.
     pub(crate) async fn next(&mut self) -> Option<Read> {
         self.documents.recv().await
+    }
+
+    /// How many there will be in all, where that is known before they are read.
+    pub(crate) fn total(&self) -> Option<u64> {
+        match self.source {
+            Source::Place(_) => None,
+            Source::Generator { count, .. } => Some(count),
+        }
     }
 
     /// Makes no further documents; those in a folder exist already and are read to the end, so

@@ -1,16 +1,18 @@
 //! Counts every document exactly once, by how it ended.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use headworks::pipeline::{Done, Ended, Trace};
 use headworks::{Ending, Priority, Reason};
 use serde::Serialize;
 
+use crate::failure::Failure;
 use crate::formats::Warning;
 use crate::git::CommitId;
 use crate::intent::NetworkIntent;
 use crate::latency::Latencies;
-use crate::problem::{Fault, Origin, Problem};
+use crate::problem::{Origin, Problem};
 
 /// How every document ended.
 #[derive(Debug, Default)]
@@ -27,6 +29,8 @@ pub(crate) struct Tally {
     pub(crate) classes: [Class; 4],
     pub(crate) failures: Vec<Failure>,
     pub(crate) warnings: Vec<Warning>,
+    /// Documents that were to be generated, and were not, because somebody asked to stop.
+    pub(crate) not_submitted: u64,
 }
 
 /// A document that is no intent.
@@ -44,26 +48,6 @@ pub(crate) struct Class {
     pub(crate) wait: Latencies,
     /// From acceptance to the end.
     pub(crate) total: Latencies,
-}
-
-/// A document that did not end committed or skipped.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub(crate) struct Failure {
-    pub(crate) file: String,
-    pub(crate) document: usize,
-    /// Absent when it failed before it had one.
-    pub(crate) key: Option<String>,
-    /// `invalid`, `refused`, or how the pipeline ended it.
-    pub(crate) ending: &'static str,
-    pub(crate) phase: Option<&'static str>,
-    /// Into the document, or into the answer in the phases that read one.
-    pub(crate) pointer: Option<String>,
-    /// The broken rule, or what went wrong.
-    pub(crate) rule: String,
-    /// Whether its author can mend it: only such failures are fine.
-    pub(crate) by_content: bool,
-    /// Whether its commit may be there all the same.
-    pub(crate) indeterminate: bool,
 }
 
 impl Tally {
@@ -87,21 +71,12 @@ impl Tally {
 
     pub(crate) fn invalid(&mut self, problem: &Problem) {
         self.invalid += 1;
-        self.failures.push(Failure {
-            pointer: Some(problem.fault.pointer.clone()),
-            rule: problem.fault.rule.to_string(),
-            by_content: problem.is_of_the_content(),
-            ..Failure::of(&problem.origin, "invalid")
-        });
+        self.failures.push(Failure::invalid(problem));
     }
 
     pub(crate) fn refuse(&mut self, intent: &NetworkIntent, reason: Reason) {
         *self.refused.entry(reason.as_str()).or_default() += 1;
-        self.failures.push(Failure {
-            key: Some(intent.key()),
-            rule: reason.to_string(),
-            ..Failure::of(&intent.origin, "refused")
-        });
+        self.failures.push(Failure::refused(intent, reason));
     }
 
     pub(crate) fn complete(&mut self, intent: &NetworkIntent, done: &Done<CommitId>) {
@@ -110,16 +85,7 @@ impl Tally {
 
     pub(crate) fn fail<P>(&mut self, intent: &NetworkIntent, ended: &Ended<P>) {
         self.end(intent.priority, ended.ending(), ended.trace());
-        let fault = ended.error().and_then(|error| fault_in(error));
-        self.failures.push(Failure {
-            key: Some(intent.key()),
-            phase: ended.phase(),
-            pointer: fault.map(|fault| fault.pointer.clone()),
-            rule: fault.map_or_else(|| why(ended), |fault| fault.rule.to_string()),
-            by_content: fault.is_some() && ended.ending() == Ending::Failed,
-            indeterminate: ended.is_indeterminate(),
-            ..Failure::of(&intent.origin, ended.ending().as_str())
-        });
+        self.failures.push(Failure::ended(intent, ended));
     }
 
     fn end(&mut self, priority: Priority, ending: Ending, trace: &Trace) {
@@ -132,43 +98,21 @@ impl Tally {
         class.total.record(trace.total);
     }
 
+    /// Brings the failures from the order in which they happened into one that is the same in
+    /// every run: first those that are their authors' business, then the rest.
+    pub(crate) fn sort(&mut self) {
+        let place = |failure: &Failure| (!failure.by_content, failure.ending);
+        let name = |failure: &Failure| (PathBuf::from(&failure.file), failure.document);
+        self.failures.sort_by_cached_key(|failure| (place(failure), name(failure)));
+    }
+
     /// Whether everything ended committed, skipped, or failed by its own content.
     pub(crate) fn is_clean(&self) -> bool {
-        self.failures.iter().all(|failure| failure.by_content)
+        self.not_submitted == 0 && self.failures.iter().all(|failure| failure.by_content)
     }
-}
 
-impl Failure {
-    fn of(origin: &Origin, ending: &'static str) -> Self {
-        Self {
-            file: origin.file.to_string(),
-            document: origin.document,
-            key: None,
-            ending,
-            phase: None,
-            pointer: None,
-            rule: String::new(),
-            by_content: false,
-            indeterminate: false,
-        }
+    /// Whether nothing was even meant to be an intent.
+    pub(crate) fn has_nothing_to_do(&self) -> bool {
+        self.documents() == self.skipped.len() as u64 && self.not_submitted == 0
     }
-}
-
-/// The broken rule at the bottom of an error, if it is one of ours.
-fn fault_in<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a Fault> {
-    chain(error).find_map(|error| error.downcast_ref())
-}
-
-/// The whole chain of causes, in words.
-fn why<P>(ended: &Ended<P>) -> String {
-    match ended.error() {
-        Some(error) => chain(error).map(ToString::to_string).collect::<Vec<_>>().join(": "),
-        None => ended.to_string(),
-    }
-}
-
-fn chain<'a>(
-    error: &'a (dyn std::error::Error + 'static),
-) -> impl Iterator<Item = &'a (dyn std::error::Error + 'static)> {
-    std::iter::successors(Some(error), |error| error.source())
 }

@@ -6,16 +6,16 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use clap::Parser;
 use tempfile::TempDir;
 
 use crate::cli::Options;
+use crate::failure::Failure;
 use crate::generate::documents;
 use crate::operator::run;
 use crate::phases::{DEPLOYMENT_VERIFICATION, GIT_OPS_COMMIT, LLM_PROCESSING};
+use crate::problem::with_causes;
 use crate::progress::Progress;
 use crate::summary::Summary;
-use crate::tally::Failure;
 
 /// A quick LLM without faults, unless the arguments say otherwise.
 const CALM: &[&str] = &["--llm-latency", "1ms", "--llm-sigma", "0", "--llm-faults", "0"];
@@ -24,7 +24,7 @@ const CALM: &[&str] = &["--llm-latency", "1ms", "--llm-sigma", "0", "--llm-fault
 const FAULTY: &[&str] = &["--llm-latency", "1ms", "--llm-timeout", "2s"];
 
 fn options(args: &[&[&str]]) -> Options {
-    Options::parse_from(["operator"].iter().chain(args.iter().copied().flatten()))
+    Options::read(["operator"].iter().chain(args.iter().copied().flatten())).unwrap()
 }
 
 async fn finished(args: &[&[&str]]) -> Summary {
@@ -123,7 +123,7 @@ async fn generated_documents_are_all_committed_under_faults() {
     let summary = finished(&[FAULTY, &["--generate", "1000", "--commit", "memory"]]).await;
     assert_eq!(summary.tally.committed(), 1000, "{}", summary.text());
     assert!(summary.is_clean(), "{}", summary.text());
-    let faults = summary.faults.unwrap();
+    let faults = summary.llm.served.unwrap();
     assert!(faults.total() > 1000, "faults happened: {faults:?}");
     assert!(summary.pipeline.retry_budget.withdrawn > 0);
     assert!(summary.transport.in_all.reused > summary.transport.in_all.opened);
@@ -173,24 +173,53 @@ async fn an_llm_that_never_works_fails_by_name_and_not_by_content() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_cannot_begin_is_a_usage_error() {
-    for args in [
-        &["--intents", "/no/such/folder"][..],
-        &["--workers", "0"],
-        &["--queue", "0"],
-        &["--deploy-path", ".."],
-        &["--llm-sigma", "99"],
+async fn a_place_that_is_not_what_it_should_be_is_a_usage_error() {
+    let folder = TempDir::new().unwrap();
+    git(folder.path(), &["init", "--quiet", "work"]);
+    std::fs::write(folder.path().join("notes.txt"), "hello").unwrap();
+    let place = |name: &str| text(&folder.path().join(name)).to_owned();
+    for (flag, value, words) in [
+        ("--intents", place("none"), "cannot read the intents at"),
+        ("--intents", place("notes.txt"), "cannot read the intents at"),
+        ("--repo", place("none"), "cannot open the repository: no git repository at"),
+        ("--repo", place("."), "cannot open the repository: no git repository at"),
+        ("--repo", place("notes.txt"), "cannot open the repository: no git repository at"),
+        ("--repo", place("work"), "is not bare"),
+        ("--repo", place("work/.git"), "is not bare"),
     ] {
-        let options = options(&[&["--commit", "memory"], args]);
+        let options = options(&[&[flag, &value]]);
         let error = run(&options, pending(), Progress::hidden()).await.unwrap_err();
         assert!(error.is_usage(), "{error:?}");
+        assert!(with_causes(&error).contains(words), "{}", with_causes(&error));
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_empty_folder_is_no_failure_but_noticed() {
+    let folder = TempDir::new().unwrap();
+    let args = ["--commit", "memory", "--intents", text(folder.path())];
+    let summary = finished(&[&args]).await;
+    assert!(summary.is_clean() && summary.tally.has_nothing_to_do());
+    std::fs::write(folder.path().join("notes.md"), "hello").unwrap();
+    let summary = finished(&[&args]).await;
+    assert!(summary.is_clean() && summary.tally.has_nothing_to_do());
+    std::fs::write(folder.path().join("bad.json"), "hello").unwrap();
+    let summary = finished(&[&args]).await;
+    assert!(summary.is_clean() && !summary.tally.has_nothing_to_do());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_file_is_read_as_a_folder_of_one_would_be() {
+    let file = here("examples/intents/cr/scale.yaml");
+    let summary = finished(&[CALM, &["--commit", "memory", "--intents", text(&file)]]).await;
+    assert_eq!((summary.tally.documents(), summary.tally.committed()), (1, 1));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_summary_says_the_same_in_words_and_in_json() {
     let summary = finished(&[CALM, &["--commit", "memory"]]).await;
     let (text, json) = (summary.text(), summary.json());
+    assert_readable(&summary);
     let documents = &json["documents"];
     let number = |value: &serde_json::Value| value.as_u64().unwrap();
     let sum: u64 = ["skipped", "invalid", "accepted", "refused"]
@@ -239,6 +268,48 @@ async fn nothing_is_lost_whenever_it_is_interrupted() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_to_be_generated_and_was_not_is_said() {
+    let args = ["--generate", "5000", "--commit", "memory", "--workers", "4", "--drain", "50ms"];
+    let options = options(&[CALM, &args]);
+    let interrupt = tokio::time::sleep(Duration::from_millis(100));
+    let summary = run(&options, interrupt, Progress::hidden()).await.unwrap();
+    let tally = &summary.tally;
+    assert_eq!(tally.documents() + tally.not_submitted, 5_000);
+    assert!(tally.not_submitted > 0 && !summary.is_clean());
+    let line = format!("{} not submitted, of 5000 to be generated", tally.not_submitted);
+    assert!(summary.text().contains(&line), "{}", summary.text());
+    assert_eq!(summary.json()["documents"]["not_submitted"], tally.not_submitted);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_llm_that_nobody_can_reach_is_named() {
+    let file = here("examples/intents/cr/scale.yaml");
+    let args = ["--llm-url", "http://127.0.0.1:9", "--commit", "memory", "--deadline", "300ms"];
+    let summary = finished(&[&args, &["--intents", text(&file)]]).await;
+    assert!(summary.text().contains(", asking http://127.0.0.1:9/v1/"), "{}", summary.text());
+}
+
+/// Every failure has one line of its own, in order, without what only a programmer reads.
+fn assert_readable(summary: &Summary) {
+    let (words, failures) = (summary.text(), &summary.tally.failures);
+    for failure in failures {
+        let name = format!(" {}#{}", failure.file, failure.document);
+        let is_its =
+            |line: &&str| line.contains(&format!("{name} ")) || line.contains(&format!("{name}:"));
+        assert_eq!(words.lines().filter(is_its).count(), 1, "{name} in {words}");
+    }
+    let table = words.lines().skip_while(|line| !line.starts_with("priority ")).take(5);
+    let ends: Vec<_> = table.map(str::len).collect();
+    assert!(ends.len() == 5 && ends.iter().all(|end| *end == ends[0]), "{words}");
+    let by_content = failures.iter().filter(|failure| failure.by_content).count();
+    let others = failures[by_content..].iter().map(|it| (it.ending, &it.file, it.document));
+    assert!(others.is_sorted(), "{words}");
+    for debug in [" { ", "ended returned", "RecordedAnchorEvents"] {
+        assert!(!words.contains(debug), "{words}");
+    }
+}
+
 /// Every document is committed or named; the repository holds what the report says.
 fn assert_nothing_lost(summary: &Summary, count: u64, repo: &Path) {
     let tally = &summary.tally;
@@ -259,4 +330,9 @@ fn assert_nothing_lost(summary: &Summary, count: u64, repo: &Path) {
         .filter(|it| [Some(GIT_OPS_COMMIT), Some(DEPLOYMENT_VERIFICATION)].contains(&it.phase));
     let most = tally.committed() + halfway.count() as u64;
     assert!((tally.committed()..=most).contains(&(reported.len() as u64)), "{words}");
+    let unverified = summary.commits.unverified().count();
+    let verified = (reported.len() - unverified) as u64;
+    assert!((tally.committed()..=most).contains(&verified), "{words}");
+    assert_eq!(words.contains("pushed, not verified"), unverified > 0, "{words}");
+    assert_readable(summary);
 }

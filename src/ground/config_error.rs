@@ -9,11 +9,12 @@ pub enum ConfigError {
     /// One field is out of its range.
     #[error("{field} is {value}, but must be {allowed}")]
     Invalid {
-        /// Dotted path of the field, from the configuration that was given.
+        /// Where it is: the room, then the path of the field in its configuration, as in
+        /// `rate_limit.per_key.rate`.
         field: &'static str,
-        /// What it was.
+        /// What it was; names in quotes.
         value: String,
-        /// What it may be.
+        /// What it may be: `1..=10`, `at least 1`, `more than 0`, `at most 10`.
         allowed: &'static str,
     },
     /// The block starts tasks, and there is no tokio runtime here to start them on.

@@ -22,12 +22,9 @@ pub enum Enforcement {
 impl Enforcement {
     pub(crate) fn check(self, field: &'static str) -> Result<(), ConfigError> {
         match self {
-            Self::Share(ratio) => ConfigError::unless(
-                (0.0..=1.0).contains(&ratio),
-                field,
-                ratio,
-                "a share between 0 and 1",
-            ),
+            Self::Share(ratio) => {
+                ConfigError::unless((0.0..=1.0).contains(&ratio), field, ratio, "0..=1")
+            }
             Self::Shadow | Self::Full => Ok(()),
         }
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 /// Which tier of a limiter said no.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Scope {
-    /// The limit that everybody shares.
+    /// The limit that everybody shares: also the one quota of a limiter without keys.
     Global,
     /// The limit of this key.
     Key,
@@ -34,7 +34,7 @@ pub enum Reason {
     },
     /// A circuit breaker ahead is open.
     CircuitOpen,
-    /// Its deadline would pass before it could end, by what was measured lately.
+    /// Its deadline has passed already, or would before it could end, by what was measured lately.
     DeadlineInfeasible,
     /// Heavier than the whole capacity: it could never start.
     TooLarge,
@@ -75,7 +75,7 @@ impl fmt::Display for Reason {
             Self::QueueFull => f.write_str("the queue is full for its class"),
             Self::RateLimited { scope } => write!(f, "the {scope} rate limit is spent"),
             Self::CircuitOpen => f.write_str("a circuit breaker ahead is open"),
-            Self::DeadlineInfeasible => f.write_str("its deadline can't be met"),
+            Self::DeadlineInfeasible => f.write_str("its deadline has passed or can't be met"),
             Self::TooLarge => f.write_str("heavier than the whole capacity"),
             Self::Conflict => f.write_str("the same generation is live with other content"),
             Self::Stale => f.write_str("a newer generation is live"),

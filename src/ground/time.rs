@@ -55,10 +55,19 @@ pub(crate) fn earlier(a: Option<Instant>, b: Option<Instant>) -> Option<Instant>
     }
 }
 
+/// `at` for a timer of tokio's, which can't add to an instant at the end of what the clock can
+/// say: 30 years from now then, which is as good as never.
+pub(crate) fn timer_at(at: Instant) -> tokio::time::Instant {
+    const YEAR: Duration = Duration::from_secs(31_557_600);
+    let is_safe = at.checked_add(100 * YEAR).is_some();
+    let at = if is_safe { at } else { now().checked_add(30 * YEAR).unwrap_or(at) };
+    at.into()
+}
+
 /// Sleeps until `at`; for ever when `None`.
 pub(crate) async fn sleep_until(at: Option<Instant>) {
     match at {
-        Some(at) => tokio::time::sleep_until(at.into()).await,
+        Some(at) => tokio::time::sleep_until(timer_at(at)).await,
         None => std::future::pending().await,
     }
 }
@@ -66,7 +75,7 @@ pub(crate) async fn sleep_until(at: Option<Instant>) {
 /// Runs `future` until `at`; `None` when the time came first. An `at` that is *never* costs no timer.
 pub(crate) async fn until<F: Future>(at: Option<Instant>, future: F) -> Option<F::Output> {
     match at {
-        Some(at) => tokio::time::timeout_at(at.into(), future).await.ok(),
+        Some(at) => tokio::time::timeout_at(timer_at(at), future).await.ok(),
         None => Some(future.await),
     }
 }

@@ -224,6 +224,32 @@ async fn chunks_and_trailers_are_read_to_their_end() {
     assert_eq!(at_rest(&transport).await.opened, 1);
 }
 
+/// Its body never stands still for long enough, and never ends.
+#[tokio::test]
+async fn a_refusal_whose_body_drips_is_told_in_bounded_time_and_closed() {
+    let server = Server::running(|mut peer: Peer| async move {
+        peer.request().await;
+        peer.write("HTTP/1.1 503 No\r\nContent-Length: 60000\r\n\r\n").await;
+        while peer.write("no ").await {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    })
+    .await;
+    let transport = transport(Preset::Default);
+    let ask = json!(1);
+    let answer = transport.post_json::<_, Value>(server.url("/"), &ask);
+    match tokio::time::timeout(Duration::from_secs(5), answer).await.expect("it is bounded") {
+        Err(TransportError::Status { status, body, .. }) => {
+            assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+            assert!(body.starts_with(b"no no "), "{body:?}");
+        }
+        other => panic!("{other:?}"),
+    }
+    let counts = at_rest(&transport).await;
+    assert_eq!(counts.open(), 0);
+    assert_eq!(format!("{:?}", counts.closed), "{abandoned: 1}");
+}
+
 /// HTTP/1.0 says the end of a body by closing.
 #[tokio::test]
 async fn a_body_that_ends_with_its_connection_is_whole() {
@@ -256,8 +282,9 @@ async fn answers_without_a_body_free_their_connection_at_once() {
 async fn nobody_there_is_a_failed_dial() {
     let gone = Server::by_hand().await.address;
     let transport = transport(Preset::Default);
-    let error = transport.get(format!("http://{gone}/")).await.unwrap_err();
-    assert!(matches!(error, TransportError::Dial(_)), "{error:?}");
+    let error = transport.get(format!("http://{gone}/secret?key=1")).await.unwrap_err();
+    assert!(matches!(error, TransportError::Dial { .. }), "{error:?}");
+    assert_eq!(error.to_string(), format!("could not connect to http://{gone}"));
     assert_eq!((error.is_retryable(), error.outcome()), (true, Outcome::Failure));
     assert_eq!(at_rest(&transport).await.opened, 0);
 }

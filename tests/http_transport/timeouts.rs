@@ -64,7 +64,8 @@ async fn dialling_has_a_timeout() {
     }
     let transport = transport(config().with_dial_timeout(SHORT));
     let error = get(&transport, format!("http://{address}/")).await.unwrap_err();
-    assert!(matches!(error, TransportError::DialTimeout), "{error:?}");
+    assert!(matches!(error, TransportError::DialTimeout { .. }), "{error:?}");
+    assert_eq!(error.to_string(), format!("connecting to http://{address} took too long"));
     assert_eq!((error.is_retryable(), error.outcome()), (true, Outcome::Failure));
     assert_eq!(at_rest(&transport).await.open(), 0);
 }
@@ -140,6 +141,6 @@ async fn the_tls_handshake_has_a_timeout() {
     let server = Server::running(Peer::closed).await;
     let transport = transport(config().with_tls_timeout(SHORT));
     let error = get(&transport, format!("https://{}/", server.address)).await.unwrap_err();
-    assert!(matches!(error, TransportError::TlsTimeout), "{error:?}");
+    assert!(matches!(error, TransportError::TlsTimeout { .. }), "{error:?}");
     assert_eq!(at_rest(&transport).await.open(), 0);
 }

@@ -30,7 +30,7 @@ async fn a_self_signed_certificate_is_refused() {
     let transport = transport(Preset::Default);
     let url = format!("https://localhost:{}/", server.address.port());
     let error = patiently(transport.get(url)).await.unwrap_err();
-    assert!(matches!(error, TransportError::Tls(_)), "{error:?}");
+    assert!(matches!(error, TransportError::Tls { .. }), "{error:?}");
     assert_eq!((error.is_retryable(), error.outcome()), (false, Outcome::Failure));
     assert_eq!(at_rest(&transport).await.opened, 0);
 }
@@ -45,6 +45,6 @@ async fn a_server_without_tls_is_no_tls_server() {
     let transport = transport(Preset::Default);
     let url = format!("https://localhost:{}/", server.address.port());
     let error = patiently(transport.get(url)).await.unwrap_err();
-    assert!(matches!(error, TransportError::Tls(_)), "{error:?}");
+    assert!(matches!(error, TransportError::Tls { .. }), "{error:?}");
     assert_eq!(at_rest(&transport).await.open(), 0);
 }

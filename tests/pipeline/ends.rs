@@ -137,6 +137,65 @@ async fn a_later_deadline_that_joins_a_critical_attempt_moves_the_end_of_its_gra
     go.add_permits(1);
 }
 
+/// Says when it was told to come to its end, and goes on until it is let go.
+struct Listens(Arc<Semaphore>, Arc<Mutex<Vec<Duration>>>);
+
+impl Phase<String> for Listens {
+    type Out = ();
+
+    async fn run(&self, _: &String, cx: &PhaseContext) -> Result<Step<()>, PhaseError> {
+        let start = Instant::now();
+        assert!(!cx.is_cancelled());
+        cx.cancelled().await;
+        assert!(cx.is_cancelled());
+        self.1.lock().unwrap().push(start.elapsed());
+        self.0.acquire().await.unwrap().forget();
+        Ok(Step::Done(()))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_critical_attempt_is_told_at_its_timeout_its_deadline_and_its_cancel() {
+    let told = Arc::<Mutex<Vec<Duration>>>::default();
+    let go = Arc::new(Semaphore::new(10));
+    let commit = Listens(Arc::clone(&go), Arc::clone(&told));
+    let phase = PhaseConfig::remote().critical().with_timeout(ms(5000));
+    let after = PhaseConfig::remote().critical().with_timeout(ms(1000));
+    let pipeline = IntentPipeline::builder::<String>(PipelineConfig::default())
+        .phase("commit", phase, commit)
+        .phase(
+            "after",
+            after,
+            phase_fn(|(): &(), cx: &PhaseContext| std::future::ready(Ok(cx.is_cancelled()))),
+        )
+        .build()
+        .unwrap();
+    let by = |ms_ahead| (Instant::now() + ms(ms_ahead)).into_std();
+
+    let done = pipeline.try_submit(intent("ns/x", "timeout")).unwrap().await.unwrap();
+    assert!(!*done.output, "what one attempt was told is not said to the next");
+    let versioned = || intent("ns/x", "deadline").generation(1).content(1);
+    let late = pipeline.try_submit(versioned().deadline(by(1000))).unwrap();
+    let ended = late.await.unwrap_err();
+    assert_eq!(ended.ending(), Ending::Expired, "before the phase after");
+    let first = pipeline.try_submit(versioned().deadline(by(1000))).unwrap();
+    settled().await;
+    let later = pipeline.try_submit(versioned().deadline(by(2000))).unwrap();
+    assert_eq!(first.await.unwrap_err().ending(), Ending::Expired);
+    assert_eq!(later.await.unwrap_err().ending(), Ending::Expired);
+    let cancelled = pipeline.try_submit(intent("ns/x", "cancel")).unwrap();
+    tokio::time::sleep(ms(500)).await;
+    cancelled.cancel();
+    assert_eq!(cancelled.await.unwrap_err().ending(), Ending::Cancelled);
+
+    let told: Vec<_> = told.lock().unwrap().iter().map(Duration::as_secs_f64).collect();
+    for (at, expected) in told.iter().zip([5.0, 1.0, 2.0, 0.5]) {
+        assert!((expected..expected + 0.01).contains(at), "{told:?}");
+    }
+    assert_eq!(told.len(), 4);
+    assert!(pipeline.shutdown(ms(100)).await.ledger.is_exact());
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_replacement_that_cannot_be_in_time_leaves_the_one_it_would_replace() {
     let turnstile = Turnstile::default();
@@ -181,6 +240,54 @@ async fn huge_durations_mean_never() {
     assert_eq!(again.await.unwrap_err().ending(), Ending::Cancelled);
     let report = pipeline.shutdown(Duration::MAX).await;
     assert!(report.ledger.is_exact());
+}
+
+/// The last instant but a second that the clock can say.
+fn last_instant() -> std::time::Instant {
+    let (mut last, mut step) = (Instant::now().into_std(), Duration::from_secs(1 << 62));
+    while step >= Duration::from_secs(1) {
+        while let Some(later) = last.checked_add(step) {
+            last = later;
+        }
+        step /= 2;
+    }
+    last
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deadline_at_the_end_of_time_is_as_good_as_none() {
+    let last = last_instant();
+    let far = last - Instant::now().into_std();
+    let go = Arc::new(Semaphore::new(0));
+    let config = one_seat().with_queue_capacity(1).with_critical_grace(far);
+    let pipeline = IntentPipeline::builder::<String>(config)
+        .phase(
+            "listen",
+            PhaseConfig::remote().with_timeout(far),
+            phase_fn(|_: &String, _: &PhaseContext| async {
+                tokio::time::sleep(ms(1)).await;
+                Ok(())
+            }),
+        )
+        .phase(
+            "commit",
+            PhaseConfig::remote().critical().with_timeout(far),
+            Stubborn(Arc::clone(&go)),
+        )
+        .build()
+        .unwrap();
+    let by = |key| intent(key, "x").deadline(last);
+    let running = pipeline.try_submit(by("a/0")).unwrap();
+    settled().await;
+    let queued = pipeline.try_submit(by("a/1")).unwrap();
+    let mut waits = std::pin::pin!(pipeline.submit(by("a/2")));
+    assert!(poll_once(waits.as_mut()).await.is_none());
+    tokio::time::sleep(ms(5)).await;
+    go.add_permits(3);
+    running.await.unwrap();
+    queued.await.unwrap();
+    waits.await.unwrap().await.unwrap();
+    assert!(pipeline.shutdown(far).await.ledger.is_exact());
 }
 
 /// Panics when it is dropped.

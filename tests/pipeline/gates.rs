@@ -208,3 +208,24 @@ async fn submit_waits_for_its_ingress_token() {
     assert_eq!(refused.reason(), Reason::Expired);
     assert_eq!(pipeline.snapshot().refused, [(Reason::Expired, 1)], "waiting is no refusal");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_token_that_comes_back_is_for_who_waits_at_the_head_of_the_room() {
+    let (turnstile, hour) = (Turnstile::default(), ms(3_600_000));
+    let quota = TieredQuota::default().with_per_key(Quota::new(2, hour));
+    let pipeline = through(&turnstile, one_seat().with_ingress(quota));
+    let _running = pipeline.try_submit(intent("a/0", "x")).unwrap();
+    let queued = pipeline.try_submit(intent("a/1", "x")).unwrap();
+    settled().await;
+    let start = Instant::now();
+    let waits = pipeline.submit(intent("a/2", "x"));
+    let gives_up = async {
+        settled().await;
+        queued.cancel();
+    };
+    let (submitted, ()) = tokio::join!(waits, gives_up);
+    let _ticket = submitted.unwrap();
+    assert!(start.elapsed() < ms(100), "{:?}", start.elapsed());
+    let reason = pipeline.try_submit(intent("a/3", "x")).unwrap_err().reason();
+    assert!(matches!(reason, Reason::RateLimited { .. }), "one came back: {reason}");
+}

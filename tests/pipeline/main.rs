@@ -184,6 +184,7 @@ async fn the_same_version_joins_and_others_conflict_are_stale_or_supersede() {
     let replaced_by = pipeline.try_submit(of(4, 1)).unwrap();
     assert_eq!(successor.await.unwrap_err().ending(), Ending::Superseded);
     assert_eq!(reason(of(3, 1)), Reason::Stale);
+    assert_eq!(reason(of(2, 7)), Reason::Stale, "live, but a newer one waits behind it");
     turnstile.let_through(2);
     let (a, b) = (running.await.unwrap(), joined.await.unwrap());
     assert!(Arc::ptr_eq(&a.output, &b.output));

@@ -20,8 +20,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use headworks::worker_pool::{Concurrency, DrainReport, TaskHandle};
-use headworks::{WorkerPool, WorkerPoolConfig};
+use headworks::WorkerPool;
+use headworks::worker_pool::{Concurrency, DrainReport, TaskHandle, WorkerPoolConfig};
 use tokio::sync::Semaphore;
 
 const LONG: Duration = Duration::from_secs(30);

@@ -200,3 +200,34 @@ async fn a_heavy_head_that_expires_lets_those_behind_it_start() {
     drop(held);
     ends_exactly(&pool).await;
 }
+
+/// The last instant but a second that the clock can say.
+fn last_instant() -> Instant {
+    let (mut last, mut step) = (now(), Duration::from_secs(1 << 62));
+    while step >= Duration::from_secs(1) {
+        while let Some(later) = last.checked_add(step) {
+            last = later;
+        }
+        step /= 2;
+    }
+    last
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deadline_at_the_end_of_time_is_as_good_as_none() {
+    let last = last_instant();
+    let pool = WorkerPool::new(config(1, 2).with_task_timeout(Some(last - now()))).unwrap();
+    let by = || Task::new(sleep(Duration::from_secs(1))).deadline(last);
+    let running = pool.try_submit(by()).unwrap();
+    tokio::task::yield_now().await;
+    let queued = pool.try_submit(by()).unwrap();
+    let mut inline = pin!(pool.run(by()));
+    assert!(poll_once(inline.as_mut()).is_pending());
+    let mut waits = pin!(pool.submit(by()));
+    assert!(poll_once(waits.as_mut()).is_pending());
+    running.await.unwrap();
+    queued.await.unwrap();
+    inline.await.unwrap();
+    waits.await.unwrap().await.unwrap();
+    ends_exactly(&pool).await;
+}

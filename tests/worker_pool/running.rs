@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use headworks::worker_pool::Concurrency;
-use headworks::{ConfigError, Reason, TaskError, WorkerPool, WorkerPoolConfig};
+use headworks::worker_pool::{Concurrency, WorkerPoolConfig};
+use headworks::{ConfigError, Reason, TaskError, WorkerPool};
 use tokio::sync::Barrier;
 
 use super::{busy, config, ends_exactly, pool};

@@ -17,7 +17,7 @@ fn folder(files: &[(&str, &[u8])]) -> TempDir {
 }
 
 fn read(files: &[(&str, &[u8])]) -> Vec<Found> {
-    read_folder(folder(files).path()).unwrap().collect()
+    read_all(folder(files).path()).unwrap().collect()
 }
 
 /// The one fault of a folder of one file.
@@ -66,32 +66,6 @@ fn files_are_read_in_the_order_of_their_names_at_any_depth() {
     );
 }
 
-#[cfg(unix)]
-#[test]
-fn nothing_outside_the_folder_is_read_through_a_link() {
-    let outside = folder(&[("secret.json", b"{}")]);
-    let inside = folder(&[("a.json", b"{}")]);
-    for (name, target) in [("link.json", "secret.json"), ("folder", "")] {
-        std::os::unix::fs::symlink(outside.path().join(target), inside.path().join(name)).unwrap();
-    }
-    std::os::unix::net::UnixListener::bind(inside.path().join("socket.json")).unwrap();
-    let found: Vec<_> = read_folder(inside.path()).unwrap().collect();
-    assert_eq!(
-        listed(&found),
-        [
-            "a.json#1 document",
-            "folder#1 skipped: symbolic link",
-            "link.json#1 skipped: symbolic link",
-            "socket.json#1 skipped: not a regular file",
-        ]
-    );
-}
-
-#[test]
-fn a_folder_that_is_not_there_is_an_error_of_the_caller() {
-    assert!(read_folder(Path::new("/no/such/folder")).is_err());
-}
-
 #[test]
 fn a_file_may_have_one_mebibyte_and_no_more() {
     let mut bytes = vec![b' '; 1 << 20];
@@ -128,6 +102,27 @@ fn what_is_not_json_or_yaml_is_said_with_its_place() {
 }
 
 #[test]
+fn a_tab_that_indents_is_called_a_tab_with_its_line() {
+    for (text, line) in [
+        ("a:\n\tb: 1\n", 2),
+        ("a: 1\n\tb: 2\n", 2),
+        ("\ta: 1\n\tb: 2\n", 1),
+        ("spec:\n  a: 1\n\tb: 2\n", 3),
+        ("a:\n  - b\n \t- c\n", 3),
+        ("a: |\n  x\n\ty\nb: 1\n", 3),
+        ("a: {\n\tb: 1\n}\n", 2),
+        ("# one\na: 1\n---\nb:\n\tc: 1\n", 5),
+    ] {
+        let found = read(&[("a.yaml", text.as_bytes())]);
+        let Some(Found::Problem(problem)) = found.last() else { panic!("{text:?} {found:?}") };
+        let words = format!("a tab indents line {line}, where only spaces may");
+        assert_eq!(problem.fault.rule, Rule::NotYaml(words), "{text:?}");
+    }
+    let Rule::NotYaml(words) = rule("a.yaml", b"a: [\n\t\n") else { panic!() };
+    assert!(!words.contains("indents"), "{words}");
+}
+
+#[test]
 fn duplicate_keys_are_found_in_both_languages_at_any_depth() {
     let deep = Fault::new("/a/0/b~1c", Rule::DuplicateKey);
     assert_eq!(fault("a.json", br#"{"a": [{"b/c": 1, "b/c": 2}]}"#), deep);
@@ -149,18 +144,6 @@ fn messages_count_lines_from_the_start_of_the_file() {
     let found = read(&[("a.yaml", b"a: 1\n---\nb: 1\n---\nc: 1\nd: ]\n")]);
     let Found::Problem(problem) = &found[2] else { panic!("{found:?}") };
     assert!(problem.to_string().contains("line 6 of the file"), "{problem}");
-}
-
-#[test]
-fn yaml_is_cut_only_where_a_document_ends() {
-    let cut = |text| split_yaml(text).iter().map(|part| part.first_line).collect::<Vec<_>>();
-    assert_eq!(cut("a: 1"), [1]);
-    assert_eq!(cut("# note\n\n---\na: 1\n---\nb: 2\n"), [1, 5]);
-    assert_eq!(cut("%YAML 1.2\n---\na: 1\n...\n# end\n"), [1]);
-    assert_eq!(cut("--- {a: 1}\n--- # none\n---\n--- b\n"), [1, 4]);
-    assert_eq!(cut("a: |\n  ---\n  text\n----\n---x: 1\n"), [1]);
-    assert_eq!(cut("a: 1\r\n---\r\nb: 2\r\n"), [1, 2]);
-    assert_eq!(cut(""), [0; 0]);
 }
 
 #[test]
@@ -212,6 +195,8 @@ fn aliases_that_explode_end_at_once_in_a_typed_error() {
         let rule = rule("a.yaml", text.as_bytes());
         assert!(matches!(rule, Rule::Expands(_) | Rule::TooDeep { .. }), "{rule}");
     }
+    let words = rule("a.yaml", lists.as_bytes()).to_string();
+    assert!(words.contains(": its aliases repeat too much, at line "), "{words}");
     assert!(matches!(rule("a.yaml", itself.as_bytes()), Rule::NotYaml(_) | Rule::Expands(_)));
     assert!(started.elapsed().as_secs() < 10);
 }

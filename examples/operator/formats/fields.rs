@@ -105,8 +105,8 @@ impl<'a> Fields<'a> {
         read: impl Fn(&Value) -> Result<T, Rule>,
     ) -> Result<Option<Vec<T>>, Fault> {
         let at = self.at(name);
-        let read = |(index, item)| {
-            read(item).map_err(|rule| Fault::new(child(&at, &usize::to_string(&index)), rule))
+        let read = |(index, item): (usize, &Value)| {
+            read(item).map_err(|rule| Fault::new(child(&at, &index.to_string()), rule))
         };
         match self.raw(name) {
             None => Ok(None),

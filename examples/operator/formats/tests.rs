@@ -7,7 +7,7 @@ use headworks::Priority;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::document::{Found, read_folder};
+use crate::document::{Found, read_all};
 use crate::intent::{Form, Request};
 use crate::problem::Rule;
 use crate::samples::{decoded, document, flat};
@@ -511,7 +511,7 @@ fn levels_and_words_become_the_four_classes() {
 /// How each document below a folder ends before it is submitted: by file, in order.
 fn ends(folder: &Path) -> BTreeMap<String, Vec<String>> {
     let mut ends: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for found in read_folder(folder).unwrap() {
+    for found in read_all(folder).unwrap() {
         let (origin, end) = match found {
             Found::Skipped { origin, kind } => (origin, format!("skipped: {kind}")),
             Found::Problem(problem) => (problem.origin, fault_line(&problem.fault)),

@@ -44,8 +44,12 @@ pub(crate) enum GitFailure {
 impl GitFailure {
     /// Whether git says that there is no repository where it was sent.
     pub(crate) fn says_no_repository(&self) -> bool {
-        const WORDS: [&str; 3] =
-            ["does not appear to be a git repository", "not found", "does not exist"];
+        const WORDS: [&str; 4] = [
+            "does not appear to be a git repository",
+            "not a git repository",
+            "not found",
+            "does not exist",
+        ];
         matches!(self, Self::Exit { stderr, .. } if WORDS.iter().any(|word| stderr.contains(word)))
     }
 }

@@ -1,5 +1,7 @@
 //! The one task that writes: it gathers what waits, writes it as one group, pushes once, answers.
 
+mod settle;
+
 use std::collections::VecDeque;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -11,38 +13,20 @@ use super::change::{Change, CommitId, MAX_BYTES};
 use super::command::{Git, GitFailure};
 use super::error::CommitError;
 use super::fast_import::{FastImport, Place};
-use super::history::walk;
 use super::index::{Index, Plan};
-use super::repository::{Committed, Report};
+use super::report::{Committed, Report};
 use super::target::{PushError, Remote};
+
+use settle::{Group, Landed, Sync};
 
 /// Bytes of files in one group, at most one change more.
 const GROUP_BYTES: usize = 16 * MAX_BYTES;
-
-/// Groups remembered whose push ended in doubt and seemed not to have landed.
-const MAX_GIVEN_UP: usize = 16;
 
 /// One change that waits for its commit, and who waits for it.
 #[derive(Debug)]
 pub(crate) struct Request {
     pub(crate) change: Change,
     pub(crate) reply: oneshot::Sender<Result<CommitId, CommitError>>,
-}
-
-/// What the committer knows about the target.
-#[derive(Debug)]
-enum Sync {
-    /// `head` is the target's head, as far as we were told.
-    Known,
-    /// The target has to be asked: it moved without us, or a push of these commits ended in doubt.
-    InDoubt(Option<Group>),
-}
-
-/// The commits of one group, by number.
-#[derive(Debug)]
-struct Group {
-    keys: Vec<String>,
-    ids: Vec<CommitId>,
 }
 
 /// The committer's state; it belongs to its task.
@@ -226,115 +210,9 @@ impl Committer {
 
     fn account(&mut self, keys: Vec<String>, ids: &[CommitId]) {
         self.report.committed += ids.len() as u64;
-        let commits = ids.iter().cloned().zip(keys).map(|(id, key)| Committed { id, key });
+        let commits =
+            ids.iter().cloned().zip(keys).map(|(id, key)| Committed { id, key, verified: false });
         self.report.commits.extend(commits);
-    }
-
-    /// Nothing more is written until the target was asked. The writing process goes: it stands on
-    /// commits that the target may not have.
-    fn doubt(&mut self, group: Option<Group>) {
-        self.writer = None;
-        self.sync = Sync::InDoubt(group);
-    }
-
-    async fn settled(&mut self) -> Result<(), CommitError> {
-        match self.sync {
-            Sync::Known => Ok(()),
-            Sync::InDoubt(_) => self.settle().await.map(drop).map_err(|f| CommitError::from(&f)),
-        }
-    }
-
-    /// Asks the target where it stands and makes head, index and report say the same.
-    async fn settle(&mut self) -> Result<Landed, GitFailure> {
-        let now = self.remote.head(&self.git).await?;
-        let group = match &mut self.sync {
-            Sync::InDoubt(group) => group.take(),
-            Sync::Known => None,
-        };
-        let tip = group.as_ref().and_then(|group| group.ids.last().cloned());
-        let landed = match self.follow(now, tip.as_ref()).await {
-            Ok(landed) => landed,
-            Err(failure) => {
-                self.sync = Sync::InDoubt(group);
-                return Err(failure);
-            }
-        };
-        self.sync = Sync::Known;
-        match (landed, group) {
-            (Landed::AtHead, Some(group)) => _ = self.landed(group),
-            // The walk up to the new head has read the group's own trailers, and later ones.
-            (Landed::BelowHead, Some(group)) => {
-                self.index.dropped();
-                self.account(group.keys, &group.ids);
-            }
-            (Landed::No, group) => {
-                self.index.dropped();
-                self.given_up.extend(group);
-                if self.given_up.len() > MAX_GIVEN_UP {
-                    self.given_up.pop_front();
-                }
-            }
-            (_, None) => self.index.dropped(),
-        }
-        Ok(landed)
-    }
-
-    /// Moves `head` and the index to `now`; tells whether `tip` is part of that history.
-    async fn follow(
-        &mut self,
-        now: Option<CommitId>,
-        tip: Option<&CommitId>,
-    ) -> Result<Landed, GitFailure> {
-        if now == self.head {
-            return Ok(Landed::No);
-        }
-        if now.is_some() && now.as_ref() == tip {
-            return Ok(Landed::AtHead);
-        }
-        let Some(head) = now else {
-            self.index.clear();
-            self.head = None;
-            return Ok(Landed::No);
-        };
-        self.remote.fetch(&self.git).await?;
-        let landed = match tip {
-            Some(tip) if self.is_ancestor(tip, &head).await? => Landed::BelowHead,
-            _ => Landed::No,
-        };
-        let range = match self.head.clone() {
-            Some(old) if self.is_ancestor(&old, &head).await? => format!("{old}..{head}"),
-            _ => {
-                self.index.clear();
-                head.to_string()
-            }
-        };
-        let (index, given_up, mut late) = (&mut self.index, &self.given_up, Vec::new());
-        let found = |key: String, attempt, id: CommitId| {
-            if given_up.iter().any(|group| group.ids.contains(&id)) {
-                late.push((key.clone(), id.clone()));
-            }
-            index.found(key, attempt, id);
-        };
-        walk(&self.git, &range, found).await?;
-        self.head = Some(head);
-        self.account_late(late);
-        Ok(landed)
-    }
-
-    /// Commits of given-up groups that are in the target after all.
-    fn account_late(&mut self, late: Vec<(String, CommitId)>) {
-        let (keys, ids): (Vec<_>, Vec<_>) = late.into_iter().unzip();
-        self.account(keys, &ids);
-        self.given_up.retain(|group| !group.ids.iter().any(|id| ids.contains(id)));
-    }
-
-    async fn is_ancestor(&self, old: &CommitId, new: &CommitId) -> Result<bool, GitFailure> {
-        let args = ["merge-base", "--is-ancestor", old.as_str(), new.as_str()];
-        match self.git.run("merge-base", &args).await {
-            Ok(_) => Ok(true),
-            Err(GitFailure::Exit { stderr, .. }) if stderr.is_empty() => Ok(false),
-            Err(failure) => Err(failure),
-        }
     }
 
     /// Asks one last time about pushes in doubt and ends the writing process.
@@ -354,16 +232,6 @@ impl Committer {
     }
 }
 
-/// Whether a group whose push ended in doubt is in the target.
-#[derive(Clone, Copy, Debug)]
-enum Landed {
-    /// It is, and nothing came after it.
-    AtHead,
-    /// It is, and somebody else's commits stand on it.
-    BelowHead,
-    No,
-}
-
 fn answer(request: Request, with: Result<CommitId, CommitError>) {
     // Nobody may be waiting any more: the commit is in the target and in the report all the same.
     _ = request.reply.send(with);
@@ -375,57 +243,4 @@ fn lost() -> CommitError {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::*;
-
-    fn git(dir: &std::path::Path) -> Git {
-        Git::at(dir, Duration::from_secs(30))
-    }
-
-    async fn bare(dir: &std::path::Path) -> Git {
-        std::fs::create_dir(dir).unwrap();
-        git(dir).run("init", &["init", "--quiet", "--bare", "."]).await.unwrap();
-        git(dir)
-    }
-
-    fn request(content: u128) -> (Request, oneshot::Receiver<Result<CommitId, CommitError>>) {
-        let (reply, answer) = oneshot::channel();
-        let change = Change {
-            namespace: "a".to_owned(),
-            name: "web".to_owned(),
-            generation: None,
-            content,
-            subject: "intent: a/web".to_owned(),
-            files: [("x.yaml".to_owned(), content.to_string().into())].into(),
-        };
-        (Request { change, reply }, answer)
-    }
-
-    #[tokio::test]
-    async fn the_death_of_the_writing_process_is_told_and_the_next_group_starts_another() {
-        let dir = tempfile::tempdir().unwrap();
-        let target = bare(&dir.path().join("target")).await;
-        let staging = bare(&dir.path().join("staging")).await;
-        let remote = Remote::new(&target.dir().display().to_string(), "main");
-        let place = Place { branch: "main".to_owned(), deploy_path: "deploy".to_owned() };
-        let mut committer = Committer::start(staging, remote, place, 8).await.unwrap();
-        let (first, answer) = request(1);
-        committer.serve(vec![first]).await;
-        answer.await.unwrap().unwrap();
-
-        committer.writer.as_mut().unwrap().kill().await;
-        let (second, answer) = request(2);
-        committer.serve(vec![second]).await;
-        let failed = answer.await.unwrap().unwrap_err();
-        assert!(matches!(failed, CommitError::Git(_)), "{failed}");
-        assert!(failed.is_retryable() && failed.to_string().starts_with("git fast-import: "));
-
-        let (again, answer) = request(2);
-        committer.serve(vec![again]).await;
-        let id = answer.await.unwrap().unwrap();
-        assert_eq!(committer.remote.head(&target).await.unwrap(), Some(id));
-        assert_eq!(committer.finish().await.committed, 2);
-    }
-}
+mod tests;

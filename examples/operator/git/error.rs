@@ -13,9 +13,30 @@ pub(crate) enum OpenError {
     /// The place for the staging repository could not be made.
     #[error("no temporary directory")]
     Directory(#[source] std::io::Error),
+    /// There is none.
+    #[error("no git repository at {place}; `git init --bare` makes one")]
+    NoRepository { place: String },
+    /// It has a work tree, which pushes would leave behind.
+    #[error("the repository at {place} is not bare; `git clone --bare` makes a copy that is")]
+    NotBare { place: String },
     /// git is missing, too old, or refused.
     #[error(transparent)]
     Git(#[from] GitFailure),
+}
+
+impl OpenError {
+    /// Whether the caller is to blame, who asked for a place or a setting that cannot be.
+    pub(crate) fn is_usage(&self) -> bool {
+        matches!(self, Self::Config { .. } | Self::NoRepository { .. } | Self::NotBare { .. })
+    }
+
+    /// Why git failed that was sent to this place.
+    pub(super) fn at(place: &str, failure: GitFailure) -> Self {
+        match failure.says_no_repository() {
+            true => Self::NoRepository { place: place.to_owned() },
+            false => Self::Git(failure),
+        }
+    }
 }
 
 /// Why a change is not in the target, as far as is known.

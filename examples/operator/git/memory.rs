@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use super::change::{Change, CommitId};
 use super::error::{CommitError, Difference, DifferenceKind, VerifyError};
 use super::index::Attempt;
-use super::repository::Report;
+use super::report::Report;
 
 /// Commits kept for verification and for recognising a repeated attempt. Older ones are forgotten:
 /// a load run of any length takes the same memory.

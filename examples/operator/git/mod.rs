@@ -23,12 +23,15 @@
 mod change;
 mod command;
 mod committer;
+mod config;
 mod conversation;
 mod error;
 mod fast_import;
 mod history;
 mod index;
 mod memory;
+mod open;
+mod report;
 mod repository;
 mod target;
 #[cfg(test)]
@@ -36,6 +39,8 @@ mod tests;
 mod verifier;
 
 pub(crate) use change::{Change, CommitId};
+pub(crate) use config::{RepositoryConfig, is_branch, is_path};
 pub(crate) use error::{CommitError, OpenError, VerifyError};
-pub(crate) use repository::{Committed, Report, Repository, RepositoryConfig, RepositoryTasks};
+pub(crate) use report::{Committed, Report};
+pub(crate) use repository::{Repository, RepositoryTasks};
 pub(crate) use target::Target;

@@ -1,92 +1,23 @@
 //! The handle that phases hold, and the owner of the tasks behind it.
 
+use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tempfile::TempDir;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::change::{Change, CommitId, is_file_name};
+use super::change::{Change, CommitId};
 use super::command::Git;
 use super::committer::{self, Committer};
+use super::config::RepositoryConfig;
 use super::error::{CommitError, OpenError, VerifyError};
 use super::fast_import::Place;
 use super::memory::Memory;
-use super::target::{Remote, Target};
+use super::open::{create, target};
+use super::report::Report;
 use super::verifier::{self, Verifier};
-
-/// Where commits go and how many may wait.
-#[derive(Clone, Debug)]
-pub(crate) struct RepositoryConfig {
-    /// Default: a temporary bare repository, removed at the end.
-    pub(crate) target: Target,
-    /// Default: `main`.
-    pub(crate) branch: String,
-    /// The folder that holds the intents' folders; components of `[A-Za-z0-9._-]`. Default:
-    /// `deploy`.
-    pub(crate) deploy_path: String,
-    /// Changes (and, apart, verifications) that may wait. Default: 1,024.
-    pub(crate) queue_capacity: usize,
-    /// Commits in one push, at most. Default: 1,024.
-    pub(crate) group_limit: usize,
-    /// The longest run of one git command. Default: 30 s.
-    pub(crate) timeout: Duration,
-}
-
-impl Default for RepositoryConfig {
-    fn default() -> Self {
-        Self {
-            target: Target::Temporary,
-            branch: "main".to_owned(),
-            deploy_path: "deploy".to_owned(),
-            queue_capacity: 1_024,
-            group_limit: 1_024,
-            timeout: Duration::from_secs(30),
-        }
-    }
-}
-
-impl RepositoryConfig {
-    fn check(&self) -> Result<(), OpenError> {
-        let components = |path: &str| (path.len() <= 256) && path.split('/').all(is_file_name);
-        let unless = |ok: bool, field, was: &dyn ToString, rule| match ok {
-            true => Ok(()),
-            false => Err(OpenError::Config { field, was: was.to_string(), rule }),
-        };
-        let named = "names of letters, digits, '.', '_' and '-', joined by '/'";
-        unless(components(&self.deploy_path), "deploy_path", &self.deploy_path, named)?;
-        unless(components(&self.branch), "branch", &self.branch, named)?;
-        unless(self.queue_capacity > 0, "queue_capacity", &0, "at least 1")?;
-        unless(self.group_limit > 0, "group_limit", &0, "at least 1")
-    }
-}
-
-/// What one run put into the target.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Report {
-    /// Exactly the commits of this run that are in the target, in order. Not kept in memory mode.
-    pub(crate) commits: Vec<Committed>,
-    /// How many they are.
-    pub(crate) committed: u64,
-    /// Repeated attempts that were answered with a commit that existed.
-    pub(crate) repeated: u64,
-    /// Pushes, and how many of them failed.
-    pub(crate) pushes: u64,
-    pub(crate) failed_pushes: u64,
-    /// Changes whose callers had gone before they were begun: not committed.
-    pub(crate) abandoned: u64,
-    /// Keys of a last push of which the target did not say whether it has it.
-    pub(crate) unknown: Vec<String>,
-}
-
-/// One commit of this run.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) struct Committed {
-    pub(crate) id: CommitId,
-    pub(crate) key: String,
-}
 
 /// Commits changes and reads them back. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -106,7 +37,7 @@ impl Repository {
     /// Opens the target, reads its history once, and starts the committer and the verifier.
     ///
     /// # Errors
-    /// [`OpenError`]: a setting out of range, no git on the path, no repository at the target.
+    /// [`OpenError`]: a setting out of range, no git on the path, no bare repository at the target.
     pub(crate) async fn open(
         config: RepositoryConfig,
     ) -> Result<(Self, RepositoryTasks), OpenError> {
@@ -116,8 +47,8 @@ impl Repository {
         let remote = target(&config, &dir).await?;
         let staging = create(&dir, "staging", config.timeout).await?;
         let place = Place { branch: config.branch, deploy_path: config.deploy_path.clone() };
-        let committer =
-            Committer::start(staging, remote.clone(), place, config.group_limit).await?;
+        let committer = Committer::start(staging, remote.clone(), place, config.group_limit).await;
+        let committer = committer.map_err(|failure| OpenError::at(&remote.url, failure))?;
         let verifier = match &remote.local {
             Some(path) => Verifier::new(Git::at(path, config.timeout), None, config.deploy_path),
             None => {
@@ -128,12 +59,10 @@ impl Repository {
         let (to, changes) = mpsc::channel(config.queue_capacity);
         let (verify, checks) = mpsc::channel(config.queue_capacity);
         let (closing, mut tasks) = (CancellationToken::new(), JoinSet::new());
-        tasks.spawn(end_with_report(committer.run(changes, closing.clone())));
+        let committer = committer.run(changes, closing.clone());
+        tasks.spawn(async move { Ended::Committer(committer.await) });
         let verifier = verifier.run(checks, closing.clone());
-        tasks.spawn(async move {
-            verifier.await;
-            None
-        });
+        tasks.spawn(async move { Ended::Verifier(verifier.await) });
         let inner = Arc::new(Inner::Git { to, verify, url: remote.url });
         let tasks = Tasks::Git { tasks, closing, _dir: dir };
         Ok((Self(inner), RepositoryTasks(tasks)))
@@ -211,8 +140,16 @@ pub(crate) struct RepositoryTasks(Tasks);
 
 #[derive(Debug)]
 enum Tasks {
-    Git { tasks: JoinSet<Option<Report>>, closing: CancellationToken, _dir: TempDir },
+    Git { tasks: JoinSet<Ended>, closing: CancellationToken, _dir: TempDir },
     Memory(Arc<Inner>),
+}
+
+/// What a task leaves.
+#[derive(Debug)]
+enum Ended {
+    Committer(Report),
+    /// The commits that were read back and found right.
+    Verifier(HashSet<CommitId>),
 }
 
 impl RepositoryTasks {
@@ -226,45 +163,17 @@ impl RepositoryTasks {
             },
             Tasks::Git { mut tasks, closing, _dir } => {
                 closing.cancel();
-                let mut report = Report::default();
+                let (mut report, mut verified) = (Report::default(), HashSet::new());
                 while let Some(ended) = tasks.join_next().await {
                     match ended {
-                        Ok(Some(committers)) => report = committers,
-                        Ok(None) => {}
+                        Ok(Ended::Committer(its)) => report = its,
+                        Ok(Ended::Verifier(its)) => verified = its,
                         Err(panic) => std::panic::resume_unwind(panic.into_panic()),
                     }
                 }
+                report.verify(&verified);
                 report
             }
         }
     }
-}
-
-async fn end_with_report(run: impl Future<Output = Report>) -> Option<Report> {
-    Some(run.await)
-}
-
-/// The target, created when it is to be temporary.
-async fn target(config: &RepositoryConfig, dir: &TempDir) -> Result<Remote, OpenError> {
-    match &config.target {
-        Target::At(place) => Ok(Remote::new(place, &config.branch)),
-        Target::Temporary => {
-            let git = create(dir, "target.git", config.timeout).await?;
-            Ok(Remote::new(&git.dir().display().to_string(), &config.branch))
-        }
-    }
-}
-
-/// Makes an empty bare repository of our own. It is gone after the run: nothing in it needs to
-/// outlive a power cut, and nothing collects garbage meanwhile.
-async fn create(dir: &TempDir, name: &str, timeout: Duration) -> Result<Git, OpenError> {
-    let path = dir.path().join(name);
-    std::fs::create_dir(&path).map_err(OpenError::Directory)?;
-    let git = Git::at(&path, timeout);
-    git.run("init", &["init", "--quiet", "--bare", "."]).await?;
-    for (name, value) in [("gc.auto", "0"), ("core.fsync", "none"), ("fastimport.unpackLimit", "1")]
-    {
-        git.run("config", &["config", name, value]).await?;
-    }
-    Ok(git)
 }

@@ -114,7 +114,7 @@ async fn a_change_is_in_the_target_when_its_id_is_answered() {
     assert_eq!(files, "deploy/shop/web/config.yaml\ndeploy/shop/web/deployment.yaml\n");
     repository.verify(&id, &change).await.unwrap();
     let report = tasks.close().await;
-    assert_eq!(report.commits, [Committed { id, key: "shop/web".to_owned() }]);
+    assert_eq!(report.commits, [Committed { id, key: "shop/web".to_owned(), verified: true }]);
 }
 
 #[tokio::test]
@@ -496,12 +496,16 @@ async fn an_impossible_setting_or_target_is_told_at_once() {
         let config = RepositoryConfig { deploy_path: deploy_path.into(), ..Default::default() };
         assert!(open(config).await.starts_with("deploy_path: was"), "{deploy_path}");
     }
+    for branch in ["", "a..b", "a.lock", "a/b.", ".a"] {
+        let config = RepositoryConfig { branch: branch.into(), ..Default::default() };
+        assert!(open(config).await.starts_with("branch: was"), "{branch}");
+    }
     let config = RepositoryConfig { queue_capacity: 0, ..Default::default() };
     assert_eq!(open(config).await, "queue_capacity: was \"0\", must be at least 1");
     let dir = tempfile::tempdir().unwrap();
     for place in [dir.path().display().to_string(), dir.path().join("no").display().to_string()] {
         let config = RepositoryConfig { target: Target::At(place), ..Default::default() };
-        assert!(open(config).await.contains("not appear to be a git repository"));
+        assert!(open(config).await.starts_with("no git repository at "));
     }
 }
 

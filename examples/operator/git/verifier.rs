@@ -1,6 +1,6 @@
 //! Reads pushed commits back from the target, through one `git cat-file --batch` that stays.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use bytes::Bytes;
 use tokio::io::AsyncWriteExt;
@@ -33,6 +33,8 @@ pub(crate) struct Verifier {
     mirror_of: Option<Remote>,
     deploy_path: String,
     reader: Option<Conversation>,
+    /// As many as were committed: the committer's report names each of them, too.
+    verified: HashSet<CommitId>,
 }
 
 /// What the process says about one object.
@@ -43,15 +45,16 @@ enum Object {
 
 impl Verifier {
     pub(crate) fn new(git: Git, mirror_of: Option<Remote>, deploy_path: String) -> Self {
-        Self { git, mirror_of, deploy_path, reader: None }
+        Self { git, mirror_of, deploy_path, reader: None, verified: HashSet::new() }
     }
 
-    /// Serves until `closing`, then what has been accepted before, then ends.
+    /// Serves until `closing`, then what has been accepted before, then ends and tells which
+    /// commits it found right.
     pub(crate) async fn run(
         mut self,
         mut inbox: mpsc::Receiver<Request>,
         closing: CancellationToken,
-    ) {
+    ) -> HashSet<CommitId> {
         loop {
             let request = tokio::select! {
                 biased;
@@ -64,14 +67,18 @@ impl Verifier {
             let Some(request) = request else { break };
             if !request.reply.is_closed() {
                 let verdict = self.verify(&request).await;
-                // Nobody may be waiting any more; nothing depends on the answer then.
-                _ = request.reply.send(verdict);
+                let is_right = verdict.is_ok();
+                // Nobody may be waiting any more: then its intent does not end as committed.
+                if request.reply.send(verdict).is_ok() && is_right {
+                    self.verified.insert(request.commit);
+                }
             }
         }
         if let Some(reader) = self.reader.take() {
             // It only reads; how it ends changes nothing.
             _ = reader.end().await;
         }
+        self.verified
     }
 
     /// Compares once; a mirror that doesn't have the commit yet fetches and looks again.

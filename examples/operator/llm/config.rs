@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+/// The widest spread of latencies that makes sense: one in fifty would be 470 times the median.
+pub(crate) const MAX_SIGMA: f64 = 3.0;
+
 /// The stand-in's behaviour: plain data.
 #[derive(Clone, Debug)]
 pub(crate) struct StandInConfig {
@@ -44,7 +47,7 @@ impl StandInConfig {
         if faults.sum() > 1.0 + f64::EPSILON {
             return Err(("faults", faults.sum(), "at most 1 together"));
         }
-        match (0.0..=3.0).contains(&self.sigma) {
+        match (0.0..=MAX_SIGMA).contains(&self.sigma) {
             true => Ok(()),
             false => Err(("sigma", self.sigma, "from 0 to 3")),
         }
@@ -111,14 +114,25 @@ impl FaultRates {
         self.named().iter().map(|(_, rate)| rate).sum()
     }
 
-    fn named(&self) -> [(&'static str, f64); 6] {
+    /// Every rate under the name of its fault.
+    pub(crate) fn named(&self) -> [(&'static str, f64); 6] {
+        let mut rates = *self;
+        rates.slots().map(|(kind, rate)| (kind, *rate))
+    }
+
+    /// The rate of the fault with this name.
+    pub(crate) fn named_mut(&mut self, kind: &str) -> Option<&mut f64> {
+        self.slots().into_iter().find(|(name, _)| *name == kind).map(|(_, rate)| rate)
+    }
+
+    fn slots(&mut self) -> [(&'static str, &mut f64); 6] {
         [
-            ("faults.rate_limited", self.rate_limited),
-            ("faults.server_error", self.server_error),
-            ("faults.hang", self.hang),
-            ("faults.truncated", self.truncated),
-            ("faults.prose", self.prose),
-            ("faults.reset", self.reset),
+            ("rate-limited", &mut self.rate_limited),
+            ("server-error", &mut self.server_error),
+            ("hang", &mut self.hang),
+            ("truncated", &mut self.truncated),
+            ("prose", &mut self.prose),
+            ("reset", &mut self.reset),
         ]
     }
 }

@@ -20,8 +20,21 @@ pub(crate) struct Counts {
 
 impl Counts {
     pub(crate) fn total(&self) -> u64 {
-        let faults = self.rate_limited + self.server_error + self.hang + self.reset;
-        self.plain + self.prose + self.truncated + faults + self.bad_request
+        self.named().iter().map(|(_, count)| count).sum()
+    }
+
+    /// Each with its name, faults as on the command line.
+    pub(crate) fn named(&self) -> [(&'static str, u64); 8] {
+        [
+            ("plain", self.plain),
+            ("prose", self.prose),
+            ("truncated", self.truncated),
+            ("rate-limited", self.rate_limited),
+            ("server-error", self.server_error),
+            ("hang", self.hang),
+            ("reset", self.reset),
+            ("bad-request", self.bad_request),
+        ]
     }
 }
 

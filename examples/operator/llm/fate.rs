@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::chance::Chance;
 use super::config::StandInConfig;
+use crate::chance::Chance;
 
 /// How a request is answered.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]

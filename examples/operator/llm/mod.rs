@@ -11,7 +11,7 @@
 //! At most 1,024 connections, requests of 1 MiB, and the attempts at 65,536 contents are kept.
 
 mod attempts;
-mod chance;
+mod body;
 mod config;
 mod counts;
 mod fate;
@@ -22,6 +22,6 @@ mod socket;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use config::{FaultRates, StandInConfig};
+pub(crate) use config::{FaultRates, MAX_SIGMA, StandInConfig};
 pub(crate) use counts::Counts;
 pub(crate) use server::{StandIn, StandInError};

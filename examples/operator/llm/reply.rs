@@ -1,15 +1,11 @@
 //! Requests and replies in the two styles seen in the field.
 
-use std::convert::Infallible;
-use std::pin::Pin;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
-use hyper::body::{Body, Frame, SizeHint};
 use hyper::{Response, StatusCode, header};
 use serde_json::{Value, json};
 
+use super::body::ReplyBody;
 use super::fate::{Fate, Kind};
 use super::rules;
 use super::socket::ResetSwitch;
@@ -173,54 +169,4 @@ fn truncated(style: Style, prompt: &Prompt, output: &str, variant: u64) -> Strin
 fn half(text: &str) -> &str {
     let ends = (0..=text.len() / 2).rev().find(|end| text.is_char_boundary(*end));
     &text[..ends.unwrap_or(0)]
-}
-
-/// A whole body, or one that is cut by a reset after its first half.
-#[derive(Debug)]
-pub(crate) struct ReplyBody {
-    now: Option<Bytes>,
-    /// Bytes that the header announces and that never come.
-    missing: u64,
-    switch: Option<ResetSwitch>,
-}
-
-impl ReplyBody {
-    fn whole(text: String) -> Self {
-        Self { now: Some(text.into()), missing: 0, switch: None }
-    }
-
-    fn cut(text: String, switch: ResetSwitch) -> Self {
-        let mut now = Bytes::from(text);
-        let missing = now.split_off(now.len() / 2).len() as u64;
-        Self { now: Some(now), missing, switch: Some(switch) }
-    }
-}
-
-impl Body for ReplyBody {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        match (self.now.take(), &self.switch) {
-            (Some(bytes), _) => Poll::Ready(Some(Ok(Frame::data(bytes)))),
-            (None, None) => Poll::Ready(None),
-            (None, Some(switch)) => {
-                // Nobody wakes this body again: the flush that follows ends the connection.
-                switch.pull();
-                Poll::Pending
-            }
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.now.is_none() && self.switch.is_none()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        let now = self.now.as_ref().map_or(0, Bytes::len) as u64;
-        SizeHint::with_exact(now + self.missing)
-    }
 }

@@ -12,12 +12,12 @@ use hyper::{Method, Request, Response, StatusCode};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
-use super::attempts::Attempts;
-use super::chance::content_hash;
+use super::attempts::{Attempts, content_hash};
+use super::body::ReplyBody;
 use super::config::StandInConfig;
 use super::counts::{Counters, Counts};
 use super::fate::{Fate, Kind};
-use super::reply::{Prompt, ReplyBody, Style, failure, reply};
+use super::reply::{Prompt, Style, failure, reply};
 use super::socket::{ResetSwitch, Socket};
 
 /// Connections at once; more wait in the listener's backlog.

@@ -7,7 +7,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
-use super::chance::content_hash;
+use super::attempts::content_hash;
 use super::fate::{Fate, Kind};
 use super::*;
 

@@ -161,67 +161,67 @@ impl CircuitBreakerConfig {
         self.check_window()?;
         ConfigError::unless(
             self.failure_ratio > 0.0 && self.failure_ratio <= 1.0,
-            "breaker.failure_ratio",
+            "circuit_breaker.failure_ratio",
             self.failure_ratio,
-            "a share above 0 and at most 1",
+            "more than 0 and at most 1",
         )?;
         ConfigError::unless(
             self.open_for_most <= Duration::from_secs(30 * 86_400),
-            "breaker.open_for_most",
+            "circuit_breaker.open_for_most",
             format!("{:?}", self.open_for_most),
             "at most 30 days",
         )?;
         let opens = !self.open_for.is_zero() && self.open_for <= self.open_for_most;
         let shown = format!("{:?}", self.open_for);
-        let allowed = "above zero and at most `open_for_most`";
-        ConfigError::unless(opens, "breaker.open_for", shown, allowed)?;
+        let allowed = "more than 0 and at most `open_for_most`";
+        ConfigError::unless(opens, "circuit_breaker.open_for", shown, allowed)?;
         ConfigError::unless(
             self.open_factor >= 1.0 && self.open_factor.is_finite(),
-            "breaker.open_factor",
+            "circuit_breaker.open_factor",
             self.open_factor,
-            "a number of at least 1",
+            "at least 1",
         )?;
         ConfigError::unless(
             (0.0..=1.0).contains(&self.open_jitter_ratio),
-            "breaker.open_jitter_ratio",
+            "circuit_breaker.open_jitter_ratio",
             self.open_jitter_ratio,
-            "a share between 0 and 1",
+            "0..=1",
         )?;
         ConfigError::unless(
             self.probes.get() <= 1_000,
-            "breaker.probes",
+            "circuit_breaker.probes",
             self.probes,
             "at most 1000",
         )?;
         for (field, value) in [
-            ("breaker.call_timeout", Some(self.call_timeout)),
-            ("breaker.slow_after", self.slow_after),
-            ("breaker.ramp_step", self.ramp_step),
+            ("circuit_breaker.call_timeout", Some(self.call_timeout)),
+            ("circuit_breaker.slow_after", self.slow_after),
+            ("circuit_breaker.ramp_step", self.ramp_step),
         ] {
             let shown = format!("{:?}", value.unwrap_or_default());
-            ConfigError::unless(value != Some(Duration::ZERO), field, shown, "above zero")?;
+            ConfigError::unless(value != Some(Duration::ZERO), field, shown, "more than 0")?;
         }
-        self.enforcement.check("breaker.enforcement")
+        self.enforcement.check("circuit_breaker.enforcement")
     }
 
     fn check_window(&self) -> Result<(), ConfigError> {
         match self.window {
             Window::Time(length) => ConfigError::unless(
                 length >= Duration::from_millis(10) && length <= Duration::from_secs(86_400),
-                "breaker.window.time",
+                "circuit_breaker.window.time",
                 format!("{length:?}"),
-                "between 10 ms and 1 day",
+                "10ms..=1 day",
             ),
             Window::Calls(calls) => ConfigError::unless(
                 (self.minimum_calls..=const { NonZeroU32::MIN.saturating_add(99_999) })
                     .contains(&calls),
-                "breaker.window.calls",
+                "circuit_breaker.window.calls",
                 calls,
-                "between `minimum_calls` and 100000",
+                "`minimum_calls`..=100000",
             ),
             Window::Off => ConfigError::unless(
                 self.consecutive_failures.is_some(),
-                "breaker.window",
+                "circuit_breaker.window",
                 "off",
                 "on, unless `consecutive_failures` is set: else nothing opens the circuit",
             ),

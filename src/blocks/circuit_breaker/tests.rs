@@ -326,20 +326,20 @@ fn a_clock_that_stalls_jumps_or_goes_back_harms_nothing() {
 fn impossible_configurations_are_named() {
     let base = CircuitBreakerConfig::default;
     let cases = [
-        (base().with_failure_ratio(0.0), "breaker.failure_ratio"),
-        (base().with_failure_ratio(f64::NAN), "breaker.failure_ratio"),
-        (base().with_open_for(Duration::ZERO), "breaker.open_for"),
-        (base().with_open_for(301 * S), "breaker.open_for"),
-        (base().with_open_for_most(Duration::MAX), "breaker.open_for_most"),
-        (base().with_open_factor(0.5), "breaker.open_factor"),
-        (base().with_open_jitter_ratio(1.5), "breaker.open_jitter_ratio"),
-        (base().with_probes(n(1_001)), "breaker.probes"),
-        (base().with_call_timeout(Duration::ZERO), "breaker.call_timeout"),
-        (base().with_ramp_step(Some(Duration::ZERO)), "breaker.ramp_step"),
-        (base().with_window(Window::Time(MS)), "breaker.window.time"),
-        (base().with_window(Window::Calls(n(9))), "breaker.window.calls"),
-        (base().with_window(Window::Off), "breaker.window"),
-        (base().with_enforcement(Enforcement::Share(2.0)), "breaker.enforcement"),
+        (base().with_failure_ratio(0.0), "circuit_breaker.failure_ratio"),
+        (base().with_failure_ratio(f64::NAN), "circuit_breaker.failure_ratio"),
+        (base().with_open_for(Duration::ZERO), "circuit_breaker.open_for"),
+        (base().with_open_for(301 * S), "circuit_breaker.open_for"),
+        (base().with_open_for_most(Duration::MAX), "circuit_breaker.open_for_most"),
+        (base().with_open_factor(0.5), "circuit_breaker.open_factor"),
+        (base().with_open_jitter_ratio(1.5), "circuit_breaker.open_jitter_ratio"),
+        (base().with_probes(n(1_001)), "circuit_breaker.probes"),
+        (base().with_call_timeout(Duration::ZERO), "circuit_breaker.call_timeout"),
+        (base().with_ramp_step(Some(Duration::ZERO)), "circuit_breaker.ramp_step"),
+        (base().with_window(Window::Time(MS)), "circuit_breaker.window.time"),
+        (base().with_window(Window::Calls(n(9))), "circuit_breaker.window.calls"),
+        (base().with_window(Window::Off), "circuit_breaker.window"),
+        (base().with_enforcement(Enforcement::Share(2.0)), "circuit_breaker.enforcement"),
     ];
     for (config, field) in cases {
         let error = CircuitBreaker::new(config).unwrap_err().to_string();

@@ -27,27 +27,27 @@ impl Allowance {
     }
 
     /// The error of a phase that had until `at`: its own timeout, or that of the whole.
-    pub(super) fn late(self, at: Option<Instant>, phase: Phase) -> TransportError {
+    pub(super) fn late(
+        self,
+        at: Option<Instant>,
+        phase: Phase,
+        own: impl FnOnce() -> TransportError,
+    ) -> TransportError {
         if at >= self.ends_at && self.ends_at.is_some() {
             return TransportError::TotalTimeout { phase };
         }
-        match phase {
-            Phase::PoolWait => TransportError::PoolWaitTimeout,
-            Phase::Dial => TransportError::DialTimeout,
-            Phase::Tls => TransportError::TlsTimeout,
-            Phase::Header => TransportError::HeaderTimeout,
-            Phase::Body => TransportError::BodyIdleTimeout,
-        }
+        own()
     }
 
-    /// Runs `future` as `phase`, for `limit` at most.
+    /// Runs `future` as `phase`, for `limit` at most; `late` is the error beyond that.
     pub(super) async fn spend<F: Future>(
         self,
         phase: Phase,
         limit: Duration,
         future: F,
+        late: impl FnOnce() -> TransportError,
     ) -> Result<F::Output, TransportError> {
         let at = self.until(now(), limit);
-        until(at, future).await.ok_or_else(|| self.late(at, phase))
+        until(at, future).await.ok_or_else(|| self.late(at, phase, late))
     }
 }

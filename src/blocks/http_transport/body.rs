@@ -14,7 +14,7 @@ use tokio::time::Sleep;
 use super::allowance::Allowance;
 use super::error::{Phase, TransportError, broken_body};
 use super::permit::Lease;
-use crate::ground::time::now;
+use crate::ground::time::{now, timer_at};
 
 /// The body of an answer, as it comes in.
 ///
@@ -50,8 +50,8 @@ impl Silence {
             self.until = begin();
             let Some(at) = self.until else { return Poll::Pending };
             match &mut self.timer {
-                Some(timer) => timer.as_mut().reset(at.into()),
-                none => *none = Some(Box::pin(tokio::time::sleep_until(at.into()))),
+                Some(timer) => timer.as_mut().reset(timer_at(at)),
+                none => *none = Some(Box::pin(tokio::time::sleep_until(timer_at(at)))),
             }
         }
         self.timer.as_mut().map_or(Poll::Pending, |timer| timer.as_mut().poll(cx))
@@ -146,7 +146,9 @@ impl Body {
         match over {
             Poll::Pending => Poll::Pending,
             Poll::Ready(()) => {
-                let late = self.allowance.late(self.silence.until, Phase::Body);
+                let late = self
+                    .allowance
+                    .late(self.silence.until, Phase::Body, || TransportError::BodyIdleTimeout);
                 self.fail(late)
             }
         }

@@ -177,26 +177,26 @@ impl TransportConfig {
 
     pub(super) fn check(&self) -> Result<(), ConfigError> {
         let counts = [
-            ("transport.idle_overall", self.idle_overall, 0, MOST),
-            ("transport.idle_per_host", self.idle_per_host, 0, MOST),
-            ("transport.open_overall", self.open_overall, 1, MOST),
-            ("transport.waiting_per_host", self.waiting_per_host, 1, MOST),
+            ("http_transport.idle_overall", self.idle_overall, 0, MOST),
+            ("http_transport.idle_per_host", self.idle_per_host, 0, MOST),
+            ("http_transport.open_overall", self.open_overall, 1, MOST),
+            ("http_transport.waiting_per_host", self.waiting_per_host, 1, MOST),
         ];
         for (field, value, least, most) in counts {
-            let allowed = if least == 0 { "0 to 1,000,000" } else { "1 to 1,000,000" };
+            let allowed = if least == 0 { "0..=1000000" } else { "1..=1000000" };
             ConfigError::unless((least..=most).contains(&value), field, value, allowed)?;
         }
         ConfigError::unless(
             (1..=self.open_overall).contains(&self.open_per_host),
-            "transport.open_per_host",
+            "http_transport.open_per_host",
             self.open_per_host,
-            "1 to transport.open_overall",
+            "1..=`open_overall`",
         )?;
         ConfigError::unless(
             (1..=MAX_HOSTS).contains(&self.hosts),
-            "transport.hosts",
+            "http_transport.hosts",
             self.hosts,
-            "1 to 1,024",
+            "1..=1024",
         )?;
         self.check_sizes()?;
         self.check_times()
@@ -205,37 +205,37 @@ impl TransportConfig {
     fn check_sizes(&self) -> Result<(), ConfigError> {
         ConfigError::unless(
             (8 << 10..=1 << 20).contains(&self.max_header_bytes),
-            "transport.max_header_bytes",
+            "http_transport.max_header_bytes",
             self.max_header_bytes,
-            "8,192 to 1,048,576",
+            "8192..=1048576",
         )?;
         ConfigError::unless(
             (1..=1 << 30).contains(&self.max_json_bytes),
-            "transport.max_json_bytes",
+            "http_transport.max_json_bytes",
             self.max_json_bytes,
-            "1 to 1,073,741,824",
+            "1..=1073741824",
         )
     }
 
     fn check_times(&self) -> Result<(), ConfigError> {
         let keep_alive = self.tcp_keep_alive.unwrap_or(Duration::from_secs(1));
         let times = [
-            ("transport.pool_wait_timeout", self.pool_wait_timeout),
-            ("transport.dial_timeout", self.dial_timeout),
-            ("transport.tls_timeout", self.tls_timeout),
-            ("transport.response_header_timeout", self.response_header_timeout),
-            ("transport.body_idle_timeout", self.body_idle_timeout),
-            ("transport.total_timeout", self.total_timeout),
-            ("transport.idle_timeout", self.idle_timeout),
-            ("transport.max_age", self.max_age),
-            ("transport.tcp_keep_alive", keep_alive),
+            ("http_transport.pool_wait_timeout", self.pool_wait_timeout),
+            ("http_transport.dial_timeout", self.dial_timeout),
+            ("http_transport.tls_timeout", self.tls_timeout),
+            ("http_transport.response_header_timeout", self.response_header_timeout),
+            ("http_transport.body_idle_timeout", self.body_idle_timeout),
+            ("http_transport.total_timeout", self.total_timeout),
+            ("http_transport.idle_timeout", self.idle_timeout),
+            ("http_transport.max_age", self.max_age),
+            ("http_transport.tcp_keep_alive", keep_alive),
         ];
         for (field, value) in times {
             ConfigError::unless(
                 (Duration::from_millis(1)..=Duration::from_secs(86_400)).contains(&value),
                 field,
                 format_args!("{value:?}"),
-                "1 ms to 24 h",
+                "1ms..=1 day",
             )?;
         }
         Ok(())

@@ -48,9 +48,11 @@ impl Connector {
     ) -> Result<Stream, TransportError> {
         let dialled = self.tcp.clone().call(host.uri());
         let tcp = allowance
-            .spend(Phase::Dial, config.dial_timeout, dialled)
+            .spend(Phase::Dial, config.dial_timeout, dialled, || TransportError::DialTimeout {
+                host: host.name(),
+            })
             .await?
-            .map_err(|error| TransportError::Dial(Cause::new(error)))?
+            .map_err(|error| TransportError::Dial { host: host.name(), cause: Cause::new(error) })?
             .into_inner();
         if !host.tls {
             return Ok(Stream::new(Io::Tcp(tcp)));
@@ -59,9 +61,14 @@ impl Connector {
         {
             let secured = self.tls.handshake(host, tcp)?;
             let tls = allowance
-                .spend(Phase::Tls, config.tls_timeout, secured)
+                .spend(Phase::Tls, config.tls_timeout, secured, || TransportError::TlsTimeout {
+                    host: host.name(),
+                })
                 .await?
-                .map_err(|error| TransportError::Tls(Cause::new(error)))?;
+                .map_err(|error| TransportError::Tls {
+                    host: host.name(),
+                    cause: Cause::new(error),
+                })?;
             Ok(Stream::new(Io::Tls(Box::new(tls))))
         }
         #[cfg(not(feature = "tls"))]

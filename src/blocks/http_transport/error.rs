@@ -36,17 +36,35 @@ pub enum TransportError {
     #[error("too many hosts at once")]
     TooManyHosts,
     /// Name lookup or connecting failed.
-    #[error("could not connect")]
-    Dial(#[source] Cause),
+    #[error("could not connect to {host}")]
+    Dial {
+        /// Scheme, host and port; never credentials or a path.
+        host: Box<str>,
+        /// What went wrong.
+        #[source]
+        cause: Cause,
+    },
     /// Name lookup and connecting took too long.
-    #[error("connecting took too long")]
-    DialTimeout,
+    #[error("connecting to {host} took too long")]
+    DialTimeout {
+        /// Scheme, host and port; never credentials or a path.
+        host: Box<str>,
+    },
     /// The TLS handshake failed: a certificate that isn't trusted, or no common protocol.
-    #[error("the tls handshake failed")]
-    Tls(#[source] Cause),
+    #[error("the tls handshake with {host} failed")]
+    Tls {
+        /// Scheme, host and port; never credentials or a path.
+        host: Box<str>,
+        /// What went wrong.
+        #[source]
+        cause: Cause,
+    },
     /// The TLS handshake took too long.
-    #[error("the tls handshake took too long")]
-    TlsTimeout,
+    #[error("the tls handshake with {host} took too long")]
+    TlsTimeout {
+        /// Scheme, host and port; never credentials or a path.
+        host: Box<str>,
+    },
     /// The connection broke before the answer's header was complete.
     #[error("sending the request failed")]
     Send(#[source] Cause),
@@ -173,10 +191,11 @@ impl TransportError {
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::PoolWaitTimeout | Self::PoolFull | Self::TooManyHosts => true,
-            Self::Dial(_) | Self::DialTimeout | Self::TlsTimeout | Self::Send(_) => true,
+            Self::Dial { .. } | Self::DialTimeout { .. } | Self::TlsTimeout { .. } => true,
+            Self::Send(_) => true,
             Self::InvalidAnswer(_) | Self::HeaderTimeout | Self::BodyIdleTimeout => true,
             Self::ClosedEarly(_) | Self::TotalTimeout { .. } => true,
-            Self::Tls(cause) => cause.is_io(),
+            Self::Tls { cause, .. } => cause.is_io(),
             #[cfg(feature = "json")]
             Self::JsonDecode { malformed, .. } => *malformed,
             #[cfg(feature = "json")]

@@ -58,8 +58,8 @@ impl TransportFactory {
         }
         ConfigError::unless(
             pools.len() < MAX_POOLS,
-            "transport",
-            &config.name,
+            "http_transport",
+            format_args!("{:?}", config.name),
             "at most 64 distinct configurations in use at a time",
         )?;
         let connector = Connector::new(

@@ -38,6 +38,11 @@ impl HostKey {
         Ok(Self { tls, authority: without_default_port(authority, tls)? })
     }
 
+    /// For an error: scheme, host and port. There are no credentials in here, nor a path.
+    pub(super) fn name(&self) -> Box<str> {
+        self.to_string().into()
+    }
+
     /// Host and port, as a URL that a connector understands.
     pub(super) fn uri(&self) -> Uri {
         let mut parts = http::uri::Parts::default();

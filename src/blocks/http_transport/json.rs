@@ -1,5 +1,7 @@
 //! JSON in, JSON out.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE, HeaderValue};
 use http::{Method, Request, Response, Uri};
@@ -11,11 +13,14 @@ use super::error::{Cause, TransportError};
 use super::request_body::TransportBody;
 use super::retry_after::retry_after;
 use super::transport::{Transport, parse};
+use crate::ground::time;
 
 /// Of an answer that is an error, this much is kept …
 const PREFIX_BYTES: usize = 1_024;
-/// … and this much read, so that the connection can be used again.
+/// … and this much read, so that the connection can be used again …
 const DRAIN_BYTES: usize = 64 << 10;
+/// … for so long at most. Dialling anew costs no more.
+const DRAIN_TIME: Duration = Duration::from_secs(1);
 
 impl Transport {
     /// Posts `value` as JSON and reads the answer as JSON.
@@ -85,14 +90,18 @@ async fn refused(answer: Response<Body>) -> TransportError {
     let (status, retry_after) = (answer.status(), retry_after(answer.headers()));
     let mut body = answer.into_body();
     let (mut prefix, mut read) = (Vec::new(), 0);
-    // What goes wrong in here does not matter: the status is the error.
-    while let Some(Ok(chunk)) = body.chunk().await {
-        let room = PREFIX_BYTES - prefix.len();
-        prefix.extend_from_slice(&chunk[..chunk.len().min(room)]);
-        read += chunk.len();
-        if read > DRAIN_BYTES {
-            break;
+    let drained = async {
+        // What goes wrong in here does not matter: the status is the error.
+        while let Some(Ok(chunk)) = body.chunk().await {
+            let room = PREFIX_BYTES - prefix.len();
+            prefix.extend_from_slice(&chunk[..chunk.len().min(room)]);
+            read += chunk.len();
+            if read > DRAIN_BYTES {
+                break;
+            }
         }
-    }
+    };
+    // What is not read by then closes its connection.
+    let _ = time::until(time::later(time::now(), DRAIN_TIME), drained).await;
     TransportError::Status { status, retry_after, body: prefix.into() }
 }

@@ -1,6 +1,7 @@
 //! What a pool counts, and the plain picture of it.
 
 use std::borrow::Cow;
+use std::fmt;
 
 /// Why a connection was closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -54,7 +55,7 @@ impl CloseReason {
 }
 
 /// Connections closed, by reason.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub struct Closed([u64; CloseReason::ALL.len()]);
 
 impl Closed {
@@ -72,6 +73,18 @@ impl Closed {
 
     pub(super) fn count(&mut self, reason: CloseReason) {
         self.0[reason as usize] += 1;
+    }
+}
+
+/// By the words of the reasons, those that never occurred left out.
+impl fmt::Debug for Closed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let occurred = CloseReason::ALL.iter().filter(|&&reason| self.of(reason) > 0);
+        let mut map = f.debug_map();
+        occurred.for_each(|&reason| {
+            _ = map.entry(&format_args!("{}", reason.as_str()), &self.of(reason))
+        });
+        map.finish()
     }
 }
 

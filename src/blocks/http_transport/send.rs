@@ -76,7 +76,7 @@ async fn exchange(
     };
     let sent = conn.sender().try_send_request(request);
     let limit = shared.config.response_header_timeout;
-    match allowance.spend(Phase::Header, limit, sent).await {
+    match allowance.spend(Phase::Header, limit, sent, || TransportError::HeaderTimeout).await {
         Err(late) => Err(Failed::Late(late)),
         Ok(Ok(response)) => {
             let idle = shared.config.body_idle_timeout;

@@ -86,9 +86,12 @@ impl Shared {
             let verdict = match self.ask(key, class, want, began)? {
                 Asked::Lease(lease) => Verdict::Use(lease),
                 Asked::Place(place) => Verdict::Dial(place),
-                Asked::Wait(wait) => crate::ground::time::until(wait_until, wait)
-                    .await
-                    .ok_or_else(|| allowance.late(wait_until, Phase::PoolWait))?,
+                Asked::Wait(wait) => {
+                    crate::ground::time::until(wait_until, wait).await.ok_or_else(|| {
+                        let own = || TransportError::PoolWaitTimeout;
+                        allowance.late(wait_until, Phase::PoolWait, own)
+                    })?
+                }
             };
             match verdict {
                 Verdict::Use(lease) if lease.is_closed() => lease.discard(),
@@ -146,11 +149,11 @@ impl Shared {
         allowance: Allowance,
     ) -> Result<Lease, TransportError> {
         tokio::runtime::Handle::try_current()
-            .map_err(|error| TransportError::Dial(Cause::new(error)))?;
+            .map_err(|error| TransportError::Dial { host: key.name(), cause: Cause::new(error) })?;
         let stream = self.connector.connect(key, &self.config, allowance).await?;
         let (conn, driver) = handshake(stream, self.config.max_header_bytes)
             .await
-            .map_err(|error| TransportError::Dial(Cause::new(error)))?;
+            .map_err(|error| TransportError::Dial { host: key.name(), cause: Cause::new(error) })?;
         let (host, now) = (place.host(), now());
         let (id, retire_at) = {
             let pool = &mut *self.pool.lock();

@@ -29,7 +29,7 @@ impl Tls {
         let ring = Arc::new(rustls::crypto::ring::default_provider());
         let mut config = ClientConfig::builder_with_provider(ring)
             .with_safe_default_protocol_versions()
-            .map_err(|error| ConfigError::invalid("transport.tls", error, "TLS 1.2 or 1.3"))?
+            .map_err(|error| ConfigError::invalid("http_transport.tls", error, "TLS 1.2 or 1.3"))?
             .with_root_certificates(roots)
             .with_no_client_auth();
         config.alpn_protocols = vec![b"http/1.1".to_vec()];

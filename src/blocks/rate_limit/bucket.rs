@@ -1,6 +1,6 @@
 //! One bucket that many threads take from: a [`Gcra`] word behind compare-and-swap.
 
-use super::core::Gcra;
+use super::core::{Gcra, NEVER_USED};
 use crate::ground::primitives::atomic::{AtomicU64, Ordering};
 
 /// Each transition is one compare-and-swap from the word that the decision was made on, so
@@ -14,7 +14,7 @@ pub(super) struct Bucket(AtomicU64);
 impl Bucket {
     /// A full one.
     pub(super) fn new() -> Self {
-        Self(AtomicU64::new(0))
+        Self(AtomicU64::new(NEVER_USED))
     }
 
     pub(super) fn word(&self) -> u64 {

@@ -22,7 +22,7 @@ use crate::ground::enforcement::Enforcement;
 /// assert!(limiter.try_acquire(1).is_err());
 ///
 /// let error = RateLimiter::new(Quota::per_second(0)).unwrap_err();
-/// assert!(error.to_string().starts_with("quota.rate is 0, but must be "));
+/// assert!(error.to_string().starts_with("rate_limit.quota.rate is 0, but must be "));
 /// # Ok::<(), headworks::ConfigError>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -133,8 +133,8 @@ impl RateLimiterConfig {
     pub(super) fn check(&self) -> Result<(), ConfigError> {
         let allowed = "at most 65536";
         let max = self.max_waiters;
-        ConfigError::unless(max.get() <= 65_536, "limiter.max_waiters", max, allowed)?;
-        self.enforcement.check("limiter.enforcement")
+        ConfigError::unless(max.get() <= 65_536, "rate_limit.max_waiters", max, allowed)?;
+        self.enforcement.check("rate_limit.enforcement")
     }
 }
 
@@ -222,7 +222,7 @@ impl TieredQuota {
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
         let allowed = "at most 2147483648";
         let max = self.max_keys;
-        ConfigError::unless(max.get() <= 1 << 31, "limiter.max_keys", max, allowed)?;
-        self.enforcement.check("limiter.enforcement")
+        ConfigError::unless(max.get() <= 1 << 31, "rate_limit.max_keys", max, allowed)?;
+        self.enforcement.check("rate_limit.enforcement")
     }
 }

@@ -14,8 +14,18 @@ const FINE_BITS: u32 = 10;
 
 /// A word in fine units wraps after 208 days. What lies further ahead than the bucket is deep
 /// plus this long is taken to be past; so a `now` may be this much older than the last. (The
-/// price: a bucket that nobody touched for just 208 days may read as not full for this long.)
+/// price: a bucket that was used and then left alone for just 208 days may read as not full for
+/// this long.)
 const OLDEST_NOW: Duration = Duration::from_secs(60);
+
+/// The word of a bucket that was never used: full at any time, also shortly before a wrap, where
+/// it would else be a time ahead. A bucket that lacks something never has it: see [`full_in`].
+pub(super) const NEVER_USED: u64 = 0;
+
+/// The word of a bucket that is full in so long: a unit more where it would read as never used.
+fn full_in(now: u64, ahead: u64) -> u64 {
+    now.wrapping_add(ahead).max(u64::from(ahead > 0))
+}
 
 /// A quota in the units of its words. Words count from `epoch`.
 #[derive(Clone, Debug)]
@@ -77,7 +87,7 @@ impl Gcra {
     /// How far ahead of `now` the bucket is full again; 0 when it is full.
     fn ahead(&self, word: u64, now: u64) -> u64 {
         let ahead = word.wrapping_sub(now);
-        if ahead <= self.furthest { ahead } else { 0 }
+        if word != NEVER_USED && ahead <= self.furthest { ahead } else { 0 }
     }
 
     pub(super) fn is_full(&self, word: u64, now: u64) -> bool {
@@ -98,7 +108,7 @@ impl Gcra {
     pub(super) fn take(&self, word: u64, now: u64, cost: u32, before: u64) -> Result<u64, u64> {
         let units = u64::from(cost).saturating_add(before).saturating_mul(self.each);
         let ahead = self.ahead(word, now).saturating_add(units);
-        if ahead <= self.all { Ok(now.wrapping_add(ahead)) } else { Err(ahead - self.all) }
+        if ahead <= self.all { Ok(full_in(now, ahead)) } else { Err(ahead - self.all) }
     }
 
     /// Gives `cost` tokens back, never above the burst.
@@ -106,7 +116,8 @@ impl Gcra {
         match self.ahead(word, now) {
             0 => word,
             ahead => {
-                now.wrapping_add(ahead.saturating_sub(u64::from(cost).saturating_mul(self.each)))
+                let units = u64::from(cost).saturating_mul(self.each);
+                full_in(now, ahead.saturating_sub(units))
             }
         }
     }

@@ -28,7 +28,8 @@ impl RateLimited {
         Self { scope, refused_at, earliest, spread: wait.max(refill), seed }
     }
 
-    /// Which tier said no.
+    /// Which tier said no: always [`Scope::Global`] for a [`RateLimiter`](super::RateLimiter),
+    /// which has only one.
     #[must_use]
     pub fn scope(&self) -> Scope {
         self.scope

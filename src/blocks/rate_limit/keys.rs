@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::hash::{BuildHasher, BuildHasherDefault, Hash, Hasher, RandomState};
 use std::time::Duration;
 
-use super::core::Gcra;
+use super::core::{Gcra, NEVER_USED};
 use crate::ground::primitives::atomic::{AtomicUsize, Ordering};
 use crate::ground::primitives::{Mutex, MutexGuard};
 
@@ -60,6 +60,8 @@ pub(super) struct Held<'a, K> {
     shard: MutexGuard<'a, Shard<K>>,
     hash: u64,
     found: Found,
+    /// Dropped after the unlock (fields are, in this order): a key is the caller's.
+    forgotten: Vec<K>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,7 +81,7 @@ impl<K: Eq + Hash> Keys<K> {
                 entries: Vec::new(),
                 cursor: 0,
                 writes: 0,
-                shared: vec![0; SHARED / shards].into_boxed_slice(),
+                shared: vec![NEVER_USED; SHARED / shards].into_boxed_slice(),
             })
         };
         Self {
@@ -110,7 +112,7 @@ impl<K: Eq + Hash> Keys<K> {
             Some(&at) if shard.entries[at as usize].key.borrow() == key => Found::Entry(at),
             Some(_) => Found::Taken,
         };
-        Held { keys: self, shard, hash, found }
+        Held { keys: self, shard, hash, found, forgotten: Vec::new() }
     }
 }
 
@@ -183,6 +185,7 @@ impl<K: Eq + Hash> Held<'_, K> {
                 shard.by_hash.insert(moved.hash, shard.cursor as u32);
             }
             self.keys.len.fetch_sub(1, Ordering::Relaxed);
+            self.forgotten.push(gone.key);
             forgot = true;
         }
         forgot

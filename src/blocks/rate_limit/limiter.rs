@@ -15,6 +15,7 @@ use crate::ground::config_error::ConfigError;
 use crate::ground::primitives::Mutex;
 use crate::ground::primitives::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::ground::priority::Priority;
+use crate::ground::quiet::wake_quietly;
 use crate::ground::refused::Scope;
 use crate::ground::tenant::Tenant;
 use crate::ground::time;
@@ -57,7 +58,11 @@ impl RateLimiter {
     pub(crate) fn new_at(config: RateLimiterConfig, now: Instant) -> Result<Self, ConfigError> {
         config.check()?;
         Ok(Self {
-            gcra: Gcra::new(config.quota, ["quota.rate", "quota.burst"], now)?,
+            gcra: Gcra::new(
+                config.quota,
+                ["rate_limit.quota.rate", "rate_limit.quota.burst"],
+                now,
+            )?,
             bucket: Bucket::new(),
             refusals: Refusals::new(config.enforcement),
             closed: AtomicBool::new(false),
@@ -81,19 +86,34 @@ impl RateLimiter {
 
     pub(crate) fn try_acquire_at(&self, cost: u32, now: Instant) -> Result<(), TryAcquireError> {
         self.check(cost)?;
-        let word = self.gcra.word(now);
         // Relaxed: who doesn't see those who wait yet came before them.
-        let before = self.waiting.load(Ordering::Relaxed);
-        let taken = if before == 0 {
-            self.bucket.take(&self.gcra, word, cost)
-        } else {
-            // Even if there are tokens enough: they are for those in line.
-            let free = self.gcra.take(self.bucket.word(), word, cost, before);
-            Err(free.err().unwrap_or(0))
+        let taken = match self.waiting.load(Ordering::Relaxed) {
+            0 => self.bucket.take(&self.gcra, self.gcra.word(now), cost),
+            before => self.look(cost, before, now),
         };
         match taken {
             Ok(()) => Ok(()),
             Err(units) => self.refuse(units, now),
+        }
+    }
+
+    /// Whether asking at `now` would surely be refused, which then counts as a refusal; takes
+    /// nothing. Everybody has a chance while enforcement isn't full.
+    pub(crate) fn peek_at(&self, cost: u32, now: Instant) -> Result<(), TryAcquireError> {
+        self.check(cost)?;
+        // Relaxed: as in `try_acquire_at`.
+        match self.look(cost, self.waiting.load(Ordering::Relaxed), now) {
+            Err(units) if self.refusals.always_refuses() => self.refuse(units, now),
+            _ => Ok(()),
+        }
+    }
+
+    /// How many units too early it is. `before`: what those in line want. While somebody waits it
+    /// is too early even if there are tokens enough: they are for those in line.
+    fn look(&self, cost: u32, before: u64, now: Instant) -> Result<(), u64> {
+        match self.gcra.take(self.bucket.word(), self.gcra.word(now), cost, before) {
+            Ok(_) if before > 0 => Err(0),
+            free => free.map(drop),
         }
     }
 
@@ -164,9 +184,7 @@ impl RateLimiter {
         // Under the lock even when nobody seems to wait: a head that has just looked at the
         // bucket has its waker in line before it gives the lock up, so it is woken here.
         let head = self.line.lock().head();
-        if let Some(head) = head {
-            head.wake();
-        }
+        head.into_iter().for_each(wake_quietly);
     }
 
     /// What is left.
@@ -210,27 +228,35 @@ pub(super) struct Waiting<'a> {
 impl Waiting<'_> {
     pub(super) fn step(&mut self, waker: &Waker, now: Instant) -> Step {
         let mut wakes = Wakes::default();
+        // Somebody else's code, as the drop of what is left of it: not under the lock.
+        let mut waker = Some(waker.clone());
         let mut line = self.limiter.line.lock();
-        let step = self.step_in(&mut line, waker, now, &mut wakes);
+        let step = self.step_in(&mut line, &mut waker, now, &mut wakes);
         self.limiter.waiting.store(line.cost(), Ordering::Relaxed);
         drop(line);
         wakes.wake();
         step
     }
 
-    fn step_in(&mut self, line: &mut Line, waker: &Waker, now: Instant, wakes: &mut Wakes) -> Step {
+    fn step_in(
+        &mut self,
+        line: &mut Line,
+        waker: &mut Option<Waker>,
+        now: Instant,
+        wakes: &mut Wakes,
+    ) -> Step {
         let RateLimiter { gcra, bucket, closed, .. } = self.limiter;
         // Set under the lock that is held here.
         if closed.load(Ordering::Relaxed) {
             self.ticket = None;
             return Step::Done(Err(AcquireError::Closed));
         }
-        let entered = self.ticket.or_else(|| line.enter(self.wish, waker, now, wakes));
+        let entered = self.ticket.or_else(|| line.enter(self.wish, now, wakes));
         let Some(ticket) = entered else {
             return Step::Done(Err(AcquireError::Full { scope: Scope::Global }));
         };
         self.ticket = Some(ticket);
-        if line.turn(ticket, waker, wakes) == Turn::Wait {
+        if line.turn(ticket, waker.take(), wakes) == Turn::Wait {
             return Step::Wait;
         }
         match bucket.take(gcra, gcra.word(now), self.wish.cost) {

@@ -16,10 +16,11 @@ use crate::ground::quiet::wake_quietly;
 use crate::ground::tenant::Tenant;
 use crate::ground::time;
 
-/// One line, behind its owner's lock.
+/// One line, behind its owner's lock. No waker is cloned, woken or dropped in here.
 #[derive(Debug)]
 pub(super) struct Line {
-    queue: WaitQueue<Waker>,
+    /// `None` until its turn was first asked for, and from a wake-up to the next poll.
+    queue: WaitQueue<Option<Waker>>,
     /// Tokens that all in line want together.
     cost: u64,
 }
@@ -51,29 +52,24 @@ impl Line {
         self.cost
     }
 
-    /// Into line; `None` when it is full. `wakes` gets the head if this one stands before it.
-    pub(super) fn enter(
-        &mut self,
-        wish: Wish,
-        waker: &Waker,
-        now: Instant,
-        wakes: &mut Wakes,
-    ) -> Option<Ticket> {
-        let former = self.head();
+    /// Into line; `None` when it is full. Then it must ask for its [`turn`](Self::turn), before
+    /// the unlock. `wakes` gets the head if this one stands before it.
+    pub(super) fn enter(&mut self, wish: Wish, now: Instant, wakes: &mut Wakes) -> Option<Ticket> {
+        let former = self.queue.head().map(|head| head.ticket);
         let place = Place { tenant: wish.tenant, ..Place::new(wish.class) };
         // Nobody here has a deadline of the queue's, so nobody expires.
-        let entered = self.queue.offer(place, waker.clone(), now, &mut Vec::new()).ok()?;
+        let entered = self.queue.offer(place, None, now, &mut Vec::new()).ok()?;
         self.cost += u64::from(wish.cost);
         if self.queue.head().is_some_and(|head| head.ticket == entered.ticket) {
-            wakes.extend(former);
+            wakes.extend(former.and_then(|former| self.waker(former)));
         }
         Some(entered.ticket)
     }
 
     /// Whether it is this one's turn. Remembers its waker; the old one is for after the unlock.
-    pub(super) fn turn(&mut self, ticket: Ticket, waker: &Waker, wakes: &mut Wakes) -> Turn {
-        if let Ok(old) = self.queue.replace(ticket, waker.clone()) {
-            wakes.drop_later(old);
+    pub(super) fn turn(&mut self, ticket: Ticket, waker: Option<Waker>, wakes: &mut Wakes) -> Turn {
+        match self.queue.replace(ticket, waker) {
+            Ok(spent) | Err(spent) => wakes.drop_later(spent),
         }
         match self.queue.head() {
             Some(head) if head.ticket == ticket => Turn::Yours,
@@ -104,15 +100,21 @@ impl Line {
         }
     }
 
-    /// Whom to wake when tokens came back.
+    /// Whom to wake when tokens came back. Nobody if the head is awake already: it looks when it
+    /// is polled, under the owner's lock.
     pub(super) fn head(&mut self) -> Option<Waker> {
-        self.queue.head().map(|head| head.value.clone())
+        let head = self.queue.head()?.ticket;
+        self.waker(head)
+    }
+
+    fn waker(&mut self, ticket: Ticket) -> Option<Waker> {
+        self.queue.replace(ticket, None).ok().flatten()
     }
 
     /// Everybody out.
     pub(super) fn close(&mut self, wakes: &mut Wakes) {
         self.cost = 0;
-        wakes.extend(self.queue.close());
+        wakes.extend(self.queue.close().flatten());
     }
 }
 
@@ -133,11 +135,11 @@ pub(super) struct Wakes {
 }
 
 impl Wakes {
-    fn drop_later(&mut self, waker: Waker) {
+    fn drop_later(&mut self, waker: Option<Waker>) {
         match self.old.iter_mut().find(|place| place.is_none()) {
-            Some(place) => *place = Some(waker),
+            Some(place) => *place = waker,
             // More than a step can have; a needless wake-up does no harm.
-            None => self.wake.push(waker),
+            None => self.wake.extend(waker),
         }
     }
 
@@ -174,7 +176,7 @@ pub(super) async fn drive(
                 Step::Wait => None,
             };
             if set_for != at {
-                timer.set(at.map(|at| tokio::time::sleep_until(at.into())));
+                timer.set(at.map(|at| tokio::time::sleep_until(time::timer_at(at))));
                 set_for = at;
             }
             match timer.as_mut().as_pin_mut().map(|timer| timer.poll(cx)) {

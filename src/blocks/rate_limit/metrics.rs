@@ -19,6 +19,10 @@ impl Refusals {
         Self { seed: Rng::from_entropy().next(), count, let_through, enforcement }
     }
 
+    pub(super) fn always_refuses(&self) -> bool {
+        self.enforcement == Enforcement::Full
+    }
+
     /// Something is to be refused: the seed of its jitter, or `None` when it is let through.
     pub(super) fn refuse(&self) -> Option<u64> {
         // Relaxed, all three: statistics, of which only the difference of numbers matters.

@@ -11,8 +11,7 @@
 //! # Guarantees and invariants
 //! 1. In every window of length *t* at most `burst + rate·t` tokens are admitted, from any number
 //!    of threads, at any rate from one a day to 10⁷ a second; a clock that stalls, jumps or is
-//!    older than the last one changes nothing about that. The state of a bucket is one word (see
-//!    GCRA in `core.rs`), and every decision is one compare-and-swap on it.
+//!    older than the last one changes nothing about that. The state of a bucket is one word (GCRA), and every decision is one compare-and-swap on it.
 //! 2. A refusal writes no bucket. One by either tier leaves the other bit for bit untouched: the
 //!    key is checked under its lock, then the global word is taken, then the key is written.
 //! 3. [`RateLimited::earliest`] is exact: refused a nanosecond before, admitted then, if nobody
@@ -21,8 +20,8 @@
 //!    dropping it loses none; whoever leaves the head of a line wakes the next.
 //! 5. Bounded: keys, waiting keys, waiters per key. When all keys are in use, further ones share
 //!    buckets: never a free pass, never a lock-out.
-//! 6. Lock order: rooms (who waits), then one shard of the keys. Wakers are woken and dropped
-//!    after the unlock.
+//! 6. Lock order: rooms (who waits), then one shard of the keys. Wakers are cloned before
+//!    the lock, and woken and dropped after it.
 
 mod allowance;
 mod bucket;

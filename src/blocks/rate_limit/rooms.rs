@@ -18,6 +18,7 @@ use super::line::{Line, Step, Turn, Wakes, Wish};
 use super::tiered::TieredRateLimiter;
 use crate::gates::wait_queue::Ticket;
 use crate::ground::priority::Priority;
+use crate::ground::quiet::drop_quietly;
 use crate::ground::refused::Scope;
 use crate::ground::tenant::Tenant;
 
@@ -34,11 +35,13 @@ pub(super) struct Rooms<K> {
     /// At most the head of each key, and a former head until it is polled again.
     global: Line,
     len: usize,
+    /// Of a line that is gone, to be dropped after the unlock: a key is the caller's.
+    spent: Option<K>,
 }
 
 impl<K: Eq + Hash> Rooms<K> {
     pub(super) fn new() -> Self {
-        Self { by_key: HashMap::new(), global: Line::new(KEYS * PER_KEY), len: 0 }
+        Self { by_key: HashMap::new(), global: Line::new(KEYS * PER_KEY), len: 0, spent: None }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -72,19 +75,20 @@ impl<K: Eq + Hash> Rooms<K> {
         wakes
     }
 
-    pub(super) fn close(&mut self) -> Wakes {
+    /// Everybody out: whom to wake, and the keys to drop, after the unlock.
+    pub(super) fn close(&mut self) -> (Wakes, HashMap<K, Line>) {
         let mut wakes = Wakes::default();
-        self.by_key.drain().for_each(|(_, mut line)| line.close(&mut wakes));
+        let mut by_key = std::mem::take(&mut self.by_key);
+        by_key.values_mut().for_each(|line| line.close(&mut wakes));
         self.global.close(&mut wakes);
         self.len = 0;
-        wakes
+        (wakes, by_key)
     }
 
     fn enter<Q>(
         &mut self,
         key: &Q,
         wish: Wish,
-        waker: &Waker,
         now: Instant,
         wakes: &mut Wakes,
     ) -> Result<Ticket, Scope>
@@ -100,12 +104,12 @@ impl<K: Eq + Hash> Rooms<K> {
         }
         let line = self.by_key.get_mut(key).ok_or(Scope::Global)?;
         let own = Wish { tenant: Tenant::NONE, ..wish };
-        let ticket = line.enter(own, waker, now, wakes).ok_or(Scope::Key)?;
+        let ticket = line.enter(own, now, wakes).ok_or(Scope::Key)?;
         self.len += 1;
         Ok(ticket)
     }
 
-    /// Out of the key's line by `how`; an empty line goes.
+    /// Out of the key's line by `how`; an empty line goes, its key into `spent`.
     fn out<Q>(&mut self, key: &Q, how: impl FnOnce(&mut Line))
     where
         K: Borrow<Q>,
@@ -115,7 +119,7 @@ impl<K: Eq + Hash> Rooms<K> {
             how(line);
             self.len -= 1;
             if line.is_empty() {
-                self.by_key.remove(key);
+                self.spent = self.by_key.remove_entry(key).map(|(key, _)| key);
             }
         }
     }
@@ -154,10 +158,15 @@ where
 
     pub(super) fn step(&mut self, waker: &Waker, now: Instant) -> Step {
         let mut wakes = Wakes::default();
+        // One for each line it may stand in. Somebody else's code, as the drop of what is left of
+        // them: not under the lock.
+        let mut wakers = [waker, waker].map(|waker| Some(waker.clone()));
         let mut rooms = self.limiter.rooms.lock();
-        let step = self.step_in(&mut rooms, waker, now, &mut wakes);
+        let step = self.step_in(&mut rooms, &mut wakers, now, &mut wakes);
         self.limiter.waiting.store(rooms.len, Ordering::Relaxed);
+        let spent = rooms.spent.take();
         drop(rooms);
+        drop_quietly(spent);
         wakes.wake();
         step
     }
@@ -165,7 +174,7 @@ where
     fn step_in(
         &mut self,
         rooms: &mut Rooms<K>,
-        waker: &Waker,
+        wakers: &mut [Option<Waker>; 2],
         now: Instant,
         wakes: &mut Wakes,
     ) -> Step {
@@ -176,25 +185,27 @@ where
         }
         let own = match self.own {
             Some(own) => own,
-            None => match rooms.enter(self.key, self.wish, waker, now, wakes) {
+            None => match rooms.enter(self.key, self.wish, now, wakes) {
                 Ok(own) => *self.own.insert(own),
                 Err(scope) => return Step::Done(Err(AcquireError::Full { scope })),
             },
         };
-        let turn = rooms.by_key.get_mut(self.key).map(|line| line.turn(own, waker, wakes));
+        let [for_key, for_all] = wakers;
+        let line = rooms.by_key.get_mut(self.key);
+        let turn = line.map(|line| line.turn(own, for_key.take(), wakes));
         if turn != Some(Turn::Yours) {
             // Somebody more important came to the head of the key.
             self.leave_global(rooms, wakes);
             return Step::Wait;
         }
-        self.step_as_head(own, rooms, waker, now, wakes)
+        self.step_as_head(own, rooms, for_all, now, wakes)
     }
 
     fn step_as_head(
         &mut self,
         own: Ticket,
         rooms: &mut Rooms<K>,
-        waker: &Waker,
+        waker: &mut Option<Waker>,
         now: Instant,
         wakes: &mut Wakes,
     ) -> Step {
@@ -204,12 +215,12 @@ where
             if let Some(Early { scope: Scope::Key, units }) = early {
                 return Step::Until(limiter.per_key.after(now, units));
             }
-            self.global = rooms.global.enter(wish, waker, now, wakes);
+            self.global = rooms.global.enter(wish, now, wakes);
         }
         let Some(global) = self.global else {
             return Step::Done(Err(AcquireError::Full { scope: Scope::Global }));
         };
-        if rooms.global.turn(global, waker, wakes) == Turn::Wait {
+        if rooms.global.turn(global, waker.take(), wakes) == Turn::Wait {
             return Step::Wait;
         }
         match limiter.commit(key, wish.cost, now) {
@@ -248,7 +259,9 @@ where
         // After a close nobody is in line any more, nor is there a line.
         rooms.out(self.key, |line| line.leave(own, self.wish, &mut wakes));
         self.limiter.waiting.store(rooms.len, Ordering::Relaxed);
+        let spent = rooms.spent.take();
         drop(rooms);
+        drop_quietly(spent);
         wakes.wake();
     }
 }

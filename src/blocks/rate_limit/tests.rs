@@ -218,13 +218,13 @@ fn one_a_day_to_ten_million_a_second_and_nothing_else() {
     assert_eq!(earliest(day.try_acquire_at(1, now)), now + DAY);
     assert!(RateLimiter::new(Quota::per_second(10_000_000).with_burst(u32::MAX)).is_ok());
     let cases = [
-        (Quota::per_second(0), "quota.rate is 0"),
-        (Quota::per_second(10_000_001), "quota.rate is 10000001"),
-        (Quota::new(1, DAY + NS), "quota.rate is 1"),
-        (Quota::new(1, Duration::ZERO), "quota.rate is 1"),
-        (Quota::new(u32::MAX, Duration::MAX), "quota.rate is 4294967295"),
-        (Quota::per_second(5).with_burst(0), "quota.burst is 0"),
-        (Quota::new(1, DAY).with_burst(36_501), "quota.burst is 36501"),
+        (Quota::per_second(0), "rate_limit.quota.rate is 0"),
+        (Quota::per_second(10_000_001), "rate_limit.quota.rate is 10000001"),
+        (Quota::new(1, DAY + NS), "rate_limit.quota.rate is 1"),
+        (Quota::new(1, Duration::ZERO), "rate_limit.quota.rate is 1"),
+        (Quota::new(u32::MAX, Duration::MAX), "rate_limit.quota.rate is 4294967295"),
+        (Quota::per_second(5).with_burst(0), "rate_limit.quota.burst is 0"),
+        (Quota::new(1, DAY).with_burst(36_501), "rate_limit.quota.burst is 36501"),
     ];
     for (quota, says) in cases {
         let error = RateLimiter::new(quota).unwrap_err().to_string();
@@ -301,6 +301,50 @@ fn a_configuration_loads_by_the_names_of_its_fields() {
     let json = serde_json::to_string(&config).unwrap();
     assert_eq!(serde_json::from_str::<RateLimiterConfig>(&json).unwrap(), config);
     serde_json::from_str::<TieredQuota>(r#"{"per_keys": 3}"#).unwrap_err();
+}
+
+/// At which a word in fine units wraps.
+const WRAP: Duration = Duration::from_nanos(1 << 54);
+
+proptest! {
+    /// Who was never here has a full bucket, also shortly before and after the wrap of the words,
+    /// and what was taken there is taken.
+    #[test]
+    fn a_new_key_has_its_burst_at_any_time(
+        wraps in 1..4_u32,
+        before_ns in -100_000_000_000_i64..100_000_000_000,
+        burst in 1..5_000_u32,
+        cost in 0..5_000_u32,
+    ) {
+        let start = time::now();
+        let per_key = Quota::per_second(5_000).with_burst(burst);
+        let global = Quota::per_second(1_000_000).with_burst(1_000_000);
+        let quota = TieredQuota::default().with_global(global).with_per_key(per_key);
+        let limiter = TieredRateLimiter::<u32>::new_at(quota, start).unwrap();
+        let single = RateLimiter::new_at(per_key.into(), start).unwrap();
+        let before = Duration::from_nanos(before_ns.unsigned_abs());
+        let wrap = start + wraps * WRAP;
+        let now = if before_ns > 0 { wrap - before } else { wrap + before };
+        let cost = cost % (burst + 1);
+        for rest in [cost, burst - cost] {
+            prop_assert_eq!(limiter.try_acquire_at(&1, rest, now), Ok(()));
+            prop_assert_eq!(single.try_acquire_at(rest, now), Ok(()));
+        }
+        prop_assert!(limiter.try_acquire_at(&1, 1, now).is_err());
+        prop_assert!(single.try_acquire_at(1, now).is_err());
+    }
+}
+
+#[test]
+fn a_used_bucket_never_reads_as_never_used() {
+    let now = time::now();
+    let gcra = Gcra::new(Quota::per_second(5_000).with_burst(10), ["", ""], now).unwrap();
+    let wrap = gcra.word(now + WRAP);
+    let two = gcra.take(0, 0, 2, 0).unwrap();
+    let taken = gcra.take(0, wrap.wrapping_sub(two), 2, 0).unwrap();
+    assert_eq!(gcra.available(taken, wrap.wrapping_sub(two)), 7, "2 and a unit");
+    let given = gcra.give_back(taken + two, wrap.wrapping_sub(two), 2);
+    assert_eq!(gcra.available(given, wrap.wrapping_sub(two)), 7);
 }
 
 #[test]

@@ -18,13 +18,16 @@ use crate::ground::config_error::ConfigError;
 use crate::ground::primitives::Mutex;
 use crate::ground::primitives::atomic::{AtomicBool, AtomicUsize};
 use crate::ground::priority::Priority;
+use crate::ground::quiet::drop_quietly;
 use crate::ground::refused::Scope;
 use crate::ground::time;
 
 /// Admits at most so much in so long, from all keys together and from each key: what a key is
 /// refused costs nobody else anything. See the [module](super) for what it guarantees.
 ///
-/// A key is looked up by any borrowed form of it: `&str` for `String`.
+/// A key is looked up by any borrowed form of it: `&str` for `String`. Its `Hash`, `Eq` and
+/// `to_owned` are called under a lock of the limiter's: they must not call the limiter. (Its drop
+/// may.)
 ///
 /// # Examples
 /// ```
@@ -65,8 +68,8 @@ impl<K: Eq + Hash> TieredRateLimiter<K> {
 
     pub(crate) fn new_at(config: TieredQuota, now: Instant) -> Result<Self, ConfigError> {
         config.check()?;
-        let global = ["limiter.global.rate", "limiter.global.burst"];
-        let per_key = ["limiter.per_key.rate", "limiter.per_key.burst"];
+        let global = ["rate_limit.global.rate", "rate_limit.global.burst"];
+        let per_key = ["rate_limit.per_key.rate", "rate_limit.per_key.burst"];
         Ok(Self {
             global: Gcra::new(config.global, global, now)?,
             per_key: Gcra::new(config.per_key, per_key, now)?,
@@ -290,8 +293,9 @@ impl<K: Eq + Hash> TieredRateLimiter<K> {
         let mut rooms = self.rooms.lock();
         self.closed.store(true, Ordering::Relaxed);
         self.waiting.store(0, Ordering::Relaxed);
-        let wakes = rooms.close();
+        let (wakes, keys) = rooms.close();
         drop(rooms);
+        drop_quietly(keys);
         wakes.wake();
     }
 

@@ -68,9 +68,9 @@ impl Backoff {
     pub(crate) fn check(&self, at: [&'static str; 3]) -> Result<(), ConfigError> {
         let [first, factor, most] = at;
         let shown = format!("{:?}", self.first);
-        ConfigError::unless(self.first <= self.most, first, shown, "at most `most`")?;
+        ConfigError::unless(self.first <= self.most, first, shown, "at most its `most`")?;
         let grows = self.factor >= 1.0 && self.factor.is_finite();
-        ConfigError::unless(grows, factor, self.factor, "a number of at least 1")?;
+        ConfigError::unless(grows, factor, self.factor, "at least 1")?;
         let shown = format!("{:?}", self.most);
         ConfigError::unless(self.most <= Duration::from_secs(86_400), most, shown, "at most 1 day")
     }

@@ -64,11 +64,12 @@ impl RetryBudgetConfig {
 
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
         let ratio = self.ratio;
-        let allowed = "between 0 and 10";
-        ConfigError::unless((0.0..=10.0).contains(&ratio), "budget.ratio", ratio, allowed)?;
-        for (field, value) in
-            [("budget.floor_per_second", self.floor_per_second), ("budget.most", self.most)]
-        {
+        let allowed = "0..=10";
+        ConfigError::unless((0.0..=10.0).contains(&ratio), "retry.budget.ratio", ratio, allowed)?;
+        for (field, value) in [
+            ("retry.budget.floor_per_second", self.floor_per_second),
+            ("retry.budget.most", self.most),
+        ] {
             ConfigError::unless(value <= 1_000_000, field, value, "at most 1000000")?;
         }
         Ok(())

@@ -110,7 +110,12 @@ impl RetryPolicy {
             ("retry.total_timeout", self.total_timeout),
         ] {
             let shown = format!("{:?}", value.unwrap_or_default());
-            ConfigError::unless(value != Some(Duration::ZERO), field, shown, "above zero")?;
+            ConfigError::unless(
+                value != Some(Duration::ZERO),
+                field,
+                shown,
+                "more than 0, or `None`",
+            )?;
         }
         ConfigError::unless(
             self.retry_after_most <= Duration::from_secs(86_400),

@@ -87,7 +87,7 @@ fn impossible_configurations_are_named() {
         assert!(error.starts_with(&format!("{field} is ")), "{error}");
     }
     let bad = RetryBudgetConfig::default().with_ratio(f64::NAN);
-    assert!(RetryBudget::new(bad).unwrap_err().to_string().starts_with("budget.ratio is "));
+    assert!(RetryBudget::new(bad).unwrap_err().to_string().starts_with("retry.budget.ratio is "));
 }
 
 #[cfg(all(feature = "json", feature = "serde"))]

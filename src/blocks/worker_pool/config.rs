@@ -167,25 +167,25 @@ impl WorkerPoolConfig {
             (1..=MOST_PLACES).contains(&self.queue_capacity),
             "worker_pool.queue_capacity",
             self.queue_capacity,
-            "between 1 and 2^30 places",
+            "1..=1073741824",
         )?;
         ConfigError::unless(
             (1..=MOST_SEATS).contains(&seats),
             "worker_pool.concurrency",
             seats,
-            "between 1 and 65536 tasks at once",
+            "1..=65536",
         )?;
         ConfigError::unless(
             self.starvation_bound >= 1,
             "worker_pool.starvation_bound",
             self.starvation_bound,
-            "at least 1 start",
+            "at least 1",
         )?;
         ConfigError::unless(
             self.task_timeout != Some(Duration::ZERO),
             "worker_pool.task_timeout",
-            "0 s",
-            "above 0, or none",
+            "0ns",
+            "more than 0, or `None`",
         )?;
         ConfigError::unless(
             self.timing != Timing::Sampled(0),

@@ -34,20 +34,22 @@
 //! that submits to its own full pool and awaits that waits for a seat it holds itself: its
 //! deadline or timeout ends it. Tasks need the runtime that was entered in [`WorkerPool::new`]:
 //! when that ends, running tasks end cancelled and waiting ones returned.
-//!
-//! # Invariants
-//!
-//! 1. One lock guards queue, room, seats, idlers and ledger (`core.rs`, pure). Under it nothing of
-//!    a user's is run, woken or dropped: that is collected as errands and done after it. No other
-//!    lock is taken while it is held.
-//! 2. Whoever takes a task out of the queue under that lock owns its body: polls it, drops it,
-//!    and publishes its result. Nobody else touches it (`node.rs`).
-//! 3. An ending is booked under the lock before it is published.
-//! 4. After every change the core settles: expired heads leave, callers of `run` get their seats,
-//!    one worker is roused when a task could start, the room's head hears of a free place. So
-//!    nothing waits beside a free seat.
-//! 5. Workers hold the shared part, handles hold its owner: the last handle's drop halts the pool,
-//!    the last worker's end closes it.
+
+// Invariants
+//
+// 1. One lock guards queue, room, seats, roster and ledger (`core.rs`, pure). Under it nothing of
+//    a user's is run, woken or dropped: that is collected as errands and done after it. No other
+//    lock is taken while it is held.
+// 2. Whoever takes a task out of the queue under that lock owns its body: polls it, drops it,
+//    and publishes its result. Nobody else touches it (`node.rs`, the only unsafe code).
+// 3. An ending is booked under the lock before it is published.
+// 4. After every change the core settles: expired heads leave, callers of `run` get their seats,
+//    one worker is roused when a task could start, the room's head hears of a free place. So
+//    nothing waits beside a free seat.
+// 5. Workers hold the shared part, handles of the pool hold its owner: the last handle's drop halts
+//    the pool, the last worker's end closes it. Handles of tasks hold neither.
+// 6. The clock is read when a verb first asks for it: a task without a deadline, that is ready at
+//    its first poll and not timed, costs no look at all.
 
 mod config;
 mod core;

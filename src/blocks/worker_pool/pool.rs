@@ -24,7 +24,8 @@ use crate::{ConfigError, Ending, Refused};
 /// running, and waits for nothing.
 ///
 /// ```
-/// use headworks::{Priority, WorkerPool, WorkerPoolConfig, worker_pool::Task};
+/// use headworks::worker_pool::{Task, WorkerPoolConfig};
+/// use headworks::{Priority, WorkerPool};
 /// use std::time::Duration;
 ///
 /// # #[tokio::main(flavor = "current_thread")]
@@ -120,9 +121,15 @@ impl WorkerPool {
     /// well; and [`Evicted`](crate::Reason::Evicted): displaced in the room by something more
     /// important; [`Expired`](crate::Reason::Expired): the deadline passed in the room.
     ///
+    /// # Panics
+    ///
+    /// If it has to wait with a deadline outside of a tokio runtime whose timer is enabled.
+    ///
     /// # Cancel safety
     ///
-    /// Dropped, it leaves the room; the task was not accepted, and is dropped with it.
+    /// Dropped, it leaves the room; the task was not accepted, and is dropped with it. It takes
+    /// its turn when it is polled: one that is kept and not polled keeps those of its class and
+    /// below waiting behind it.
     pub async fn submit<F>(
         &self,
         task: impl Into<Task<F>>,
@@ -146,10 +153,15 @@ impl WorkerPool {
     /// As [`try_submit`](Self::try_submit), and [`Evicted`](crate::Reason::Evicted) or
     /// [`Expired`](crate::Reason::Expired) while it waited for its turn.
     ///
+    /// # Panics
+    ///
+    /// If it has to wait with a deadline outside of a tokio runtime whose timer is enabled.
+    ///
     /// # Cancel safety
     ///
     /// Dropped while it waits, it leaves the line. Dropped while it runs, the seat is given back
-    /// and the future dropped: counted as cancelled.
+    /// and the future dropped: counted as cancelled. One that is kept and not polled keeps the
+    /// seat that came.
     pub async fn run<F: Future>(&self, task: impl Into<Task<F>>) -> Result<F::Output, Refused<F>> {
         run::inline(&self.owner.shared, task.into()).await
     }

@@ -25,7 +25,7 @@ use crate::Ending;
 use crate::gates::wait_queue::{Place, Ticket};
 use crate::ground::primitives::Mutex;
 use crate::ground::primitives::atomic::{AtomicBool, Ordering};
-use crate::ground::quiet::wake_quietly;
+use crate::ground::quiet::{drop_quietly, wake_quietly};
 use crate::ground::time::{self, Glance};
 
 pub(super) type Work = node::Work<Shared>;
@@ -83,13 +83,18 @@ impl Shared {
         self.crowded.load(Ordering::Relaxed)
     }
 
-    /// Puts a task in the queue, or gives it back with the reason.
-    pub(super) fn push(self: &Arc<Self>, work: Work, place: &Place) -> Result<Ticket, (No, Work)> {
+    /// Puts a task in the queue, or gives it back with the reason, which `count` writes down.
+    pub(super) fn push(
+        self: &Arc<Self>,
+        work: Work,
+        place: &Place,
+        count: fn(&mut PoolCore, No) -> No,
+    ) -> Result<Ticket, (No, Work)> {
         self.with(|core, now, out| match core.admit(Door::Street, place, now, out) {
             Ok(plan) => Ok(core.enqueue(plan, place, work, now, out)),
             Err(no) => {
                 self.crowded.store(true, Ordering::Relaxed);
-                Err((core.refuse(no), work))
+                Err((count(core, no), work))
             }
         })
     }
@@ -113,7 +118,7 @@ impl Shared {
     #[cold]
     fn run_more(self: &Arc<Self>, more: More<Work>) {
         let More { left, drained, seated, wakers, spent, ended } = more;
-        drop(spent);
+        drop_quietly(spent);
         for (caller, seat) in seated {
             if let Err(seat) = caller.seat(seat, self) {
                 // It left between its turn and this: the seat goes to the next.
@@ -190,7 +195,9 @@ impl Shared {
                 // Unconstrained: a task that uses up its budget in every poll must still run out
                 // of time.
                 alarm.set(limit.map(|limit| {
-                    tokio::task::coop::unconstrained(tokio::time::sleep_until(limit.into()))
+                    tokio::task::coop::unconstrained(tokio::time::sleep_until(time::timer_at(
+                        limit,
+                    )))
                 }));
             }
             let Some(alarm) = alarm.as_mut().as_pin_mut() else { return Poll::Pending };

@@ -27,15 +27,34 @@ where
     if shared.is_crowded() {
         return if_admitted(shared, task);
     }
+    at_once(shared, task, PoolCore::refuse).map_err(|(no, task)| refused(no, task))
+}
+
+/// Where a refusal is not likely: the future moves to the heap before the lock, and back if it is
+/// refused. `count` writes that down.
+fn at_once<F>(
+    shared: &Arc<Shared>,
+    task: Task<F>,
+    count: fn(&mut PoolCore, No) -> No,
+) -> Result<TaskHandle<F::Output>, (No, Task<F>)>
+where
+    F: Future + Send + 'static,
+    F::Output: Send,
+{
     let options = Options::of(&task);
-    let Task { future, place, .. } = task;
+    let Task { future, place, timeout } = task;
     let (work, join) = node::task(future, options, shared);
-    match shared.push(work, &place) {
+    match shared.push(work, &place, count) {
         Ok(ticket) => Ok(TaskHandle::new(join, ticket)),
         Err((no, work)) => {
-            Err(Refused::new(no.reason, no.retry_after, node::take_back(work, join)))
+            let future = node::take_back(work, join);
+            Err((no, Task { future, place, timeout }))
         }
     }
+}
+
+fn refused<F>(no: No, task: Task<F>) -> Refused<F> {
+    Refused::new(no.reason, no.retry_after, task.future)
 }
 
 /// The same where a refusal is likely: the future moves to the heap under the lock, once it is
@@ -52,7 +71,7 @@ where
         });
     match accepted {
         Ok((join, ticket)) => Ok(TaskHandle::new(join, ticket)),
-        Err((no, task)) => Err(Refused::new(no.reason, no.retry_after, task.future)),
+        Err((no, task)) => Err(refused(no, task)),
     }
 }
 
@@ -83,6 +102,14 @@ where
     F: Future + Send + 'static,
     F::Output: Send,
 {
+    let task = match shared.is_crowded() {
+        true => task,
+        false => match at_once(shared, task, refuse_unless_full) {
+            Ok(handle) => return Ok(handle),
+            Err((No { reason: Reason::QueueFull, .. }, task)) => task,
+            Err((no, task)) => return Err(refused(no, task)),
+        },
+    };
     let deadline = task.place.deadline;
     let mut waiting = Waiting { shared, task: Some(task), ticket: None };
     let accepted =
@@ -91,9 +118,14 @@ where
         );
     match (accepted, waiting.task.take()) {
         (Ok((join, ticket)), _) => Ok(TaskHandle::new(join, ticket)),
-        (Err(no), Some(task)) => Err(Refused::new(no.reason, no.retry_after, task.future)),
+        (Err(no), Some(task)) => Err(refused(no, task)),
         (Err(_), None) => unreachable!("a task leaves only by being accepted"),
     }
+}
+
+/// Who finds the queue full goes on to the room, and is not refused yet.
+fn refuse_unless_full(core: &mut PoolCore, no: No) -> No {
+    if no.reason == Reason::QueueFull { no } else { core.refuse(no) }
 }
 
 /// A caller of `submit`. Dropped before it is accepted, it leaves the room.
@@ -112,8 +144,10 @@ where
         let Self { shared, task, ticket } = self;
         // Gone only once it was accepted; then nobody polls again.
         let Some(place) = task.as_ref().map(|task| task.place) else { return Poll::Pending };
+        // Somebody else's code, as every waker's: not under the lock.
+        let waker = cx.waker().clone();
         shared.with(|core, now, out| {
-            match (core.step(ticket, &place, cx.waker(), now, out), task.take()) {
+            match (core.step(ticket, &place, waker, now, out), task.take()) {
                 (Step::In(plan), Some(task)) => {
                     Poll::Ready(Ok(accept(shared, core, plan, task, now, out)))
                 }

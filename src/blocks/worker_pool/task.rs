@@ -57,8 +57,14 @@ impl<F: Future> Task<F> {
         self
     }
 
-    /// The longest it may run, from its first await point; then its future is dropped. Default: the pool's
-    /// [`task_timeout`](super::WorkerPoolConfig::task_timeout).
+    /// Sets the [`deadline`](Self::deadline) so long from now.
+    pub fn within(mut self, time: Duration) -> Self {
+        self.place.deadline = time::later(time::now(), time);
+        self
+    }
+
+    /// The longest it may run, counted from its first await point; then its future is dropped.
+    /// Default: the pool's [`task_timeout`](super::WorkerPoolConfig::task_timeout).
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
         self

@@ -201,11 +201,12 @@ fn the_room_hears_of_every_way_a_place_comes_free() {
         let ticket = submit(&mut core, place, 1, now, &mut out).unwrap();
         let mut room = None;
         let waker = Waker::noop();
-        assert_eq!(core.step(&mut room, &weighing(1), waker, now, &mut out), Step::Wait, "{way}");
+        let step = core.step(&mut room, &weighing(1), waker.clone(), now, &mut out);
+        assert_eq!(step, Step::Wait, "{way}");
         assert_eq!(woken(&out), 0, "{way}");
         free(&mut core, ticket, now, &mut out);
         assert_eq!(woken(&out), 1, "{way}");
-        let step = core.step(&mut room, &weighing(1), waker, now, &mut out);
+        let step = core.step(&mut room, &weighing(1), waker.clone(), now, &mut out);
         assert!(matches!(step, Step::In(_)), "{way}");
         assert_eq!(room, None, "{way}");
     }

@@ -82,11 +82,13 @@ impl<P: Send + Sync + 'static, C: Chain<P>> Builder<P, C> {
     pub fn build(self) -> Result<IntentPipeline<P, C::Out>, ConfigError> {
         let Self { config, phases, chain, rng, .. } = self;
         config.check()?;
-        ConfigError::unless(!phases.is_empty(), "pipeline.phases", "empty", "one or more")?;
+        ConfigError::unless(!phases.is_empty(), "pipeline.phases", 0, "at least 1")?;
         for (position, (name, phase)) in phases.iter().enumerate() {
             phase.check()?;
             let is_first = phases.iter().position(|(other, _)| other == name) == Some(position);
-            ConfigError::unless(is_first, "phase.name", name, "another one in each phase")?;
+            let shown = format_args!("{name:?}");
+            let allowed = "another one in each phase";
+            ConfigError::unless(is_first, "pipeline.phase.name", shown, allowed)?;
         }
         let runtime = Handle::try_current().map_err(|_| ConfigError::NoRuntime)?;
         // Here rather than in a worker, where nobody would see it.

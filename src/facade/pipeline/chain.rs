@@ -7,7 +7,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use super::context::PhaseContext;
-use super::control::{Control, Go, Report};
+use super::control::{Control, Report};
 use super::phase::{Phase, PhaseError, Step};
 use crate::ground::time;
 
@@ -118,9 +118,9 @@ impl<P: Send + Sync + 'static, C: Chain<P>, X: Phase<C::Out>> Link<P> for Then<C
         let input = self.before.drive(payload, control).await;
         loop {
             let go = control.seat().await;
-            let cx = PhaseContext::new(control, go, self.rules.name);
-            let ended =
-                attempt(self.phase.run(input.get(), &cx), &cx, control, self.rules, go).await;
+            let cx = PhaseContext::new(control, go, self.rules);
+            let run = self.phase.run(input.get(), &cx);
+            let ended = attempt(run, &cx, control, self.rules.critical).await;
             match ended {
                 Ok(Step::Done(output)) => {
                     control.report(Report::Done);
@@ -139,17 +139,15 @@ async fn attempt<O>(
     run: impl Future<Output = Result<Step<O>, PhaseError>>,
     cx: &PhaseContext,
     control: &Control,
-    rules: AttemptRules,
-    go: Go,
+    critical: bool,
 ) -> Result<Step<O>, Report> {
     let mut run = pin!(run);
     let in_span = std::future::poll_fn(|task| cx.span().in_scope(|| run.as_mut().poll(task)));
-    if rules.critical {
+    if critical {
         return in_span.await.map_err(Report::Failed);
     }
-    let limit = rules.timeout.and_then(|timeout| time::later(go.started, timeout));
     let mut stopped = pin!(control.stopped());
-    let mut timed = pin!(time::until(limit, in_span));
+    let mut timed = pin!(time::until(cx.timeout_at(), in_span));
     std::future::poll_fn(|task| {
         if stopped.as_mut().poll(task).is_ready() {
             return Poll::Ready(Err(Report::Stopped));

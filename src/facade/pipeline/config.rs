@@ -137,25 +137,25 @@ impl PipelineConfig {
             (1..=1 << 24).contains(&self.queue_capacity),
             "pipeline.queue_capacity",
             self.queue_capacity,
-            "1 to 16,777,216",
+            "1..=16777216",
         )?;
         ConfigError::unless(
             (1..=1 << 16).contains(&self.seats),
             "pipeline.seats",
             self.seats,
-            "1 to 65,536",
+            "1..=65536",
         )?;
         ConfigError::unless(
             self.starvation_bound >= 1,
             "pipeline.starvation_bound",
             self.starvation_bound,
-            "1 or more",
+            "at least 1",
         )?;
         ConfigError::unless(
             self.remembered_keys <= 1 << 24,
             "pipeline.remembered_keys",
             self.remembered_keys,
-            "up to 16,777,216",
+            "at most 16777216",
         )?;
         self.thresholds.check("pipeline.thresholds")?;
         self.key_backoff.check([
@@ -218,7 +218,7 @@ impl PhaseConfig {
     }
 
     /// An attempt of this phase is never dropped half-way: timeout, deadline, cancel and shutdown
-    /// wait for it, up to [`PipelineConfig::critical_grace`]; then the intent ends `Failed` and
+    /// tell it ([`PhaseContext::cancelled`](super::PhaseContext::cancelled)) and wait for it, up to [`PipelineConfig::critical_grace`]; then the intent ends `Failed` and
     /// is listed as indeterminate, while the attempt goes on, keeping its key, seat and breaker
     /// permit until it really ends. Such a phase must be idempotent.
     #[must_use]
@@ -259,20 +259,20 @@ impl PhaseConfig {
     pub(super) fn check(&self) -> Result<(), ConfigError> {
         ConfigError::unless(
             (1..=1 << 16).contains(&self.concurrency),
-            "phase.concurrency",
+            "pipeline.phase.concurrency",
             self.concurrency,
-            "1 to 65,536",
+            "1..=65536",
         )?;
         ConfigError::unless(
             self.timeout.is_none_or(|timeout| !timeout.is_zero()),
-            "phase.timeout",
-            "0",
-            "more than nothing; `None` for no timeout",
+            "pipeline.phase.timeout",
+            "0ns",
+            "more than 0, or `None`",
         )?;
         let unsaid = [self.retry.attempt_timeout, self.retry.total_timeout];
         ConfigError::unless(
             unsaid == [None, None],
-            "phase.retry",
+            "pipeline.phase.retry",
             "with a timeout",
             "without: the phase's timeout limits an attempt, the intent's deadline all of them",
         )?;

@@ -1,8 +1,10 @@
 //! What a phase may know about the attempt it is in.
 
+use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use super::chain::AttemptRules;
 use super::control::{Control, Go};
 use crate::ground::time;
 
@@ -11,16 +13,28 @@ use crate::ground::time;
 pub struct PhaseContext {
     control: Arc<Control>,
     go: Go,
+    rules: AttemptRules,
     span: tracing::Span,
 }
 
 impl PhaseContext {
-    pub(super) fn new(control: &Arc<Control>, go: Go, phase: &'static str) -> Self {
+    pub(super) fn new(control: &Arc<Control>, go: Go, rules: AttemptRules) -> Self {
         let attempt = go.attempt;
         let span = tracing::info_span!(
-            parent: &control.span, "phase", name = phase, key = &*control.key, attempt
+            parent: &control.span, "phase", name = rules.name, key = &*control.key, attempt
         );
-        Self { control: Arc::clone(control), go, span }
+        Self { control: Arc::clone(control), go, rules, span }
+    }
+
+    /// When the time of the attempt is up: its phase's timeout.
+    pub(super) fn timeout_at(&self) -> Option<Instant> {
+        self.rules.timeout.and_then(|timeout| time::later(self.go.started, timeout))
+    }
+
+    /// When a critical attempt is told to hurry. Any other is dropped then.
+    fn told_at(&self) -> Option<Instant> {
+        let limit = time::earlier(self.timeout_at(), self.control.deadline());
+        limit.filter(|_| self.rules.critical)
     }
 
     /// The key of the intent.
@@ -49,19 +63,28 @@ impl PhaseContext {
         Some(deadline.saturating_duration_since(time::now()))
     }
 
-    /// Whether the result is no longer wanted. A critical phase may look at it between its steps;
-    /// any other is dropped anyway.
+    /// Whether this attempt should come to its end: its timeout or the intent's deadline has
+    /// passed, or it was cancelled, by its ticket or by a shutdown. A critical phase may look at it
+    /// between its steps, and has
+    /// [`critical_grace`](super::PipelineConfig::critical_grace) from then on; any other is
+    /// dropped anyway.
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
-        self.control.is_stopped()
+        self.control.is_stopped() || self.told_at().is_some_and(|at| at <= time::now())
     }
 
-    /// Waits until the result is no longer wanted.
+    /// Waits until [`is_cancelled`](Self::is_cancelled).
     ///
     /// # Cancel safety
     /// Nothing is lost.
     pub async fn cancelled(&self) {
-        self.control.stopped().await;
+        let mut stopped = pin!(self.control.stopped());
+        // Somebody who joins may have brought a later deadline meanwhile.
+        while !self.is_cancelled() {
+            if time::until(self.told_at(), stopped.as_mut()).await.is_some() {
+                return;
+            }
+        }
     }
 
     /// The span of this attempt, a child of the submitter's.

@@ -29,6 +29,8 @@ pub(super) struct Core<B> {
     /// Each run with an instant, by its slab index.
     pub(super) alarms: Deadlines,
     pub(super) room: Room,
+    /// How often an ingress token came back.
+    pub(super) refunds: u64,
     pub(super) roster: Roster,
     pub(super) seats: u32,
     pub(super) busy: u32,
@@ -85,6 +87,7 @@ impl<B> Core<B> {
             keys: Keys::new(limits.remembered_keys),
             alarms: Deadlines::default(),
             room: Room::new(limits.rules),
+            refunds: 0,
             roster: Roster::default(),
             seats: limits.seats,
             busy: 0,
@@ -117,8 +120,9 @@ impl<B> Core<B> {
         let Some(current) = key.current else {
             return Ok(Admission::New { parked: false });
         };
-        // A version is held against every live one; only what is newer than all goes on.
-        for live in [Some(current), key.successor].into_iter().flatten() {
+        // A version is held against every live one, the newest first: what is older than that is
+        // stale, whatever else is live. Only what is newer than all goes on.
+        for live in [key.successor, Some(current)].into_iter().flatten() {
             let Some(run) = self.run(live) else { continue };
             match ask.version.beside(run.ask.version) {
                 Relation::Same if run.is_wanted() => return Ok(Admission::Join(live)),
@@ -149,9 +153,13 @@ impl<B> Core<B> {
         self.is_feasible(ask, now).then_some(()).ok_or((Reason::DeadlineInfeasible, None))
     }
 
-    /// Whether its deadline leaves the time that the likes of it have taken.
+    /// Whether its deadline leaves the time that the likes of it have taken. With a seat free and
+    /// nobody in line it is tried whatever they took: only so can the estimate come down again.
     pub(super) fn is_feasible(&self, ask: &Ask, now: Instant) -> bool {
         let Some(deadline) = ask.deadline else { return true };
+        if self.busy < self.seats && self.gates.iter().all(|gate| gate.line.is_empty()) {
+            return now < deadline;
+        }
         let expected = self.expected(ask.class).unwrap_or_default();
         deadline > now && time::later(now, expected).is_some_and(|end| end <= deadline)
     }

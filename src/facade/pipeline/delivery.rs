@@ -71,14 +71,26 @@ impl<P: Send + Sync + 'static, O: Send + Sync + 'static> Shared<P, O> {
         Some((std::mem::take(&mut run.body.claims), verdict))
     }
 
+    /// Gives an unused ingress token back, and whoever waits for one at the head of the room tries
+    /// again.
+    fn refund(&self, payer: &Arc<str>) {
+        let Some(ingress) = &self.ingress else { return };
+        ingress.refund_at(payer, 1, time::now());
+        let mut core = self.core.lock();
+        core.refunds += 1;
+        let head = core.room.next();
+        drop(core);
+        head.into_iter().for_each(wake_quietly);
+    }
+
     /// Tells every ticket of a run how it ended; the intent goes to the shutdown that collects,
     /// else to the first ticket still held.
     fn deliver(&self, ended: EndedRun<Body<P, O>>) {
         let EndedRun { body, ending, tickets, phase, refund, trace, control } = ended;
         let Body { intent, payer, drive, claims, output, failure } = body;
         drop_quietly((drive, control));
-        if let (true, Some(ingress)) = (refund, &self.ingress) {
-            ingress.refund_at(&payer, 1, time::now());
+        if refund {
+            self.refund(&payer);
         }
         let trace = Arc::new(trace);
         if let (Ending::Completed, Some(output)) = (ending, output) {

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::config::PhaseConfig;
 use super::run::RunId;
+use crate::Outcome;
 use crate::circuit_breaker::{CallPermit, CircuitBreaker};
 use crate::gates::wait_queue::{Rules, WaitQueue};
 use crate::ground::metrics::Mean;
@@ -69,20 +70,23 @@ impl Gate {
     }
 
     /// Breaker permit and egress token for one attempt, or nothing, and the gate is closed until
-    /// it is worth asking again. All or nothing: a breaker's permit is given back unused when the
-    /// limiter refuses.
+    /// it is worth asking again. Neither is lost to a refusal by the other: a look at the limiter
+    /// comes first, and its token is the last that can fail (it does when somebody else who shares
+    /// the limiter was faster; only then a permit is given back unused).
     pub(super) fn pass(&mut self, now: Instant) -> Result<Option<CallPermit>, Closed> {
+        if let Some(Err(refused)) = self.egress.as_ref().map(|egress| egress.peek_at(1, now)) {
+            return Err(self.close(refused.earliest(), false, now));
+        }
         let permit = match self.breaker.as_ref().map(|breaker| breaker.try_acquire_at(now)) {
             None => None,
             Some(Ok(permit)) => Some(permit),
             Some(Err(open)) => return Err(self.close(Some(open.next_probe_at()), true, now)),
         };
-        let Some(egress) = &self.egress else { return Ok(permit) };
-        match egress.try_acquire_at(1, now) {
-            Ok(()) => Ok(permit),
-            Err(refused) => {
+        match self.egress.as_ref().map(|egress| egress.try_acquire_at(1, now)) {
+            None | Some(Ok(())) => Ok(permit),
+            Some(Err(refused)) => {
                 if let Some(permit) = permit {
-                    permit.ignore();
+                    permit.report_at(Outcome::Ignored, now);
                 }
                 Err(self.close(refused.earliest(), false, now))
             }

@@ -2,9 +2,10 @@
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::Priority;
+use crate::ground::time;
 
 /// One unit of work: which object it is about, how urgent it is, and what is to be done.
 ///
@@ -79,6 +80,20 @@ impl<P> Intent<P> {
     #[must_use]
     pub fn deadline(self, deadline: Instant) -> Self {
         Self { deadline: Some(deadline), ..self }
+    }
+
+    /// Sets [`deadline`](Self::deadline) so long from now.
+    ///
+    /// ```
+    /// use headworks::Intent;
+    /// use std::time::Duration;
+    ///
+    /// let intent = Intent::new("default/web", "scale to 5").within(Duration::from_secs(5));
+    /// assert!(intent.deadline.is_some());
+    /// ```
+    #[must_use]
+    pub fn within(self, time: Duration) -> Self {
+        Self { deadline: time::later(time::now(), time), ..self }
     }
 
     /// Sets [`content`](Self::content).

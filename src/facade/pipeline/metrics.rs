@@ -81,8 +81,8 @@ impl<P: Send + Sync + 'static, O: Send + Sync + 'static> Shared<P, O> {
             busy: core.busy as usize,
             seats: core.seats as usize,
             phases: phases.collect(),
-            ledger: Ledger { live: tickets, ..core.ledger },
-            runs: Ledger { live: runs, ..core.run_ledger },
+            ledger: core.ledger.with_live(tickets),
+            runs: core.run_ledger.with_live(runs),
             refused: core.refusals.0.clone(),
             retry_budget: core.budget.snapshot(),
         }

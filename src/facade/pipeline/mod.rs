@@ -14,7 +14,8 @@
 //! # Keys
 //! Two runs of one key never overlap. An intent whose generation and content equal a live run's
 //! joins it (and raises it to the higher class and the later deadline); with other or no content
-//! it is a `Conflict`; of a lower generation, `Stale`. A newer one, or one without generation,
+//! it is a `Conflict`; of a lower generation than the newest live one, `Stale` (also where it equals
+//! one that a newer one waits behind). A newer one, or one without generation,
 //! takes the place of a run that waits, whose tickets end `Superseded`, or becomes the one
 //! successor of a run that is inside an attempt: its turn comes when that one ends, or would wait
 //! for another attempt.
@@ -31,20 +32,20 @@
 //! A retryable error is repeated as the phase's policy and the pipeline's one budget allow; then
 //! the run waits for its key's backoff and begins a new round, until its deadline. Success resets
 //! the backoff. A permanent error, or a panic, ends it `Failed`.
-//!
-//! # Invariants
-//! 1. The core (`core.rs`, `progress.rs`) is pure and behind one lock; whatever it decides about
-//!    wakers, tickets and values of the user's happens after the unlock (`delivery.rs`). Lock
-//!    order: core → limiter or breaker; never the other way.
-//! 2. A run is exactly one of queued (in one gate's line), parked, or inside an attempt; `busy`
-//!    is the weight of the last kind, `parked` the number of the second.
-//! 3. Work never waits beside an idle seat: every operation ends in `settle`, which rouses a
-//!    worker when the core has work and somebody rests.
-//! 4. accepted = the sum of all endings + live, in tickets and in runs. Each ticket is counted
-//!    where its ending is decided, under the lock.
-//! 5. Depth ≤ queue capacity + seats: what was accepted stays within the capacity, and what comes
-//!    back from an attempt had a seat.
-//! 6. A coroutine is in its run's body or with one worker, never both; only a worker polls it.
+
+// Invariants
+// 1. The core (`core.rs`, `progress.rs`) is pure and behind one lock; whatever it decides about
+//    wakers, tickets and values of the user's happens after the unlock (`delivery.rs`). Lock
+//    order: core → limiter or breaker; never the other way.
+// 2. A run is exactly one of queued (in one gate's line), parked, or inside an attempt; `busy`
+//    is the weight of the last kind, `parked` the number of the second.
+// 3. Work never waits beside an idle seat: every operation ends in `settle`, which rouses a
+//    worker when the core has work and somebody rests.
+// 4. accepted = the sum of all endings + live, in tickets and in runs. Each ticket is counted
+//    where its ending is decided, under the lock.
+// 5. Depth ≤ queue capacity + seats: what was accepted stays within the capacity, and what comes
+//    back from an attempt had a seat.
+// 6. A coroutine is in its run's body or with one worker, never both; only a worker polls it.
 
 mod builder;
 mod chain;

@@ -128,17 +128,22 @@ impl std::error::Error for PhaseError {
 
 /// A phase from a function: for steps that need nothing but their input.
 ///
-/// The function may look at input and context, and gives a future that borrows neither.
+/// The function may look at input and context, and gives a future that borrows neither: what the
+/// future needs it takes along, cloned before an `async move`. (A phase whose future must borrow
+/// implements [`Phase`], whose `run` may.)
 ///
 /// ```
 /// use headworks::pipeline::{phase_fn, Phase, PhaseContext, PhaseError};
 ///
-/// let measure = phase_fn(|text: &String, _: &PhaseContext| {
-///     let length = text.len();
-///     async move { Ok::<_, PhaseError>(length) }
+/// let shout = phase_fn(|text: &String, cx: &PhaseContext| {
+///     let (text, attempt) = (text.clone(), cx.attempt());
+///     async move {
+///         tokio::task::yield_now().await;
+///         Ok::<_, PhaseError>(format!("{} ({attempt})", text.to_uppercase()))
+///     }
 /// });
-/// # fn is_phase(_: impl Phase<String, Out = usize>) {}
-/// # is_phase(measure);
+/// # fn is_phase(_: impl Phase<String, Out = String>) {}
+/// # is_phase(shout);
 /// ```
 pub fn phase_fn<In, O, F, Fut>(f: F) -> PhaseFn<In, F>
 where

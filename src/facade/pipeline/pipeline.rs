@@ -98,8 +98,14 @@ impl<P: Send + Sync + 'static, O: Send + Sync + 'static> IntentPipeline<P, O> {
     /// `DeadlineInfeasible`, `Closed`. While it waits: `Evicted` by something more important,
     /// `Expired` at its deadline, `Closed`. `QueueFull` when even the room is full.
     ///
+    /// # Panics
+    /// If it has to wait, for its deadline or for the ingress limiter, outside of a tokio runtime
+    /// whose timer is enabled. (The pipeline itself runs on the one it was built in.)
+    ///
     /// # Cancel safety
-    /// Dropped before it is ready, nothing was accepted and the intent is dropped.
+    /// Dropped before it is ready, nothing was accepted and the intent is dropped. It takes its
+    /// turn when it is polled: one that is kept and not polled keeps those of its class and below
+    /// waiting behind it.
     pub async fn submit(&self, intent: Intent<P>) -> Result<Ticket<P, O>, Refused<Intent<P>>> {
         submit::submit(self.shared(), intent).await
     }

@@ -329,11 +329,11 @@ impl<B> Core<B> {
     }
 
     /// Tickets that have not ended, counted one by one.
-    pub(super) fn live(&self) -> (u64, u64) {
+    pub(super) fn live(&self) -> (usize, usize) {
         let wanted = self.runs.tickets().filter_map(|id| self.run(id));
         wanted
             .filter(|run| run.tickets > 0)
-            .fold((0, 0), |(tickets, runs), run| (tickets + run.tickets, runs + 1))
+            .fold((0, 0), |(tickets, runs), run| (tickets + run.tickets as usize, runs + 1))
     }
 }
 

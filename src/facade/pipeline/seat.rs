@@ -9,6 +9,7 @@ use super::chain::Drive;
 use super::control::{Control, Report};
 use super::core::Life;
 use super::phase::ErrorKind;
+use super::progress::Grant;
 use super::run::{AttemptEnd, Effects, RunId};
 use super::shared::Shared;
 use super::ticket::Failure;
@@ -63,16 +64,12 @@ impl<P: Send + Sync + 'static, O: Send + Sync + 'static> Post for Shared<P, O> {
             }
         }
         let grant = if core.life == Life::Over { None } else { core.next_grant(now, &mut fx) };
-        let next = match grant {
-            Some(grant) => core.run_mut(grant.run).map(|run| Attempt {
-                run: grant.run,
-                drive: run.body.drive.take().ok_or_else(|| Arc::clone(&run.body.intent.payload)),
-                control: grant.control,
-                permit: grant.permit,
-            }),
-            None => None,
-        };
-        let next = match next {
+        let attempt = grant.and_then(|Grant { run: id, control, permit }| {
+            let body = &mut core.run_mut(id)?.body;
+            let drive = body.drive.take().ok_or_else(|| Arc::clone(&body.intent.payload));
+            Some(Attempt { run: id, drive, control, permit })
+        });
+        let next = match attempt {
             Some(attempt) => Next::Job(attempt),
             None if core.is_over() => Next::Leave,
             None => {

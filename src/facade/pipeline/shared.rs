@@ -122,10 +122,10 @@ impl<P: Send + Sync + 'static, O: Send + Sync + 'static> Shared<P, O> {
         is_worth_waiting: impl Fn(Reason) -> bool,
     ) -> Result<Ticket<P, O>, Refused<Intent<P>>> {
         let now = time::now();
-        let span = tracing::Span::current();
+        let mut span = tracing::Span::current();
         let mut fx = Effects::none();
         let mut core = self.core.lock();
-        let admitted = self.admit(&mut core, intent, &span, None, now, &mut fx);
+        let admitted = self.admit(&mut core, intent, &mut span, None, now, &mut fx);
         let answer = admitted.map_err(|refusal| {
             if is_worth_waiting(refusal.reason) {
                 return Refused::new(refusal.reason, None, refusal.intent);
@@ -141,13 +141,13 @@ impl<P: Send + Sync + 'static, O: Send + Sync + 'static> Shared<P, O> {
         })
     }
 
-    /// The admission protocol, under the lock. `span`: the caller's. `head`: its place in the
-    /// waiting room.
+    /// The admission protocol, under the lock. `span`: the caller's, taken by a run of its own (a
+    /// clone or a drop is a call into the subscriber). `head`: its place in the waiting room.
     pub(super) fn admit(
         self: &Arc<Self>,
         core: &mut Core<Body<P, O>>,
         intent: Intent<P>,
-        span: &tracing::Span,
+        span: &mut tracing::Span,
         head: Option<wait_queue::Ticket>,
         now: Instant,
         fx: &mut Effects<Body<P, O>>,
@@ -221,10 +221,11 @@ impl<P: Send + Sync + 'static, O: Send + Sync + 'static> Shared<P, O> {
         &self,
         intent: Intent<P>,
         claim: Claim<P, O>,
-        span: &tracing::Span,
+        span: &mut tracing::Span,
     ) -> (Arc<Control>, Body<P, O>) {
         let Intent { key, generation, deadline, .. } = &intent;
-        let control = Control::new(Arc::clone(key), *generation, *deadline, span.clone());
+        let span = std::mem::replace(span, tracing::Span::none());
+        let control = Control::new(Arc::clone(key), *generation, *deadline, span);
         let intent = intent.map(Arc::new);
         let payer = Arc::clone(&intent.tenant);
         let claims = vec![claim];

@@ -2,10 +2,11 @@
 //!
 //! Only the head tries, and it tries under the lock that it registers its waker under: whoever
 //! frees a place later takes the same lock and wakes it, so no wake-up is lost. It holds neither
-//! a queue place nor a token while it waits.
+//! a queue place nor a token while it waits. Held back by the limiter, it tries again when that
+//! said, or when a token comes back: whoever gives one back counts it under the same lock.
 
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 use std::time::Instant;
 
 use super::intent::Intent;
@@ -13,7 +14,7 @@ use super::run::Effects;
 use super::shared::{Refusal, Shared};
 use super::ticket::Ticket;
 use crate::gates::wait_queue::{Place, Ticket as RoomTicket, Turn};
-use crate::ground::quiet::drop_quietly;
+use crate::ground::quiet::{drop_quietly, wake_quietly};
 use crate::ground::tenant::Tenant;
 use crate::ground::time;
 use crate::{Reason, Refused};
@@ -22,15 +23,22 @@ use crate::{Reason, Refused};
 struct InRoom<'a, P: Send + Sync + 'static, O: Send + Sync + 'static> {
     shared: &'a Arc<Shared<P, O>>,
     ticket: RoomTicket,
-    /// Not worth trying before: the limiter said so.
-    not_before: Option<Instant>,
+    early: Option<Early>,
+}
+
+/// The limiter said when to try again: not worth it before, unless tokens come back.
+#[derive(Clone, Copy)]
+struct Early {
+    until: Option<Instant>,
+    /// [`Core::refunds`](super::core::Core::refunds) when it said so.
+    refunds: u64,
 }
 
 /// What a try in the room came to.
 enum Tried<P, R> {
     Ended(Result<R, Refused<Intent<P>>>),
-    /// Only the limiter stands in the way: try again then.
-    NotBefore(Intent<P>, Option<Instant>),
+    /// Only the limiter stands in the way.
+    Early(Intent<P>, Early),
 }
 
 pub(super) async fn submit<P: Send + Sync + 'static, O: Send + Sync + 'static>(
@@ -48,19 +56,19 @@ pub(super) async fn submit<P: Send + Sync + 'static, O: Send + Sync + 'static>(
     };
     loop {
         let mut held = Some(intent);
-        let until = time::earlier(deadline, room.not_before);
+        let until = time::earlier(deadline, room.early.and_then(|early| early.until));
         let tried = time::until(until, std::future::poll_fn(|cx| room.poll(&mut held, cx))).await;
         intent = match (tried, held) {
             (Some(Tried::Ended(answer)), _) => return answer,
-            (Some(Tried::NotBefore(intent, at)), _) => {
-                room.not_before = at;
+            (Some(Tried::Early(intent, early)), _) => {
+                room.early = Some(early);
                 intent
             }
             (None, Some(intent)) if deadline.is_some_and(|deadline| deadline <= time::now()) => {
                 return Err(shared.refuse(Reason::Expired, intent));
             }
             (None, Some(intent)) => {
-                room.not_before = None;
+                room.early = None;
                 intent
             }
             // Unreachable: only an answer takes the intent.
@@ -87,27 +95,34 @@ fn enter<'a, P: Send + Sync + 'static, O: Send + Sync + 'static>(
     intent: &Intent<P>,
     cx: &Context<'_>,
 ) -> Result<InRoom<'a, P, O>, Reason> {
-    let mut core = shared.core.lock();
-    if core.is_closed() {
-        return Err(Reason::Closed);
-    }
     let tenant = Tenant::of(&*intent.tenant);
     let place = Place { tenant, ..Place::new(intent.priority) };
-    let entered = core.room.enter(place, cx.waker().clone(), time::now());
+    // Cloned before the lock and dropped after it: that runs somebody else's code.
+    let waker = cx.waker().clone();
+    let mut core = shared.core.lock();
+    if core.is_closed() {
+        drop(core);
+        return Err(Reason::Closed);
+    }
+    let entered = core.room.enter(place, waker, time::now());
     drop(core);
-    let (ticket, displaced) = entered.ok_or(Reason::QueueFull)?;
-    displaced.into_iter().for_each(Waker::wake);
-    Ok(InRoom { shared, ticket, not_before: None })
+    let (ticket, displaced) = entered.map_err(|_unused| Reason::QueueFull)?;
+    displaced.into_iter().for_each(wake_quietly);
+    Ok(InRoom { shared, ticket, early: None })
 }
 
 impl<P: Send + Sync + 'static, O: Send + Sync + 'static> InRoom<'_, P, O> {
     fn poll(&self, held: &mut Option<Intent<P>>, cx: &Context<'_>) -> Poll<Tried<P, Ticket<P, O>>> {
         let now = time::now();
-        let span = tracing::Span::current();
+        let mut span = tracing::Span::current();
+        let waker = cx.waker().clone();
         let mut fx = Effects::none();
         let mut core = self.shared.core.lock();
-        let (turn, old) = core.room.turn(self.ticket, cx.waker());
-        let is_early = self.not_before.is_some_and(|at| now < at);
+        let (turn, old) = core.room.turn(self.ticket, waker);
+        let refunds = core.refunds;
+        let is_early = self.early.is_some_and(|early| {
+            early.refunds == refunds && early.until.is_some_and(|until| now < until)
+        });
         let tried = match turn {
             Turn::Lost => {
                 let reason = if core.is_closed() { Reason::Closed } else { Reason::Evicted };
@@ -118,7 +133,7 @@ impl<P: Send + Sync + 'static, O: Send + Sync + 'static> InRoom<'_, P, O> {
             Turn::Yours if !is_early => {
                 let Some(intent) = held.take() else { return Poll::Pending };
                 let head = Some(self.ticket);
-                match self.shared.admit(&mut core, intent, &span, head, now, &mut fx) {
+                match self.shared.admit(&mut core, intent, &mut span, head, now, &mut fx) {
                     Ok(admitted) => {
                         let (ticket, joined) = admitted.into_parts();
                         let own = core.room.accepted(self.ticket, now);
@@ -131,7 +146,8 @@ impl<P: Send + Sync + 'static, O: Send + Sync + 'static> InRoom<'_, P, O> {
                         Poll::Pending
                     }
                     Err(Refusal { intent, reason: Reason::RateLimited { .. }, earliest }) => {
-                        Poll::Ready(Tried::NotBefore(intent, earliest))
+                        let early = Early { until: earliest, refunds };
+                        Poll::Ready(Tried::Early(intent, early))
                     }
                     Err(refusal) => Poll::Ready(Tried::Ended(Err(refusal.count(&mut core, now)))),
                 }
@@ -139,7 +155,7 @@ impl<P: Send + Sync + 'static, O: Send + Sync + 'static> InRoom<'_, P, O> {
             Turn::Yours | Turn::Wait => Poll::Pending,
         };
         drop(core);
-        drop(old);
+        drop_quietly(old);
         tried
     }
 }
@@ -151,7 +167,7 @@ impl<P: Send + Sync + 'static, O: Send + Sync + 'static> Drop for InRoom<'_, P, 
         // The next one may be the head now, and the place it waits for already free.
         let next = core.room.next();
         drop(core);
-        drop(own);
-        next.into_iter().for_each(Waker::wake);
+        drop_quietly(own);
+        next.into_iter().for_each(wake_quietly);
     }
 }

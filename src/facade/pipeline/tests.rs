@@ -133,8 +133,8 @@ impl Table {
         assert_eq!((core.parked, core.depth(), core.busy), (parked, parked + queued, busy));
         assert_eq!(core.gates.iter().map(|gate| gate.running).sum::<u32>(), busy);
         let (tickets, live) = core.live();
-        assert_eq!(core.ledger.accepted, core.ledger.ended() + tickets);
-        assert_eq!(core.run_ledger.accepted, core.run_ledger.ended() + live);
+        assert!(core.ledger.with_live(tickets).is_exact());
+        assert!(core.run_ledger.with_live(live).is_exact());
         let due = runs.iter().filter(|run| run.alarm.is_some());
         assert!(due.count() == 0 || core.alarms.next().is_some());
         assert!(runs.iter().all(|run| run.alarm == run.due()), "an alarm is not what is due");
@@ -328,6 +328,58 @@ fn a_gate_without_egress_tokens_opens_when_there_is_one() {
     assert_eq!(table.all(), ["c"]);
     assert!(table.until_next() >= 2 * S);
     assert_eq!(table.all(), ["d"]);
+}
+
+#[test]
+fn a_missing_egress_token_costs_neither_a_probe_nor_a_share_of_the_ramp() {
+    let config = CircuitBreakerConfig::default()
+        .with_consecutive_failures(Some(NonZeroU32::MIN))
+        .with_probes(NonZeroU32::MIN)
+        .with_open_for(S)
+        .with_open_jitter_ratio(0.0)
+        .with_ramp_step(Some(60 * S));
+    let mut table = Table::new(super::config::PipelineConfig::default(), []);
+    let breaker = CircuitBreaker::new_at(config, Rng::seeded(1), table.now).unwrap();
+    breaker.try_acquire_at(table.now).unwrap().report_at(crate::Outcome::Failure, table.now);
+    table.pass(S);
+    let quota = Quota::new(1, 10 * S);
+    let egress = Arc::new(RateLimiter::new_at(quota.into(), table.now).unwrap());
+    egress.try_acquire_at(1, table.now).unwrap();
+    let phase = remote().with_breaker(breaker.clone()).with_egress(Arc::clone(&egress));
+    table.core.gates = vec![Gate::new("one", &phase, self::config().rules())];
+    let probe = table.offer(ask("a"), "a").unwrap();
+    let before = breaker.snapshot();
+    assert_eq!(table.all(), [""; 0]);
+    assert_eq!(breaker.snapshot(), before, "it was not asked");
+    assert!(table.until_next() >= 11 * S);
+    let grant = table.core.next_grant(table.now, &mut table.fx).unwrap();
+    grant.permit.unwrap().report_at(crate::Outcome::Success, table.now);
+    table.attempted(probe, AttemptEnd::Done);
+    // Ramping up, the first of ten calls goes through: asked without a token, it would be lost.
+    table.offer(ask("b"), "b").unwrap();
+    assert_eq!(table.all(), [""; 0]);
+    assert!(table.until_next() >= 21 * S);
+    assert_eq!(table.next(), Some("b"));
+    assert_eq!(egress.snapshot().refused, 2, "each time it was refused");
+}
+
+#[test]
+fn an_estimate_from_slow_times_locks_nobody_out_of_an_idle_pipeline() {
+    let mut table = Table::new(config().with_seats(1), [remote()]);
+    for _ in 0..20 {
+        let run = table.offer(ask("slow"), "slow").unwrap();
+        assert_eq!(table.all(), ["slow"]);
+        table.now += 10 * S;
+        table.attempted(run, AttemptEnd::Done);
+    }
+    let within = |table: &Table, key: &str| Ask { deadline: Some(table.now + S), ..ask(key) };
+    let late = Ask { deadline: Some(table.now), ..ask("late") };
+    assert_eq!(table.offer(late, "late"), Err(Reason::DeadlineInfeasible));
+    let tried = table.offer(within(&table, "tried"), "tried").unwrap();
+    assert_eq!(table.offer(within(&table, "no"), "no"), Err(Reason::DeadlineInfeasible), "in line");
+    assert_eq!(table.all(), ["tried"]);
+    assert_eq!(table.offer(within(&table, "no"), "no"), Err(Reason::DeadlineInfeasible), "busy");
+    table.attempted(tried, AttemptEnd::Done);
 }
 
 #[test]

@@ -69,7 +69,7 @@ impl SemaphoreConfig {
             (1..=Self::MOST_WAITERS).contains(&self.queue_capacity),
             "semaphore.queue_capacity",
             self.queue_capacity,
-            "between 1 and 1073741824",
+            "1..=1073741824",
         )?;
         self.thresholds.check("semaphore.thresholds")?;
         ConfigError::unless(
@@ -88,8 +88,6 @@ impl SemaphoreConfig {
     /// The number of permits to start with, if there can be so many.
     pub(super) fn permits(permits: usize) -> Result<u32, ConfigError> {
         let fits = u32::try_from(permits).ok().filter(|permits| *permits > 0);
-        fits.ok_or_else(|| {
-            ConfigError::invalid("semaphore.permits", permits, "between 1 and 4294967295")
-        })
+        fits.ok_or_else(|| ConfigError::invalid("semaphore.permits", permits, "1..=4294967295"))
     }
 }

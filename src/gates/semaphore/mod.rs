@@ -20,31 +20,30 @@
 //! - A dropped future loses its place and nothing else: a permit that had already come goes back
 //!   and to the next in line.
 //! - Uncontended acquire and release are one atomic operation each, without lock or allocation.
-//!
-//! # Invariants
-//!
-//! 1. *One word* (`word.rs`) holds the free permits, which may be negative after a shrink, and
-//!    two flags, `WAITERS` and `CLOSED`. Everything that changes it is an atomic
-//!    read-modify-write. A taker beside the lock takes only when neither flag is set and enough is
-//!    free; a giver adds always. Flags are changed, and permits taken while `WAITERS` is set, only
-//!    under the lock of the line.
-//! 2. *No lost wake-up.* Who wants to wait sets `WAITERS` **before** it looks at the free permits.
-//!    A permit that came back before that is seen by the look; one that comes back later finds the
-//!    flag in the same operation that gives it, and so its giver takes the lock, behind the waiter,
-//!    and serves the line. There is no third order.
-//! 3. `WAITERS` is cleared only under the lock and only when the line is empty. A giver that had
-//!    still seen it finds nobody to serve. So, whenever the lock is free, somebody waits only
-//!    while its flag is set and, but for a giver that stands at the lock already, only because the
-//!    head of the line does not fit.
-//! 4. Whoever takes a waiter out of the line decides how it ended and counts it, under the lock. A
-//!    grant is taken from the word before it is put into the waiter's cell; when the waiter has
-//!    left in the meantime, it goes back to the word and on to the next, under the same lock.
-//! 5. A waiter leaves its cell first and the line second. Between the two it may still be granted
-//!    (rule 4) or evicted; its ticket then names nobody. It always serves the line afterwards: it
-//!    may have been the head that did not fit.
-//! 6. *Locks*: line, then cell. No waker is cloned, woken or dropped under the lock of the line
-//!    (the cell clones and drops them on its waiter's side; the ones to be woken are carried out
-//!    of the lock). A long row of grants is served in batches, so that no lock is held for long.
+
+// Invariants
+// 1. *One word* (`word.rs`) holds the free permits, which may be negative after a shrink, and
+//    two flags, `WAITERS` and `CLOSED`. Everything that changes it is an atomic
+//    read-modify-write. A taker beside the lock takes only when neither flag is set and enough is
+//    free; a giver adds always. Flags are changed, and permits taken while `WAITERS` is set, only
+//    under the lock of the line.
+// 2. *No lost wake-up.* Who wants to wait sets `WAITERS` **before** it looks at the free permits.
+//    A permit that came back before that is seen by the look; one that comes back later finds the
+//    flag in the same operation that gives it, and so its giver takes the lock, behind the waiter,
+//    and serves the line. There is no third order.
+// 3. `WAITERS` is cleared only under the lock and only when the line is empty. A giver that had
+//    still seen it finds nobody to serve. So, whenever the lock is free, somebody waits only
+//    while its flag is set and, but for a giver that stands at the lock already, only because the
+//    head of the line does not fit.
+// 4. Whoever takes a waiter out of the line decides how it ended and counts it, under the lock. A
+//    grant is taken from the word before it is put into the waiter's cell; when the waiter has
+//    left in the meantime, it goes back to the word and on to the next, under the same lock.
+// 5. A waiter leaves its cell first and the line second. Between the two it may still be granted
+//    (rule 4) or evicted; its ticket then names nobody. It always serves the line afterwards: it
+//    may have been the head that did not fit.
+// 6. *Locks*: line, then cell. No waker is cloned, woken or dropped under the lock of the line
+//    (the cell clones and drops them on its waiter's side; the ones to be woken are carried out
+//    of the lock). A long row of grants is served in batches, so that no lock is held for long.
 
 mod config;
 mod core;

@@ -118,7 +118,8 @@ impl PrioritySemaphore {
     ///
     /// # Cancel safety
     ///
-    /// Dropped, it loses its place in the line. Permits that had already come go back.
+    /// Dropped, it loses its place in the line. Permits that had already come go back. One that is
+    /// kept and not polled keeps them.
     ///
     /// # Cost
     ///
@@ -128,15 +129,15 @@ impl PrioritySemaphore {
     /// # Examples
     ///
     /// ```
-    /// use std::time::{Duration, Instant};
+    /// use std::time::Duration;
     /// use headworks::semaphore::{AcquireError, SemaphoreConfig, Want};
     /// use headworks::{Priority, PrioritySemaphore};
     ///
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// let semaphore = PrioritySemaphore::new(1, SemaphoreConfig::default())?;
     /// let _permit = semaphore.acquire(Priority::Normal).await?;
-    /// let soon = Instant::now() + Duration::from_millis(5);
-    /// let late = semaphore.acquire(Want::new(Priority::High).with_deadline(soon)).await;
+    /// let want = Want::new(Priority::High).within(Duration::from_millis(5));
+    /// let late = semaphore.acquire(want).await;
     /// assert_eq!(late.err(), Some(AcquireError::Expired));
     /// # Ok(())
     /// # }

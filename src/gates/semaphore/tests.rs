@@ -798,3 +798,23 @@ mod timed {
         is_at_rest(&semaphore);
     }
 }
+
+#[tokio::test]
+async fn a_deadline_at_the_end_of_time_is_as_good_as_none() {
+    let mut last = Instant::now();
+    let mut step = Duration::from_secs(1 << 62);
+    while step >= Duration::from_secs(1) {
+        last = last.checked_add(step).unwrap_or_else(|| {
+            step /= 2;
+            last
+        });
+    }
+    let semaphore = PrioritySemaphore::new(1, SemaphoreConfig::default()).unwrap();
+    let permit = semaphore.try_acquire().unwrap();
+    let waits = semaphore.acquire(Want::default().with_deadline(last));
+    let frees = async {
+        tokio::task::yield_now().await;
+        drop(permit);
+    };
+    assert!(tokio::join!(biased; waits, frees).0.is_ok());
+}

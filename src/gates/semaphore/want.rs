@@ -2,24 +2,25 @@
 
 use std::hash::Hash;
 use std::num::NonZeroU32;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::Priority;
 use crate::gates::wait_queue::Place;
 use crate::ground::tenant::Tenant;
+use crate::ground::time;
 
 /// What somebody wants from a [`PrioritySemaphore`](crate::PrioritySemaphore): made from a
 /// [`Priority`] alone where that is all.
 ///
 /// ```
-/// use std::time::{Duration, Instant};
+/// use std::time::Duration;
 /// use headworks::Priority;
 /// use headworks::semaphore::Want;
 ///
 /// let plain = Want::from(Priority::High);
 /// let rich = Want::new(Priority::Low)
 ///     .with_tenant("team-a")
-///     .with_deadline(Instant::now() + Duration::from_secs(2));
+///     .within(Duration::from_secs(2));
 /// assert_eq!(plain.permits.get(), 1);
 /// assert_eq!(rich.priority, Priority::Low);
 /// ```
@@ -65,6 +66,12 @@ impl Want {
     #[must_use]
     pub fn with_deadline(self, deadline: Instant) -> Self {
         Self { deadline: Some(deadline), ..self }
+    }
+
+    /// Sets [`deadline`](Self::deadline) so long from now.
+    #[must_use]
+    pub fn within(self, time: Duration) -> Self {
+        Self { deadline: time::later(time::now(), time), ..self }
     }
 
     pub(super) fn place(&self) -> Place {

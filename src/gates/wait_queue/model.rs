@@ -186,11 +186,10 @@ impl Pair {
             assert!(matches!(got, Take::Empty));
             return;
         };
-        let lane = &mut self.classes[class];
-        let quantum = lane.quantum;
-        let lane = &mut lane.lanes[0];
+        let Class { quantum, has_tenants, .. } = self.classes[class];
+        let lane = &mut self.classes[class].lanes[0];
         let first = lane.waiters[0];
-        if lane.deficit < first.weight {
+        if has_tenants && lane.deficit < first.weight {
             lane.deficit += quantum;
         }
         match got {

@@ -3,6 +3,9 @@
 //! The head tries again whenever a place may have come free; nobody else does, and nobody who
 //! does not wait goes before those of its class or above. The room is bounded like a queue and
 //! evicts by the same rules.
+//!
+//! No waker is cloned, woken or dropped in here: each comes in as an owned clone and goes out by
+//! value, for these are calls into somebody else's code, and here is their owner's lock.
 
 use std::task::Waker;
 
@@ -15,7 +18,8 @@ use crate::ground::time::Now;
 /// Behind its owner's lock, the same as the queue it stands before.
 #[derive(Debug)]
 pub(crate) struct Room {
-    line: WaitQueue<Waker>,
+    /// `None` from a wake-up to the next poll, which brings another.
+    line: WaitQueue<Option<Waker>>,
 }
 
 /// What somebody in the room may do now.
@@ -46,28 +50,29 @@ impl Room {
         Priority::ALL[class.index()..].iter().any(|&c| self.line.depth(c) > 0)
     }
 
-    /// A place in the room; `None` when it is full. Wake who was displaced after unlocking.
+    /// A place in the room, and whom to wake after unlocking: who was displaced. `Err` with the
+    /// waker when the room is full.
     pub(crate) fn enter(
         &mut self,
         place: Place,
         waker: Waker,
         now: impl Now,
-    ) -> Option<(Ticket, Option<Waker>)> {
+    ) -> Result<(Ticket, Option<Waker>), Option<Waker>> {
         // Who waits here has a timer of its own.
         let place = Place { deadline: None, ..place };
-        let entered = self.line.offer(place, waker, now, &mut Vec::new()).ok()?;
+        let entered = self.line.offer(place, Some(waker), now, &mut Vec::new())?;
         let Committed { ticket, evicted, .. } = entered;
-        Some((ticket, evicted))
+        Ok((ticket, evicted.flatten()))
     }
 
-    /// Whether it is this one's turn; remembers its waker when not, and gives the old one back to
-    /// be dropped after the unlock.
-    pub(crate) fn turn(&mut self, ticket: Ticket, waker: &Waker) -> (Turn, Option<Waker>) {
-        match self.line.replace(ticket, waker.clone()) {
-            Err(_) => (Turn::Lost, None),
+    /// Whether it is this one's turn. Remembers its waker, and gives the old one back to be
+    /// dropped after the unlock; the new one if its place is lost.
+    pub(crate) fn turn(&mut self, ticket: Ticket, waker: Waker) -> (Turn, Option<Waker>) {
+        match self.line.replace(ticket, Some(waker)) {
+            Err(unused) => (Turn::Lost, unused),
             Ok(old) => {
                 let is_head = self.line.head().is_some_and(|head| head.ticket == ticket);
-                (if is_head { Turn::Yours } else { Turn::Wait }, Some(old))
+                (if is_head { Turn::Yours } else { Turn::Wait }, old)
             }
         }
     }
@@ -75,28 +80,30 @@ impl Room {
     /// The head was accepted: its turn is used, and it is out.
     pub(crate) fn accepted(&mut self, ticket: Ticket, now: impl Now) -> Option<Waker> {
         if self.line.head().is_none_or(|head| head.ticket != ticket) {
-            return self.line.cancel(ticket);
+            return self.leave(ticket);
         }
         match self.line.take(u32::MAX, now) {
-            Take::Granted(granted) => Some(granted.value),
+            Take::Granted(granted) => granted.value,
             // Unreachable: it stands here without a deadline, and nothing is too heavy.
-            Take::Expired(waker) | Take::TooLarge(waker) => Some(waker),
+            Take::Expired(waker) | Take::TooLarge(waker) => waker,
             Take::Short { .. } | Take::Empty => None,
         }
     }
 
     /// Out of the room, accepted or not. Then [`next`](Self::next) is to be woken.
     pub(crate) fn leave(&mut self, ticket: Ticket) -> Option<Waker> {
-        self.line.cancel(ticket)
+        self.line.cancel(ticket).flatten()
     }
 
     /// Whom to wake, after the unlock, when a place may have come free or the head has left.
+    /// Nobody if the head is awake already: it looks when it is polled, under the owner's lock.
     pub(crate) fn next(&mut self) -> Option<Waker> {
-        self.line.head().map(|head| head.value.clone())
+        let head = self.line.head()?.ticket;
+        self.line.replace(head, None).ok().flatten()
     }
 
     /// Everybody out: wake them all after unlocking.
     pub(crate) fn close(&mut self) -> impl Iterator<Item = Waker> + use<> {
-        self.line.close()
+        self.line.close().flatten()
     }
 }

@@ -57,7 +57,7 @@ impl Thresholds {
             rising && bounded,
             field,
             format_args!("{ratios:?}"),
-            "ratios above 0 and up to 1 that don't fall from low to urgent",
+            "each more than 0 and at most 1, not falling from low to urgent",
         )
     }
 

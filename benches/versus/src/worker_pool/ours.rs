@@ -2,8 +2,8 @@
 
 use std::future::Future;
 
-use headworks::worker_pool::{Concurrency, Task};
-use headworks::{TaskError, TaskHandle, WorkerPool, WorkerPoolConfig};
+use headworks::worker_pool::{Concurrency, Task, WorkerPoolConfig};
+use headworks::{TaskError, TaskHandle, WorkerPool};
 
 use super::contestant::{CAP, Pool, WORKERS};
 

@@ -33,19 +33,19 @@ fn the_presets_are_the_designs_table() {
 fn an_impossible_value_is_refused_by_name() {
     let sound = TransportConfig::default;
     for (config, name) in [
-        (sound().with_open_overall(0), "transport.open_overall"),
-        (sound().with_open_per_host(0), "transport.open_per_host"),
-        (sound().with_open_per_host(1_001), "transport.open_per_host"),
-        (sound().with_idle_overall(1_000_001), "transport.idle_overall"),
-        (sound().with_idle_per_host(1_000_001), "transport.idle_per_host"),
-        (sound().with_hosts(0), "transport.hosts"),
-        (sound().with_hosts(1_025), "transport.hosts"),
-        (sound().with_waiting_per_host(0), "transport.waiting_per_host"),
-        (sound().with_pool_wait_timeout(Duration::ZERO), "transport.pool_wait_timeout"),
-        (sound().with_total_timeout(Duration::MAX), "transport.total_timeout"),
-        (sound().with_tcp_keep_alive(Some(Duration::ZERO)), "transport.tcp_keep_alive"),
-        (sound().with_max_header_bytes(8_191), "transport.max_header_bytes"),
-        (sound().with_max_json_bytes(0), "transport.max_json_bytes"),
+        (sound().with_open_overall(0), "http_transport.open_overall"),
+        (sound().with_open_per_host(0), "http_transport.open_per_host"),
+        (sound().with_open_per_host(1_001), "http_transport.open_per_host"),
+        (sound().with_idle_overall(1_000_001), "http_transport.idle_overall"),
+        (sound().with_idle_per_host(1_000_001), "http_transport.idle_per_host"),
+        (sound().with_hosts(0), "http_transport.hosts"),
+        (sound().with_hosts(1_025), "http_transport.hosts"),
+        (sound().with_waiting_per_host(0), "http_transport.waiting_per_host"),
+        (sound().with_pool_wait_timeout(Duration::ZERO), "http_transport.pool_wait_timeout"),
+        (sound().with_total_timeout(Duration::MAX), "http_transport.total_timeout"),
+        (sound().with_tcp_keep_alive(Some(Duration::ZERO)), "http_transport.tcp_keep_alive"),
+        (sound().with_max_header_bytes(8_191), "http_transport.max_header_bytes"),
+        (sound().with_max_json_bytes(0), "http_transport.max_json_bytes"),
     ] {
         let refused = TransportFactory::new().unwrap().transport(config).unwrap_err();
         assert!(

@@ -113,7 +113,7 @@ async fn a_certificate_that_does_not_hold_is_refused() {
         let server = serve(change).await;
         let transport = trusting(&server.roots);
         let error = transport.get(format!("https://localhost:{}/", server.port)).await.unwrap_err();
-        assert!(matches!(error, TransportError::Tls(_)), "{what}: {error:?}");
+        assert!(matches!(error, TransportError::Tls { .. }), "{what}: {error:?}");
         assert!(!error.is_retryable(), "{what}");
         assert_eq!(transport.snapshot().in_all.open(), 0, "{what}");
     }
@@ -121,5 +121,5 @@ async fn a_certificate_that_does_not_hold_is_refused() {
     let stranger = serve(|_| {}).await;
     let transport = trusting(&stranger.roots);
     let error = transport.get(format!("https://localhost:{}/", server.port)).await.unwrap_err();
-    assert!(matches!(error, TransportError::Tls(_)), "unknown root: {error:?}");
+    assert!(matches!(error, TransportError::Tls { .. }), "unknown root: {error:?}");
 }

@@ -158,10 +158,10 @@ fn idle_keys_are_forgotten_as_new_ones_come() {
 fn impossible_configurations_are_named() {
     let base = TieredQuota::default;
     let cases = [
-        (base().with_global(Quota::per_second(0)), "limiter.global.rate"),
-        (base().with_per_key(Quota::per_second(1).with_burst(0)), "limiter.per_key.burst"),
-        (base().with_max_keys(max(1 << 32)), "limiter.max_keys"),
-        (base().with_enforcement(Enforcement::Share(1.1)), "limiter.enforcement"),
+        (base().with_global(Quota::per_second(0)), "rate_limit.global.rate"),
+        (base().with_per_key(Quota::per_second(1).with_burst(0)), "rate_limit.per_key.burst"),
+        (base().with_max_keys(max(1 << 32)), "rate_limit.max_keys"),
+        (base().with_enforcement(Enforcement::Share(1.1)), "rate_limit.enforcement"),
     ];
     for (config, field) in cases {
         let error = TieredRateLimiter::<u32>::new(config).unwrap_err().to_string();

@@ -127,7 +127,7 @@ impl<T: Seeker> Core<T> {
         &mut self,
         ticket: &mut Option<Ticket>,
         place: &Place,
-        waker: &Waker,
+        waker: Waker,
         now: impl Now,
         out: &mut Errands<T>,
     ) -> Step {
@@ -159,16 +159,25 @@ impl<T: Seeker> Core<T> {
         &mut self,
         ticket: &mut Option<Ticket>,
         place: &Place,
-        waker: &Waker,
+        waker: Waker,
         now: impl Now,
         out: &mut Errands<T>,
     ) -> Step {
         match self.admit(Door::Street, place, now, out) {
-            Ok(plan) => Step::In(plan),
-            Err(no) if no.reason != Reason::QueueFull => Step::Out(no),
-            Err(no) => match self.room.enter(*place, waker.clone(), now) {
-                None => Step::Out(no),
-                Some((mine, displaced)) => {
+            Ok(plan) => {
+                out.more().spent.push(waker);
+                Step::In(plan)
+            }
+            Err(no) if no.reason != Reason::QueueFull => {
+                out.more().spent.push(waker);
+                Step::Out(no)
+            }
+            Err(no) => match self.room.enter(*place, waker, now) {
+                Err(unused) => {
+                    out.more().spent.extend(unused);
+                    Step::Out(no)
+                }
+                Ok((mine, displaced)) => {
                     *ticket = Some(mine);
                     out.more().wakers.extend(displaced);
                     Step::Wait
@@ -182,7 +191,7 @@ impl<T: Seeker> Core<T> {
         &mut self,
         mine: Ticket,
         place: &Place,
-        waker: &Waker,
+        waker: Waker,
         now: impl Now,
         out: &mut Errands<T>,
     ) -> Step {
@@ -202,9 +211,8 @@ impl<T: Seeker> Core<T> {
 
     /// Out of the room, not let in.
     pub(in crate::blocks::worker_pool) fn leave(&mut self, mine: Ticket, out: &mut Errands<T>) {
-        if let Some(old) = self.room.leave(mine) {
-            out.more().spent.push(old);
-            out.more().wakers.extend(self.room.next());
-        }
+        let more = out.more();
+        more.spent.extend(self.room.leave(mine));
+        more.wakers.extend(self.room.next());
     }
 }

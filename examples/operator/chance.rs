@@ -1,4 +1,7 @@
-//! Chance that replays: a hash of what was asked, and a stream of numbers that follows from it.
+//! Chance that replays: numbers that follow from a seed and from what they are for.
+//!
+//! A generator of the operator's own, because a seed must mean the same for ever; the one within
+//! `headworks` is private and promises no such thing.
 
 use std::f64::consts::TAU;
 
@@ -7,10 +10,10 @@ use std::f64::consts::TAU;
 pub(crate) struct Chance(u64);
 
 impl Chance {
-    /// The stream for one attempt at one content.
-    pub(crate) fn of(seed: u64, content: u64, attempt: u32) -> Self {
+    /// The stream for one attempt at one thing.
+    pub(crate) fn of(seed: u64, thing: u64, attempt: u32) -> Self {
         let mut mixed = Self(seed);
-        mixed.0 = mixed.next() ^ content;
+        mixed.0 = mixed.next() ^ thing;
         mixed.0 = mixed.next() ^ u64::from(attempt);
         mixed
     }
@@ -20,6 +23,16 @@ impl Chance {
         let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         z ^ (z >> 31)
+    }
+
+    /// Uniform in `0..sides`, as far as a remainder can be.
+    pub(crate) fn below(&mut self, sides: u64) -> u64 {
+        self.next() % sides
+    }
+
+    /// Any of the words, of which there must be some.
+    pub(crate) fn one_of<'a>(&mut self, words: &[&'a str]) -> &'a str {
+        words[self.below(words.len() as u64) as usize]
     }
 
     /// Uniform in `0.0..1.0`.
@@ -33,12 +46,4 @@ impl Chance {
         let (radius, angle) = ((-2.0 * (1.0 - self.unit()).ln()).sqrt(), TAU * self.unit());
         (radius * angle.cos()).clamp(-4.0, 4.0)
     }
-}
-
-/// FNV-1a of a request's path and body: the same question has the same number in every run.
-pub(crate) fn content_hash(path: &str, body: &[u8]) -> u64 {
-    let bytes = path.bytes().chain([0]).chain(body.iter().copied());
-    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    })
 }

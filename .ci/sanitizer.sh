@@ -1,0 +1,14 @@
+#!/usr/bin/env bash
+# The tests of the room that has unsafe code, under AddressSanitizer (which finds leaks too), in a
+# target directory of their own because the flag rebuilds the world.
+set -euo pipefail
+
+export RUSTC_BOOTSTRAP=1
+export RUSTFLAGS="-Zsanitizer=address"
+export CARGO_TARGET_DIR=target/sanitizer
+host=$(rustc -vV | sed -n 's/^host: //p')
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+cargo test --locked --features test-util --target "$host" --lib -- worker_pool:: 2>&1 | tee "$log"
+cargo test --locked --features test-util --target "$host" --test worker_pool 2>&1 | tee -a "$log"
+[ "$(grep -c '^test result: ok\. [1-9]' "$log")" = 2 ] || { echo "no test ran"; exit 1; }
