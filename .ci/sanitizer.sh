@@ -6,6 +6,7 @@ set -euo pipefail
 export RUSTC_BOOTSTRAP=1
 export RUSTFLAGS="-Zsanitizer=address"
 export CARGO_TARGET_DIR=target/sanitizer
+export LSAN_OPTIONS="suppressions=$PWD/.ci/leaks.txt"
 host=$(rustc -vV | sed -n 's/^host: //p')
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
