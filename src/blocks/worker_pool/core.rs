@@ -3,6 +3,7 @@
 
 mod door;
 
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 pub(super) use door::{Door, No, Step};
@@ -34,6 +35,12 @@ pub(super) struct Core<T> {
     refused: Refusals,
     timing: Sample,
     service: Mean,
+    /// Begun by whoever awaits them, and to be gone on with by a worker. They have their seats.
+    handed: VecDeque<Job<T>>,
+    /// Who awaits a task and runs it just now.
+    helpers: usize,
+    /// No worker will ever pull again.
+    deserted: bool,
     /// Callers of `run` in the queue: they take places and are not accepted yet.
     callers: usize,
     /// Something heavy or with a deadline waits, or did since the queue was last empty: its head
@@ -65,6 +72,9 @@ impl<T: Seeker> Core<T> {
             refused: Refusals::default(),
             timing: limits.timing,
             service: Mean::default(),
+            handed: VecDeque::new(),
+            helpers: 0,
+            deserted: false,
             callers: 0,
             is_mixed: false,
             capacity: limits.rules.cap,
@@ -130,7 +140,13 @@ impl<T: Seeker> Core<T> {
         now: impl Now,
         out: &mut Errands<T>,
     ) -> Next<Job<T>> {
-        let job = self.take(who, now, out);
+        let job = match self.handed.pop_front() {
+            Some(job) => {
+                self.seats.take_over(job.seat, who);
+                Some(job)
+            }
+            None => self.take(who, now, out),
+        };
         if job.is_some() {
             // Whoever kept watch may be this one.
             self.watched = None;
@@ -138,9 +154,12 @@ impl<T: Seeker> Core<T> {
         if !self.queue.is_empty() || self.place_freed || self.closed {
             self.settle(now, out);
         }
+        if !self.handed.is_empty() {
+            self.rouse(out);
+        }
         match job {
             Some(job) => Next::Job(job),
-            None if self.closed && self.queue.is_empty() => Next::Leave,
+            None if self.is_over() => Next::Leave,
             None if has_worked && self.queue.is_empty() && self.roster.lingers(who) => Next::Linger,
             None => {
                 self.roster.rest(who);
@@ -148,6 +167,62 @@ impl<T: Seeker> Core<T> {
                 Next::Rest { until: head.and_then(|head| head.deadline) }
             }
         }
+    }
+
+    /// Who awaits this task would run it himself: the task, if it is next and has a seat.
+    pub(super) fn take_own(
+        &mut self,
+        ticket: Ticket,
+        now: impl Now,
+        out: &mut Errands<T>,
+    ) -> Option<Job<T>> {
+        if self.queue.head().is_none_or(|head| head.ticket != ticket) {
+            return None;
+        }
+        let job = match self.queue.take(self.seats.free(), now) {
+            Take::Granted(granted) => self.seat(granted, None, now, out),
+            Take::Expired(one) => {
+                self.left(one, Ending::Expired, out);
+                None
+            }
+            Take::TooLarge(one) => {
+                self.left(one, Ending::Evicted, out);
+                None
+            }
+            Take::Short { .. } | Take::Empty => return None,
+        };
+        self.helpers += usize::from(job.is_some());
+        if !self.queue.is_empty() || self.place_freed || self.closed {
+            self.settle(now, out);
+        }
+        job
+    }
+
+    /// Whoever began this has come to the end of it. Then somebody must settle.
+    pub(super) fn helped(&mut self, seat: SeatNo, ending: Ending, now: impl Now) {
+        self.helpers -= 1;
+        self.book(seat, ending, now);
+    }
+
+    /// Whoever began this can't go on with it: a worker is to, if there is one.
+    pub(super) fn hand_over(&mut self, job: Job<T>, out: &mut Errands<T>) -> Result<(), Job<T>> {
+        if self.deserted {
+            return Err(job);
+        }
+        self.helpers -= 1;
+        self.handed.push_back(job);
+        self.rouse(out);
+        Ok(())
+    }
+
+    /// The last worker has gone: what nobody will go on with.
+    pub(super) fn desert(&mut self) -> VecDeque<Job<T>> {
+        self.deserted = true;
+        std::mem::take(&mut self.handed)
+    }
+
+    fn is_over(&self) -> bool {
+        self.closed && self.queue.is_empty() && self.handed.is_empty() && self.helpers == 0
     }
 
     /// The next task that fits; seats every caller of `run` whose turn comes before.

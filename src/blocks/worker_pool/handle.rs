@@ -3,10 +3,12 @@
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use super::error::TaskError;
-use super::shared::Join;
+use super::node::Join;
+use super::shared::Shared;
 use super::task::TaskId;
 use crate::gates::wait_queue::Ticket;
 
@@ -22,7 +24,10 @@ use crate::gates::wait_queue::Ticket;
 #[must_use = "dropping a handle detaches its task; await it for the result"]
 pub struct TaskHandle<T> {
     join: Join<T>,
+    pool: Arc<Shared>,
     ticket: Ticket,
+    /// Not polled yet.
+    is_fresh: bool,
     when_dropped: WhenDropped,
 }
 
@@ -33,8 +38,8 @@ enum WhenDropped {
 }
 
 impl<T> TaskHandle<T> {
-    pub(super) fn new(join: Join<T>, ticket: Ticket) -> Self {
-        Self { join, ticket, when_dropped: WhenDropped::Detach }
+    pub(super) fn new(join: Join<T>, pool: Arc<Shared>, ticket: Ticket) -> Self {
+        Self { join, pool, ticket, is_fresh: true, when_dropped: WhenDropped::Detach }
     }
 
     /// Names the task in logs and in [`DrainReport::unresponsive`](super::DrainReport).
@@ -47,7 +52,9 @@ impl<T> TaskHandle<T> {
     /// while it runs. Nothing if it has ended. The handle then gives [`TaskError::Cancelled`],
     /// or the result that came first.
     pub fn cancel(&self) {
-        self.join.stop(|pool| pool.cancel(self.ticket));
+        if self.join.stop() {
+            self.pool.cancel(self.ticket);
+        }
     }
 
     /// The same handle, but dropping it cancels the task.
@@ -61,6 +68,9 @@ impl<T> Future for TaskHandle<T> {
     type Output = Result<T, TaskError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        if std::mem::take(&mut self.is_fresh) {
+            self.pool.help(self.ticket, cx);
+        }
         let poll = self.join.poll(cx);
         if poll.is_ready() {
             // Nothing is left to cancel.

@@ -57,6 +57,7 @@ pub(crate) mod crew;
 mod errands;
 mod error;
 mod handle;
+mod help;
 #[cfg(all(test, headworks_loom))]
 mod loom_tests;
 mod metrics;

@@ -14,14 +14,9 @@
 //!    the handle may compare what it once wrote there without a race.
 //! 3. *Freeing.* A side sets its `GONE` flag as the last thing it does to the node; the one that
 //!    finds the other's set frees it.
-//! 4. *Calling the pool.* A handle holds no count of the pool's, so that submitting writes to no
-//!    line that all submitters share. A task that has not ended is in the pool's hands, so until
-//!    `ENDED` the pool lives. The handle sets `CALLING` before it calls; whoever ends a task and
-//!    finds it set leaves a count of the pool behind, which the handle drops when it clears the
-//!    flag and finds `ENDED`.
-//! 5. *Booked before told.* A result is staged first, then written into the ledger under the
+//! 4. *Booked before told.* A result is staged first, then written into the ledger under the
 //!    pool's lock, and only then published. So who has the result finds it in the ledger.
-//! 6. Code of a user's (poll, drop, wake) runs with no lock held, and no panic of it gets out.
+//! 5. Code of a user's (poll, drop, wake) runs with no lock held, and no panic of it gets out.
 #![allow(unsafe_code, reason = "one allocation a task and no lock: a third of a task's cost")]
 
 use std::future::{Future, Pending};
@@ -30,7 +25,6 @@ use std::mem::{ManuallyDrop, MaybeUninit};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::ptr::NonNull;
-use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use super::error::{Panic, TaskError};
@@ -51,10 +45,8 @@ const HANDLE_GONE: usize = 1 << 2;
 const POOL_GONE: usize = 1 << 3;
 /// It is to end at its next await point.
 const STOP: usize = 1 << 4;
-/// The handle is inside the pool.
-const CALLING: usize = 1 << 5;
 /// Not a task, but a caller of `run` who waits for a seat. Set when it is made, or never.
-const CALLER: usize = 1 << 6;
+const CALLER: usize = 1 << 5;
 
 type Outcome<T> = Result<T, TaskError>;
 
@@ -174,29 +166,22 @@ fn stage<F: Future>(body: &mut Body<F>, outcome: Outcome<F::Output>) -> Ending {
     ending
 }
 
-/// Both sides of a new task. `pool` is what the handle may call.
-pub(super) fn task<F, P>(
-    future: F,
-    options: Option<Box<Options>>,
-    pool: &Arc<P>,
-) -> (Work<P>, Join<F::Output, P>)
+/// Both sides of a new task.
+pub(super) fn task<F>(future: F, options: Option<Box<Options>>) -> (Work, Join<F::Output>)
 where
     F: Future + Send + 'static,
     F::Output: Send,
 {
-    sides(Node::make(future, 0, options), pool)
+    sides(Node::make(future, 0, options))
 }
 
 /// Both sides of a caller of `run`, whose result is a seat.
-pub(super) fn caller<P>(pool: &Arc<P>) -> (Work<P>, Join<SeatNo, P>) {
-    sides(Node::<Pending<SeatNo>>::make(std::future::pending(), CALLER, None), pool)
+pub(super) fn caller() -> (Work, Join<SeatNo>) {
+    sides(Node::<Pending<SeatNo>>::make(std::future::pending(), CALLER, None))
 }
 
 /// The future of a task that was not accepted after all.
-pub(super) fn take_back<F, P>(work: Work<P>, join: Join<F::Output, P>) -> F
-where
-    F: Future,
-{
+pub(super) fn take_back<F: Future>(work: Work, join: Join<F::Output>) -> F {
     debug_assert!(std::ptr::addr_eq(work.head.as_ptr(), join.head.as_ptr()), "of one task");
     std::mem::forget(join);
     // SAFETY: both sides are here, and gone after this: nobody else knows the node.
@@ -208,22 +193,21 @@ where
     }
 }
 
-fn sides<T, P>(head: NonNull<Header>, pool: &Arc<P>) -> (Work<P>, Join<T, P>) {
-    let join = Join { head, pool: Arc::as_ptr(pool), is_read: false, of: PhantomData };
-    (Work { head, of: PhantomData }, join)
+fn sides<T>(head: NonNull<Header>) -> (Work, Join<T>) {
+    (Work { head }, Join { head, is_read: false, of: PhantomData })
 }
 
 /// The pool's side. Must be published: only leaked otherwise, and its handle waits for ever.
 #[must_use = "somebody waits for its end"]
-pub(super) struct Work<P> {
+#[derive(Debug)]
+pub(super) struct Work {
     head: NonNull<Header>,
-    of: PhantomData<fn(&Arc<P>)>,
 }
 
 // SAFETY: future and result are `Send` (see `task`), and the word orders what both sides do.
-unsafe impl<P> Send for Work<P> {}
+unsafe impl Send for Work {}
 
-impl<P> Work<P> {
+impl Work {
     fn header(&self) -> &Header {
         // SAFETY: a node lives until both sides have let go, and this one has not.
         unsafe { self.head.as_ref() }
@@ -258,21 +242,21 @@ impl<P> Work<P> {
 
     /// Tells the handle what was staged, and lets go. A result that nobody wants is dropped.
     #[inline]
-    pub(super) fn publish(self, pool: &Arc<P>) {
-        if self.end(pool) == Handle::Gone {
+    pub(super) fn publish(self) {
+        if self.end() == Handle::Gone {
             // SAFETY: its handle has let go, so this side is the last, and has the body.
             unsafe { (self.header().verbs.free)(self.head) };
         }
     }
 
     /// Gives the caller of `run` its seat; back, if it has left.
-    pub(super) fn seat(self, seat: SeatNo, pool: &Arc<P>) -> Result<(), SeatNo> {
+    pub(super) fn seat(self, seat: SeatNo) -> Result<(), SeatNo> {
         debug_assert!(self.is_caller(), "only a caller takes a seat so");
         // SAFETY: callers' nodes are of this type; not ended, so the body is this side's.
         unsafe {
             Node::<Pending<SeatNo>>::with_body(self.head, |body| stage(body, Ok(seat)));
         }
-        match self.end(pool) {
+        match self.end() {
             Handle::Told => Ok(()),
             Handle::Gone => {
                 // SAFETY: as in `publish`.
@@ -284,15 +268,11 @@ impl<P> Work<P> {
 
     /// Sets `ENDED`. If the handle is there, this side lets go; else the node is this side's.
     #[inline]
-    fn end(&self, pool: &Arc<P>) -> Handle {
+    fn end(&self) -> Handle {
         let word = &self.header().word;
-        let mut lent = None;
         // Acquire, here and below: pairs with the handle's releases of waker and flags.
         let mut was = word.load(Ordering::Acquire);
         loop {
-            if was & CALLING != 0 && lent.is_none() {
-                lent = Some(Arc::clone(pool));
-            }
             // Without a waker nothing is left to do here afterwards.
             let gone = if was & WAKER == 0 { POOL_GONE } else { 0 };
             // Release: the handle that finds `ENDED` reads the body.
@@ -305,10 +285,6 @@ impl<P> Work<P> {
                 Ok(_) => break,
                 Err(now) => was = now,
             }
-        }
-        if was & CALLING != 0 {
-            // The handle drops it (invariant 4).
-            std::mem::forget(lent);
         }
         if was & HANDLE_GONE != 0 {
             return Handle::Gone;
@@ -344,19 +320,19 @@ enum Handle {
 }
 
 /// The handle's side.
-pub(super) struct Join<T, P> {
+#[derive(Debug)]
+pub(super) struct Join<T> {
     head: NonNull<Header>,
-    pool: *const P,
     is_read: bool,
-    of: PhantomData<(fn() -> T, Arc<P>)>,
+    of: PhantomData<fn() -> T>,
 }
 
-// SAFETY: the result is `Send`, as `task` asks; `&Join` only sets flags and calls the pool.
-unsafe impl<T: Send, P: Send + Sync> Send for Join<T, P> {}
+// SAFETY: the result is `Send`, as `task` asks; `&Join` only sets a flag.
+unsafe impl<T: Send> Send for Join<T> {}
 // SAFETY: as above.
-unsafe impl<T: Send, P: Send + Sync> Sync for Join<T, P> {}
+unsafe impl<T: Send> Sync for Join<T> {}
 
-impl<T, P> Join<T, P> {
+impl<T> Join<T> {
     fn header(&self) -> &Header {
         // SAFETY: a node lives until both sides have let go, and this one has not.
         unsafe { self.head.as_ref() }
@@ -442,23 +418,10 @@ impl<T, P> Join<T, P> {
         outcome
     }
 
-    /// Asks the task to end. If it has not ended, it stops at its next await point, and `tell`
-    /// is to tell the pool, which lives as long as the call.
-    pub(super) fn stop(&self, tell: impl FnOnce(&Arc<P>)) {
-        let word = &self.header().word;
-        // AcqRel: whoever ends the task from here on leaves a count behind (invariant 4).
-        let was = word.fetch_or(STOP | CALLING, Ordering::AcqRel);
-        if was & (ENDED | CALLING) != 0 {
-            return;
-        }
-        // SAFETY: from an `Arc`. The pool lives until the task ends, and then until the count that
-        // was left for this call is dropped below.
-        let pool = ManuallyDrop::new(unsafe { Arc::from_raw(self.pool) });
-        tell(&pool);
-        let was = word.fetch_and(!CALLING, Ordering::AcqRel);
-        if was & ENDED != 0 {
-            drop(ManuallyDrop::into_inner(pool));
-        }
+    /// Asks the task to end at its next await point; whether it has not ended yet.
+    pub(super) fn stop(&self) -> bool {
+        // Relaxed: whoever runs the task is woken through the pool's lock after this.
+        self.header().word.fetch_or(STOP, Ordering::Relaxed) & ENDED == 0
     }
 
     /// Lets go, with the result if it is there.
@@ -497,7 +460,7 @@ impl<T, P> Join<T, P> {
     }
 }
 
-impl<T, P> Drop for Join<T, P> {
+impl<T> Drop for Join<T> {
     fn drop(&mut self) {
         if let Some(unread) = self.let_go() {
             drop_quietly(unread);

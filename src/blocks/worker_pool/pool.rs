@@ -78,7 +78,7 @@ impl WorkerPool {
         let runtime = Handle::try_current().map_err(|_| ConfigError::NoRuntime)?;
         // Here rather than in a worker, where nobody would see it.
         drop(tokio::time::sleep(Duration::ZERO));
-        let shared = Arc::new(Shared::new(limits, config.task_timeout));
+        let shared = Arc::new(Shared::new(limits, config.task_timeout, runtime.id()));
         Crew::start(&shared, limits.seats, &runtime);
         Ok(Self { owner: Arc::new(Owner { shared, name: config.name }) })
     }

@@ -7,9 +7,9 @@ use std::task::Poll;
 
 use super::core::{Door, No};
 use super::error::TaskError;
-use super::node;
+use super::node::{self, Join};
 use super::seats::SeatNo;
-use super::shared::{Join, Shared};
+use super::shared::Shared;
 use super::task::Task;
 use crate::gates::wait_queue::{Place, Ticket};
 use crate::ground::time;
@@ -52,7 +52,7 @@ async fn take_seat(shared: &Arc<Shared>, place: Place) -> Result<Seat<'_>, No> {
             core.settle(now, out);
             return Ok(Turn::Now(no));
         }
-        let (work, join) = node::caller(shared);
+        let (work, join) = node::caller();
         let ticket = core.enqueue(plan, &place, work, now, out);
         Ok(Turn::Later(ticket, join))
     });

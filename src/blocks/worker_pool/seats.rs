@@ -83,6 +83,13 @@ impl Seats {
         one
     }
 
+    /// A worker goes on with what somebody else began.
+    pub(super) fn take_over(&mut self, no: SeatNo, who: WorkerNo) {
+        if let Some(Some(one)) = self.seated.get_mut(no.0 as usize) {
+            one.worker = Some(who);
+        }
+    }
+
     /// Everybody who runs, in the order of the seats.
     pub(super) fn iter(&self) -> impl Iterator<Item = &Seated> {
         self.seated.iter().flatten()

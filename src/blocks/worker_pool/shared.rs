@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::task::{Poll, ready};
 use std::time::{Duration, Instant};
 
+use tokio::runtime::Id;
 use tokio::time::Sleep;
 use tokio_util::sync::CancellationToken;
 
@@ -18,7 +19,7 @@ use super::crew::{Crew, Next, Post, Turn, WorkerNo};
 use super::errands::{Errands, More};
 use super::error::TaskError;
 use super::metrics::DrainReport;
-use super::node;
+use super::node::Work;
 use super::seats::SeatNo;
 use super::task::Options;
 use crate::Ending;
@@ -28,8 +29,6 @@ use crate::ground::primitives::atomic::{AtomicBool, Ordering};
 use crate::ground::quiet::{drop_quietly, wake_quietly};
 use crate::ground::time::{self, Glance};
 
-pub(super) type Work = node::Work<Shared>;
-pub(super) type Join<T> = node::Join<T, Shared>;
 pub(super) type PoolCore = Core<Work>;
 pub(super) type PoolErrands = Errands<Work>;
 
@@ -50,10 +49,12 @@ pub(super) struct Shared {
     ended: CancellationToken,
     /// The longest a task runs that does not say itself.
     timeout: Option<Duration>,
+    /// Where tasks run.
+    runtime: Id,
 }
 
 impl Shared {
-    pub(super) fn new(limits: Limits, timeout: Option<Duration>) -> Self {
+    pub(super) fn new(limits: Limits, timeout: Option<Duration>, runtime: Id) -> Self {
         Self {
             core: Mutex::new(Core::new(limits)),
             crew: Crew::new(),
@@ -61,6 +62,7 @@ impl Shared {
             halted: AtomicBool::new(false),
             ended: CancellationToken::new(),
             timeout,
+            runtime,
         }
     }
 
@@ -99,6 +101,10 @@ impl Shared {
         })
     }
 
+    pub(super) fn runtime(&self) -> Id {
+        self.runtime
+    }
+
     /// A look that changes nothing.
     pub(super) fn read<R>(&self, look: impl FnOnce(&PoolCore) -> R) -> R {
         look(&self.core.lock())
@@ -120,7 +126,7 @@ impl Shared {
         let More { left, drained, seated, wakers, spent, ended } = more;
         drop_quietly(spent);
         for (caller, seat) in seated {
-            if let Err(seat) = caller.seat(seat, self) {
+            if let Err(seat) = caller.seat(seat) {
                 // It left between its turn and this: the seat goes to the next.
                 self.release(seat, Ending::Cancelled);
             }
@@ -130,7 +136,7 @@ impl Shared {
         let drained = drained.flat_map(|(drain, ending)| drain.map(move |one| (one, ending)));
         for (mut one, ending) in left.into_iter().chain(drained) {
             one.give_up(TaskError::unfinished(ending));
-            one.publish(self);
+            one.publish();
         }
         if ended {
             self.ended.cancel();
@@ -241,7 +247,7 @@ impl Post for Shared {
             (core.pull(who, has_worked, now, out), done)
         });
         if let Some(task) = done {
-            task.publish(self);
+            task.publish();
         }
         next
     }
@@ -265,6 +271,12 @@ impl Post for Shared {
 
     fn deserted(self: &Arc<Self>) {
         self.halt(Ending::Returned);
+        let abandoned = self.with(|core, _, _| core.desert());
+        for Job { seat, mut task } in abandoned {
+            let ending = task.give_up(TaskError::Cancelled);
+            self.release(seat, ending);
+            task.publish();
+        }
     }
 }
 
@@ -279,7 +291,7 @@ impl Drop for Working<'_> {
         if let Some(Job { seat, mut task }) = self.job.take() {
             let ending = task.give_up(TaskError::Cancelled);
             self.shared.release(seat, ending);
-            task.publish(self.shared);
+            task.publish();
         }
     }
 }

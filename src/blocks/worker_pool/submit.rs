@@ -6,8 +6,8 @@ use std::task::{Context, Poll};
 
 use super::core::{Door, No, Step};
 use super::handle::TaskHandle;
-use super::node;
-use super::shared::{Join, PoolCore, PoolErrands, Shared};
+use super::node::{self, Join};
+use super::shared::{PoolCore, PoolErrands, Shared};
 use super::task::{Options, Task};
 use crate::gates::wait_queue::{Plan, Ticket};
 use crate::ground::time::{self, Glance};
@@ -43,9 +43,9 @@ where
 {
     let options = Options::of(&task);
     let Task { future, place, timeout } = task;
-    let (work, join) = node::task(future, options, shared);
+    let (work, join) = node::task(future, options);
     match shared.push(work, &place, count) {
-        Ok(ticket) => Ok(TaskHandle::new(join, ticket)),
+        Ok(ticket) => Ok(TaskHandle::new(join, Arc::clone(shared), ticket)),
         Err((no, work)) => {
             let future = node::take_back(work, join);
             Err((no, Task { future, place, timeout }))
@@ -66,17 +66,16 @@ where
 {
     let accepted =
         shared.with(|core, now, out| match core.admit(Door::Street, &task.place, now, out) {
-            Ok(plan) => Ok(accept(shared, core, plan, task, now, out)),
+            Ok(plan) => Ok(accept(core, plan, task, now, out)),
             Err(no) => Err((core.refuse(no), task)),
         });
     match accepted {
-        Ok((join, ticket)) => Ok(TaskHandle::new(join, ticket)),
+        Ok((join, ticket)) => Ok(TaskHandle::new(join, Arc::clone(shared), ticket)),
         Err((no, task)) => Err(refused(no, task)),
     }
 }
 
 fn accept<F>(
-    shared: &Arc<Shared>,
     core: &mut PoolCore,
     plan: Plan,
     task: Task<F>,
@@ -89,7 +88,7 @@ where
 {
     let options = Options::of(&task);
     let Task { future, place, .. } = task;
-    let (work, join) = node::task(future, options, shared);
+    let (work, join) = node::task(future, options);
     (join, core.enqueue(plan, &place, work, now, out))
 }
 
@@ -117,7 +116,7 @@ where
             || Err(shared.with(|core, _, _| core.refuse(No::because(Reason::Expired)))),
         );
     match (accepted, waiting.task.take()) {
-        (Ok((join, ticket)), _) => Ok(TaskHandle::new(join, ticket)),
+        (Ok((join, ticket)), _) => Ok(TaskHandle::new(join, Arc::clone(shared), ticket)),
         (Err(no), Some(task)) => Err(refused(no, task)),
         (Err(_), None) => unreachable!("a task leaves only by being accepted"),
     }
@@ -148,9 +147,7 @@ where
         let waker = cx.waker().clone();
         shared.with(|core, now, out| {
             match (core.step(ticket, &place, waker, now, out), task.take()) {
-                (Step::In(plan), Some(task)) => {
-                    Poll::Ready(Ok(accept(shared, core, plan, task, now, out)))
-                }
+                (Step::In(plan), Some(task)) => Poll::Ready(Ok(accept(core, plan, task, now, out))),
                 (Step::Out(no), kept) => {
                     *task = kept;
                     Poll::Ready(Err(no))
