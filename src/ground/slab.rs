@@ -92,6 +92,7 @@ impl<T> Slab<T> {
         }
     }
 
+    #[inline]
     pub(crate) fn index(&self, ticket: Ticket) -> Option<u32> {
         match self.slots.get(ticket.index as usize) {
             Some(Slot::Taken { serial, .. }) if *serial == ticket.serial => Some(ticket.index),

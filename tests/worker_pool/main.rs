@@ -9,6 +9,7 @@
 
 mod cancelling;
 mod ending;
+mod helping;
 mod order;
 #[cfg(feature = "test-util")]
 mod paused;

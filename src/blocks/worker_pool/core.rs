@@ -176,7 +176,7 @@ impl<T: Seeker> Core<T> {
         now: impl Now,
         out: &mut Errands<T>,
     ) -> Option<Job<T>> {
-        if self.queue.head().is_none_or(|head| head.ticket != ticket) {
+        if !self.queue.is_next(ticket) {
             return None;
         }
         let job = match self.queue.take(self.seats.free(), now) {

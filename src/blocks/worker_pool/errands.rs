@@ -52,6 +52,11 @@ impl<T> Default for More<T> {
 }
 
 impl<T> Errands<T> {
+    #[inline]
+    pub(super) fn is_empty(&self) -> bool {
+        self.waker.is_none() && self.more.is_none()
+    }
+
     /// Wake this one.
     #[inline]
     pub(super) fn wake(&mut self, waker: Waker) {

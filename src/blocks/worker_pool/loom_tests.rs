@@ -18,18 +18,6 @@ use crate::Ending;
 use crate::ground::loom_tests::block_on;
 use crate::ground::primitives::Mutex;
 
-/// What a handle may call: it knows whether it is still there.
-#[derive(Debug, Default)]
-struct Pool {
-    is_gone: Arc<AtomicU32>,
-}
-
-impl Drop for Pool {
-    fn drop(&mut self) {
-        self.is_gone.store(1, Ordering::SeqCst);
-    }
-}
-
 /// A result that counts how often it is dropped.
 #[derive(Debug)]
 struct Counted(Arc<AtomicU32>);
@@ -40,15 +28,15 @@ impl Drop for Counted {
     }
 }
 
-fn seven(pool: &Arc<Pool>) -> (Work<Pool>, Join<u32, Pool>) {
-    node::task(std::future::ready(7), None, pool)
+fn seven() -> (Work, Join<u32>) {
+    node::task(std::future::ready(7), None)
 }
 
 /// What a worker does with a task that has its seat.
-fn work(mut task: Work<Pool>, pool: &Arc<Pool>) -> Ending {
+fn work(mut task: Work) -> Ending {
     match task.poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(ending) => {
-            task.publish(pool);
+            task.publish();
             ending
         }
         Poll::Pending => panic!("ready at once"),
@@ -58,9 +46,8 @@ fn work(mut task: Work<Pool>, pool: &Arc<Pool>) -> Ending {
 #[test]
 fn loom_the_one_who_awaits_gets_the_result() {
     loom::model(|| {
-        let pool = Arc::new(Pool::default());
-        let (task, mut join) = seven(&pool);
-        let worker = thread::spawn(move || work(task, &pool));
+        let (task, mut join) = seven();
+        let worker = thread::spawn(move || work(task));
         let result = block_on(poll_fn(|cx| join.poll(cx)));
         assert_eq!(result.unwrap(), 7);
         assert_eq!(worker.join().unwrap(), Ending::Completed);
@@ -70,9 +57,8 @@ fn loom_the_one_who_awaits_gets_the_result() {
 #[test]
 fn loom_the_waker_of_the_last_poll_is_the_one_that_is_woken() {
     loom::model(|| {
-        let pool = Arc::new(Pool::default());
-        let (task, mut join) = seven(&pool);
-        let worker = thread::spawn(move || work(task, &pool));
+        let (task, mut join) = seven();
+        let worker = thread::spawn(move || work(task));
         // Somebody else's waker first: woken alone, it would hang the model.
         let mut result = match join.poll(&Context::from_waker(Waker::noop())) {
             Poll::Ready(result) => Some(result),
@@ -89,10 +75,10 @@ fn loom_the_waker_of_the_last_poll_is_the_one_that_is_woken() {
 #[test]
 fn loom_a_result_is_read_or_dropped_once_whoever_leaves_first() {
     loom::model(|| {
-        let (pool, dropped) = (Arc::new(Pool::default()), Arc::new(AtomicU32::new(0)));
+        let dropped = Arc::new(AtomicU32::new(0));
         let output = Counted(Arc::clone(&dropped));
-        let (task, mut join) = node::task(std::future::ready(output), None, &pool);
-        let worker = thread::spawn(move || work(task, &pool));
+        let (task, mut join) = node::task(std::future::ready(output), None);
+        let worker = thread::spawn(move || work(task));
         // The handle is polled once and dropped.
         drop(join.poll(&Context::from_waker(Waker::noop())));
         drop(join);
@@ -102,27 +88,11 @@ fn loom_a_result_is_read_or_dropped_once_whoever_leaves_first() {
 }
 
 #[test]
-fn loom_a_handle_that_cancels_finds_the_pool_alive_even_when_the_task_ends_meanwhile() {
-    loom::model(|| {
-        let pool = Arc::new(Pool::default());
-        let is_gone = Arc::clone(&pool.is_gone);
-        let (task, join) = seven(&pool);
-        // The worker's count of the pool is the last.
-        let worker = thread::spawn(move || work(task, &pool));
-        join.stop(|pool| assert_eq!(pool.is_gone.load(Ordering::SeqCst), 0, "called a dead pool"));
-        drop(join);
-        worker.join().unwrap();
-        assert_eq!(is_gone.load(Ordering::SeqCst), 1, "a count of the pool was left behind");
-    });
-}
-
-#[test]
 fn loom_cancel_against_finish_gives_the_handle_what_the_ledger_says() {
     loom::model(|| {
-        let pool = Arc::new(Pool::default());
-        let (task, mut join) = seven(&pool);
-        let worker = thread::spawn(move || work(task, &pool));
-        join.stop(|_| {});
+        let (task, mut join) = seven();
+        let worker = thread::spawn(move || work(task));
+        join.stop();
         let result = block_on(poll_fn(|cx| join.poll(cx)));
         let told = result.map_or_else(|error| error.ending(), |_| Ending::Completed);
         assert_eq!(told, worker.join().unwrap());
@@ -132,24 +102,23 @@ fn loom_cancel_against_finish_gives_the_handle_what_the_ledger_says() {
 #[test]
 fn loom_cancel_of_a_waiting_task_against_a_worker_that_takes_it() {
     loom::model(|| {
-        let pool = Arc::new(Pool::default());
-        let (task, mut join) = seven(&pool);
+        let (task, mut join) = seven();
         // The queue: whoever takes the task out under the lock owns its body.
         let queue = Arc::new(Mutex::new(Some(task)));
         let worker = thread::spawn({
             let queue = Arc::clone(&queue);
             move || {
                 let taken = queue.lock().take();
-                taken.map(|task| work(task, &pool))
+                taken.map(work)
             }
         });
-        join.stop(|pool| {
+        if join.stop() {
             let taken = queue.lock().take();
             if let Some(mut task) = taken {
                 task.give_up(TaskError::Cancelled);
-                task.publish(pool);
+                task.publish();
             }
-        });
+        }
         let result = block_on(poll_fn(|cx| join.poll(cx)));
         let told = result.map_or_else(|error| error.ending(), |_| Ending::Completed);
         assert_eq!(worker.join().unwrap().unwrap_or(Ending::Cancelled), told);
@@ -163,13 +132,13 @@ fn anybody() -> Seated {
 #[test]
 fn loom_a_seat_granted_to_a_run_that_leaves_comes_back_once() {
     loom::model(|| {
-        let (pool, free) = (Arc::new(Pool::default()), Arc::new(AtomicU32::new(0)));
-        let (caller, mut join) = node::caller(&pool);
+        let free = Arc::new(AtomicU32::new(0));
+        let (caller, mut join) = node::caller();
         let owner = thread::spawn({
             let free = Arc::clone(&free);
             move || {
                 let seat = Seats::new(1).sit(anybody());
-                if caller.seat(seat, &pool).is_err() {
+                if caller.seat(seat).is_err() {
                     // Nobody there any more: the seat is the owner's again.
                     free.fetch_add(1, Ordering::SeqCst);
                 }

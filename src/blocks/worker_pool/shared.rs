@@ -75,7 +75,9 @@ impl Shared {
         let now = Glance::default();
         let mut errands = Errands::default();
         let result = verb(&mut self.core.lock(), &now, &mut errands);
-        self.run_errands(errands);
+        if !errands.is_empty() {
+            self.run_errands(errands);
+        }
         result
     }
 
@@ -110,7 +112,6 @@ impl Shared {
         look(&self.core.lock())
     }
 
-    #[inline]
     fn run_errands(self: &Arc<Self>, errands: PoolErrands) {
         let (waker, more) = errands.into_parts();
         if let Some(waker) = waker {

@@ -229,6 +229,7 @@ enum Op {
     Pull,
     End { which: usize, ending: usize },
     Cancel { which: usize },
+    Help { which: usize, ends: bool },
     Pass { ms: u64 },
     Close,
     Halt,
@@ -243,6 +244,7 @@ fn op() -> impl Strategy<Value = Op> {
         8 => Just(Op::Pull),
         6 => (any::<usize>(), 0..3_usize).prop_map(|(which, ending)| Op::End { which, ending }),
         2 => any::<usize>().prop_map(|which| Op::Cancel { which }),
+        6 => (any::<usize>(), any::<bool>()).prop_map(|(which, ends)| Op::Help { which, ends }),
         3 => (0..30_u64).prop_map(|ms| Op::Pass { ms }),
         1 => Just(Op::Close),
         1 => Just(Op::Halt),
@@ -254,6 +256,7 @@ fn op() -> impl Strategy<Value = Op> {
 struct Naive {
     waiting: HashSet<u32>,
     running: HashMap<u32, SeatNo>,
+    handed: HashSet<u32>,
     inline_waiting: HashSet<u32>,
     inline_running: Vec<SeatNo>,
     accepted: u64,
@@ -295,7 +298,8 @@ impl Naive {
         let look = core.look();
         let ledger = look.ledger;
         assert!(ledger.is_exact(), "{ledger}");
-        let live = self.waiting.len() + self.running.len() + self.inline_running.len();
+        let running = self.running.len() + self.handed.len() + self.inline_running.len();
+        let live = self.waiting.len() + running;
         assert_eq!((ledger.accepted, ledger.live), (self.accepted, live as u64));
         for ending in Ending::ALL {
             assert_eq!(ledger.count(ending), self.ended.get(&ending).copied().unwrap_or(0));
@@ -356,8 +360,12 @@ fn apply(
             }
         }
         Op::Pull => {
+            let handed = !naive.handed.is_empty();
             if let Some((task, seat)) = pull(core, *now, &mut out) {
-                assert!(naive.waiting.remove(&task), "{task} started and did not wait");
+                let waited = naive.waiting.remove(&task);
+                let begun = naive.handed.remove(&task);
+                assert!(waited != begun, "{task} started and did not wait, or twice");
+                assert_eq!(begun, handed, "what was begun goes first");
                 naive.running.insert(task, seat);
             }
         }
@@ -371,11 +379,36 @@ fn apply(
                 assert_eq!(core.ledger().cancelled, cancelled, "cancelled twice");
             }
         }
+        Op::Help { which, ends } => {
+            if let Some(ticket) = tickets.get(which % tickets.len().max(1)).copied() {
+                help(core, naive, (ticket, ends), *now, &mut out);
+            }
+        }
         Op::Pass { ms } => *now += Duration::from_millis(ms),
         Op::Close => core.close(*now, &mut out),
         Op::Halt => core.halt(Ending::Returned, *now, &mut out),
     }
     naive.do_errands(out);
+}
+
+fn help(
+    core: &mut Pool,
+    naive: &mut Naive,
+    (ticket, ends): (Ticket, bool),
+    now: Instant,
+    out: &mut Out,
+) {
+    let Some(job) = core.take_own(ticket, now, out) else { return };
+    let One::Task(task) = job.task else { panic!("callers are not helped") };
+    assert!(naive.waiting.remove(&task), "{task} was helped and did not wait");
+    if ends {
+        core.helped(job.seat, Ending::Completed, now);
+        core.settle(now, out);
+        naive.end(Ending::Completed);
+    } else {
+        core.hand_over(job, out).unwrap();
+        naive.handed.insert(task);
+    }
 }
 
 fn end_one(
@@ -417,7 +450,11 @@ proptest! {
         }
         // The end: nothing waits, and what runs is let go.
         apply(Op::Halt, &mut core, &mut naive, &mut tickets, 0, &mut now);
-        while !(naive.running.is_empty() && naive.inline_running.is_empty()) {
+        while !(naive.running.is_empty()
+            && naive.handed.is_empty()
+            && naive.inline_running.is_empty())
+        {
+            apply(Op::Pull, &mut core, &mut naive, &mut tickets, 0, &mut now);
             let end = Op::End { which: 0, ending: 0 };
             apply(end, &mut core, &mut naive, &mut tickets, 0, &mut now);
         }

@@ -393,6 +393,12 @@ impl<T> WaitQueue<T> {
         }
     }
 
+    /// Whether this is whom the next `take` would look at.
+    #[inline]
+    pub(crate) fn is_next(&mut self, ticket: Ticket) -> bool {
+        self.next().is_some_and(|(index, _)| self.slab.index(ticket) == Some(index))
+    }
+
     /// Whom the next `take` would look at.
     pub(crate) fn head(&mut self) -> Option<Head<'_, T>> {
         let (index, by_turn) = self.next()?;
