@@ -19,6 +19,7 @@ pub(crate) mod quiet;
 pub(crate) mod refused;
 pub(crate) mod rng;
 pub(crate) mod slab;
+pub(crate) mod stripe;
 pub(crate) mod tenant;
 #[cfg(all(test, not(headworks_loom)))]
 #[allow(clippy::unwrap_used, reason = "a test fails by panicking")]

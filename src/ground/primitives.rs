@@ -6,6 +6,9 @@
 #[cfg(not(headworks_loom))]
 pub(crate) use parking_lot::{Mutex, MutexGuard};
 
+/// For what is static, which loom does not model.
+pub(crate) use std::sync::atomic::AtomicUsize as StaticUsize;
+
 #[cfg(not(headworks_loom))]
 pub(crate) mod atomic {
     pub(crate) use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};

@@ -170,7 +170,7 @@ async fn shutdown_ends_what_runs_and_waits_when_its_time_is_up() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn shutdown_lists_a_caller_that_stays_inside_run() {
+async fn shutdown_counts_a_caller_that_stays_inside_run() {
     let pool = pool(1, 10);
     let mut run = pin!(pool.run(sleep(LONG)));
     assert!(poll_once(run.as_mut()).is_pending());
@@ -179,7 +179,7 @@ async fn shutdown_lists_a_caller_that_stays_inside_run() {
     let began = now();
     let report = pool.shutdown(SECOND).await;
     assert!(now() - began <= SECOND + Duration::from_millis(100));
-    assert_eq!((report.unresponsive.len(), report.ledger.live), (1, 1));
+    assert_eq!((report.unresponsive.len(), report.in_run, report.ledger.live), (0, 1, 1));
     assert_eq!(waits.await.unwrap_err().reason(), Reason::Closed);
     run.await.unwrap();
     assert_eq!(ends_exactly(&pool).await.ledger.completed, 1);

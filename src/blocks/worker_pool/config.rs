@@ -78,6 +78,11 @@ impl Sample {
     pub(super) fn includes(self, number: u64) -> bool {
         self.mask.is_some_and(|mask| number <= mask || number & mask == 0)
     }
+
+    /// How many in a row need not be timed, once so many have been.
+    pub(super) fn untimed(self, number: u64) -> u64 {
+        self.mask.map_or(u64::MAX, |mask| if number > mask { mask } else { 0 })
+    }
 }
 
 /// Who decides how many seats a pool has. A task takes as many seats as it weighs.

@@ -4,6 +4,7 @@
 mod door;
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 pub(super) use door::{Door, No, Step};
@@ -11,8 +12,9 @@ pub(super) use door::{Door, No, Step};
 use super::config::{Limits, Sample};
 use super::crew::{Next, Roster, WorkerNo};
 use super::errands::Errands;
+use super::lease::{Collected, Leases};
 use super::metrics::Refusals;
-use super::seats::{SeatNo, Seated, Seats};
+use super::seats::{Runner, SeatNo, Seated, Seats};
 use super::task::TaskId;
 use crate::gates::wait_queue::{Granted, Place, Plan, Room, Take, Ticket, WaitQueue};
 use crate::ground::metrics::Mean;
@@ -34,6 +36,11 @@ pub(super) struct Core<T> {
     ledger: Ledger,
     refused: Refusals,
     timing: Sample,
+    pub(super) leases: Arc<Leases>,
+    /// Seats in the leases' words and in the hands of those who claimed them.
+    leased: u32,
+    /// Claims that were collected.
+    claims: u64,
     service: Mean,
     /// Begun by whoever awaits them, and to be gone on with by a worker. They have their seats.
     handed: VecDeque<Job<T>>,
@@ -71,6 +78,9 @@ impl<T: Seeker> Core<T> {
             ledger: Ledger::default(),
             refused: Refusals::default(),
             timing: limits.timing,
+            leases: Arc::new(Leases::new()),
+            leased: 0,
+            claims: 0,
             service: Mean::default(),
             handed: VecDeque::new(),
             helpers: 0,
@@ -99,6 +109,7 @@ impl<T: Seeker> Core<T> {
             false => self.ledger.accepted += 1,
         }
         self.is_mixed |= place.deadline.is_some() || place.weight.get() > 1;
+        self.recall_for(place.weight.get());
         let committed = self.queue.commit(plan, *place, one, now);
         match committed.evicted {
             Some(victim) => self.left(victim, Ending::Evicted, out),
@@ -117,18 +128,54 @@ impl<T: Seeker> Core<T> {
     /// A seat at once for a caller of `run`, when nobody waits and it fits.
     pub(super) fn sit_inline(&mut self, place: &Place, now: impl Now) -> Option<SeatNo> {
         let weight = place.weight.get();
-        if !self.queue.is_empty() || weight > self.seats.free() {
+        if !self.queue.is_empty() {
+            return None;
+        }
+        self.recall_for(weight);
+        if weight > self.seats.free() {
             return None;
         }
         self.ledger.accepted += 1;
         let id = TaskId(self.queue.next_number());
-        Some(self.sit(id, weight, None, now))
+        Some(self.sit(id, weight, Runner::Caller, now))
+    }
+
+    /// While nobody waits and half of the seats are free: leases one to callers on this stripe.
+    pub(super) fn lease(&mut self, stripe: usize) {
+        let nobody_waits = self.queue.is_empty() && self.room.len() == 0 && !self.closed;
+        let untimed = self.timing.untimed(self.queue.number());
+        if !nobody_waits || untimed == 0 {
+            return;
+        }
+        let (claims, has_seat) = self.leases.open(stripe, untimed);
+        self.claims += claims;
+        if !has_seat && self.seats.free() >= self.seats.limit() / 2 && self.seats.free() > 0 {
+            self.seats.lend(1);
+            self.leased += 1;
+            self.leases.lend(stripe);
+        }
+    }
+
+    /// Before anybody is told that there is no seat of this weight: takes back what is leased.
+    #[inline]
+    fn recall_for(&mut self, weight: u32) {
+        if self.leased > 0 && weight > self.seats.free() {
+            self.recall();
+        }
+    }
+
+    /// Takes back all that is leased and not in somebody's hands. Then somebody must settle.
+    pub(super) fn recall(&mut self) {
+        let Collected { seats, claims } = self.leases.recall();
+        self.leased -= seats;
+        self.claims += claims;
+        self.seats.take_back(seats);
     }
 
     #[inline]
-    fn sit(&mut self, id: TaskId, weight: u32, worker: Option<WorkerNo>, now: impl Now) -> SeatNo {
+    fn sit(&mut self, id: TaskId, weight: u32, runner: Runner, now: impl Now) -> SeatNo {
         let since = self.timing.includes(id.0).then(|| now.get());
-        self.seats.sit(Seated { id, weight, since, worker })
+        self.seats.sit(Seated { id, weight, since, runner })
     }
 
     /// A worker asks for work.
@@ -179,8 +226,9 @@ impl<T: Seeker> Core<T> {
         if !self.queue.is_next(ticket) {
             return None;
         }
+        self.recall_for(1);
         let job = match self.queue.take(self.seats.free(), now) {
-            Take::Granted(granted) => self.seat(granted, None, now, out),
+            Take::Granted(granted) => self.seat(granted, Runner::Helper, now, out),
             Take::Expired(one) => {
                 self.left(one, Ending::Expired, out);
                 None
@@ -231,12 +279,13 @@ impl<T: Seeker> Core<T> {
         loop {
             match self.queue.take(self.seats.free(), now) {
                 Take::Granted(granted) => {
-                    if let Some(job) = self.seat(granted, Some(who), now, out) {
+                    if let Some(job) = self.seat(granted, Runner::Worker(who), now, out) {
                         return Some(job);
                     }
                 }
                 Take::Expired(one) => self.left(one, Ending::Expired, out),
                 Take::TooLarge(one) => self.left(one, Ending::Evicted, out),
+                Take::Short { .. } if self.leased > 0 && self.leases.is_open() => self.recall(),
                 Take::Short { .. } => return None,
                 Take::Empty => {
                     self.is_mixed = false;
@@ -250,7 +299,7 @@ impl<T: Seeker> Core<T> {
     fn seat(
         &mut self,
         granted: Granted<T>,
-        who: Option<WorkerNo>,
+        runner: Runner,
         now: impl Now,
         out: &mut Errands<T>,
     ) -> Option<Job<T>> {
@@ -259,11 +308,11 @@ impl<T: Seeker> Core<T> {
         if granted.value.is_caller() {
             self.callers -= 1;
             self.ledger.accepted += 1;
-            let seat = self.sit(id, weight, None, now);
+            let seat = self.sit(id, weight, Runner::Caller, now);
             out.more().seated.push((granted.value, seat));
             return None;
         }
-        let seat = self.sit(id, weight, who, now);
+        let seat = self.sit(id, weight, runner, now);
         Some(Job { seat, task: granted.value })
     }
 
@@ -286,9 +335,8 @@ impl<T: Seeker> Core<T> {
             return;
         }
         let seated = self.seats.iter().find(|seated| seated.id == TaskId(ticket.serial));
-        let worker = seated.and_then(|seated| seated.worker);
-        if let Some(waker) = worker.and_then(|worker| self.roster.waker(worker)) {
-            out.wake(waker);
+        if let Some(&Seated { runner: Runner::Worker(worker), .. }) = seated {
+            self.roster.waker(worker).into_iter().for_each(|waker| out.wake(waker));
         }
     }
 
@@ -310,6 +358,7 @@ impl<T: Seeker> Core<T> {
     /// No new work from here on.
     pub(super) fn close(&mut self, now: impl Now, out: &mut Errands<T>) {
         self.closed = true;
+        self.recall();
         let waiting = self.room.close();
         out.more().wakers.extend(waiting);
         self.settle(now, out);
@@ -330,6 +379,9 @@ impl<T: Seeker> Core<T> {
     /// After every change: seats callers of `run`, rouses a worker when a task could start, tells
     /// the room of free places, and sees whether the end has come.
     pub(super) fn settle(&mut self, now: impl Now, out: &mut Errands<T>) {
+        if !self.queue.is_empty() {
+            self.recall_for(1);
+        }
         if self.callers > 0 || self.is_mixed {
             self.serve(now, out);
         } else if !self.queue.is_empty() && self.seats.free() > 0 {
@@ -340,7 +392,7 @@ impl<T: Seeker> Core<T> {
             out.more().wakers.extend(head);
         }
         if self.closed && self.queue.is_empty() {
-            let ended = self.seats.len() == 0;
+            let ended = self.seats.len() == 0 && self.leased == 0;
             let more = out.more();
             more.wakers.extend(self.roster.rouse_all());
             more.ended |= ended;
@@ -363,6 +415,10 @@ impl<T: Seeker> Core<T> {
                 Take::TooLarge(one) => self.left(one, Ending::Evicted, out),
                 Take::Granted(_) | Take::Empty => return,
                 Take::Short { missing } if missing > self.seats.free() => {
+                    if self.leased > 0 && self.leases.is_open() {
+                        self.recall();
+                        continue;
+                    }
                     return self.watch_head(out);
                 }
                 Take::Short { .. } => match self.queue.head().map(|head| head.value.is_caller()) {
@@ -387,26 +443,50 @@ impl<T: Seeker> Core<T> {
     /// Seats the head, a caller of `run` that fits.
     fn seat_caller(&mut self, now: impl Now, out: &mut Errands<T>) {
         if let Take::Granted(granted) = self.queue.take(self.seats.free(), now) {
-            let job = self.seat(granted, None, now, out);
+            let job = self.seat(granted, Runner::Caller, now, out);
             debug_assert!(job.is_none(), "the head was a caller of run");
         }
     }
 
     /// The ledger with its independent count of what is live: the queue's own and the seats'.
+    /// Of those on leased seats it is derived, for they come and go beside the lock.
     pub(super) fn ledger(&self) -> Ledger {
-        self.ledger.with_live(self.queue.len() - self.callers + self.seats.len())
+        let (Collected { claims, .. }, [completed, failed, cancelled]) = self.leases.look();
+        let claims = self.claims + claims;
+        let ended = completed + failed + cancelled;
+        let live = self.queue.len() - self.callers + self.seats.len();
+        let mut ledger = self.ledger.with_live(live);
+        ledger.accepted += claims;
+        ledger.completed += completed;
+        ledger.failed += failed;
+        ledger.cancelled += cancelled;
+        ledger.live += claims - ended;
+        ledger
     }
 
-    /// Everything that has a seat.
-    pub(super) fn seated(&self) -> impl Iterator<Item = TaskId> {
-        self.seats.iter().map(|seated| seated.id)
+    /// The tasks that run.
+    pub(super) fn running(&self) -> impl Iterator<Item = TaskId> {
+        let tasks = self.seats.iter().filter(|seated| seated.runner != Runner::Caller);
+        tasks.map(|seated| seated.id)
+    }
+
+    /// Callers inside `run`.
+    pub(super) fn in_run(&self) -> u32 {
+        let seated = self.seats.iter().filter(|seated| seated.runner == Runner::Caller).count();
+        // Never more than there are seats.
+        seated as u32 + self.leased - self.leases.look().0.seats
+    }
+
+    #[cfg(all(test, not(headworks_loom)))]
+    pub(super) fn has_free_seat(&self) -> bool {
+        self.seats.free() > 0
     }
 
     pub(super) fn look(&self) -> Look {
         Look {
             depth: Priority::ALL.map(|class| self.queue.depth(class)),
             capacity: self.capacity,
-            busy: self.seats.busy(),
+            busy: self.seats.busy() - self.leases.look().0.seats,
             limit: self.seats.limit(),
             room: self.room.len(),
             ledger: self.ledger(),

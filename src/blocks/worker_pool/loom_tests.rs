@@ -11,8 +11,9 @@ use loom::sync::atomic::{AtomicU32, Ordering};
 use loom::thread;
 
 use super::error::TaskError;
+use super::lease::{Collected, Gave, Leases};
 use super::node::{self, Join, Work};
-use super::seats::{Seated, Seats};
+use super::seats::{Runner, Seated, Seats};
 use super::task::TaskId;
 use crate::Ending;
 use crate::ground::loom_tests::block_on;
@@ -126,7 +127,7 @@ fn loom_cancel_of_a_waiting_task_against_a_worker_that_takes_it() {
 }
 
 fn anybody() -> Seated {
-    Seated { id: TaskId(1), weight: 1, since: None, worker: None }
+    Seated { id: TaskId(1), weight: 1, since: None, runner: Runner::Caller }
 }
 
 #[test]
@@ -155,5 +156,65 @@ fn loom_a_seat_granted_to_a_run_that_leaves_comes_back_once() {
         }
         owner.join().unwrap();
         assert_eq!(free.load(Ordering::SeqCst), 1);
+    });
+}
+
+/// The core's side: seats it has, and one who waits.
+#[derive(Default)]
+struct Owner {
+    free: u32,
+    waits: bool,
+    served: bool,
+}
+
+impl Owner {
+    fn collect(&mut self, leases: &Leases) {
+        self.free += leases.recall().seats;
+        if self.waits && self.free > 0 {
+            (self.waits, self.served) = (false, true);
+        }
+    }
+}
+
+#[test]
+fn loom_nobody_waits_beside_a_leased_seat() {
+    loom::model(|| {
+        let leases = Arc::new(Leases::new());
+        leases.lend(0);
+        assert_eq!(leases.open(0, u64::MAX), (0, true));
+        let owner = Arc::new(Mutex::new(Owner::default()));
+        let caller = thread::spawn({
+            let (leases, owner) = (Arc::clone(&leases), Arc::clone(&owner));
+            move || {
+                if leases.claim(0) && leases.give(0, Ending::Completed) == Gave::Collect {
+                    owner.lock().collect(&leases);
+                }
+            }
+        });
+        {
+            let mut owner = owner.lock();
+            owner.waits = true;
+            owner.collect(&leases);
+        }
+        caller.join().unwrap();
+        assert!(owner.lock().served, "the seat is somewhere, and somebody waits for it");
+        let ([completed, ..], claims) = (leases.look().1, leases.look().0.claims);
+        assert!(completed <= 1 && claims == 0);
+    });
+}
+
+#[test]
+fn loom_one_leased_seat_is_claimed_by_one() {
+    loom::model(|| {
+        let leases = Arc::new(Leases::new());
+        leases.lend(0);
+        assert_eq!(leases.open(0, u64::MAX), (0, true));
+        let other = thread::spawn({
+            let leases = Arc::clone(&leases);
+            move || leases.claim(0)
+        });
+        let mine = leases.claim(0);
+        assert!(mine != other.join().unwrap());
+        assert_eq!(leases.recall(), Collected { seats: 0, claims: 1 });
     });
 }

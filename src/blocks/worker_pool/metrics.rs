@@ -88,8 +88,10 @@ impl Refusals {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DrainReport {
-    /// Where everything accepted has gone. `live` is the number of `unresponsive` ones.
+    /// Where everything accepted has gone. `live` is `unresponsive` and `in_run` together.
     pub ledger: Ledger,
-    /// Those that still run: tasks that do not come to an await point, and callers inside `run`.
+    /// Tasks that still run, because they do not come to an await point.
     pub unresponsive: Vec<TaskId>,
+    /// Callers that are still inside [`run`](super::WorkerPool::run).
+    pub in_run: u32,
 }

@@ -58,6 +58,7 @@ mod errands;
 mod error;
 mod handle;
 mod help;
+mod lease;
 #[cfg(all(test, headworks_loom))]
 mod loom_tests;
 mod metrics;

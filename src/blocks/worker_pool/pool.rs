@@ -178,7 +178,7 @@ impl WorkerPool {
     ///
     /// Returns when nothing is left, and 100 ms after `within` at the latest, given a runtime
     /// worker that still runs: tasks that do not come to an await point by then are listed as
-    /// unresponsive, as are callers that are still inside [`run`](Self::run). Calling it again,
+    /// unresponsive; callers that are still inside [`run`](Self::run) are counted. Calling it again,
     /// or more than once at a time, is harmless: the shortest `within` counts for all.
     ///
     /// # Cancel safety

@@ -7,12 +7,13 @@ use std::task::Poll;
 
 use super::core::{Door, No};
 use super::error::TaskError;
+use super::lease::Gave;
 use super::node::{self, Join};
 use super::seats::SeatNo;
 use super::shared::Shared;
 use super::task::Task;
 use crate::gates::wait_queue::{Place, Ticket};
-use crate::ground::time;
+use crate::ground::{stripe, time};
 use crate::{Ending, Reason, Refused};
 
 pub(super) async fn inline<F: Future>(
@@ -20,9 +21,15 @@ pub(super) async fn inline<F: Future>(
     task: Task<F>,
 ) -> Result<F::Output, Refused<F>> {
     let Task { future, place, timeout: _ } = task;
-    let seat = match take_seat(shared, place).await {
-        Ok(seat) => seat,
-        Err(no) => return Err(Refused::new(no.reason, no.retry_after, future)),
+    let is_plain = place.weight.get() == 1 && place.deadline.is_none();
+    let stripe = stripe::mine();
+    let seat = if is_plain && shared.leases().claim(stripe) {
+        Seat { shared, place: Taken::Leased { stripe } }
+    } else {
+        match take_seat(shared, place).await {
+            Ok(no) => Seat { shared, place: Taken::Seat(no) },
+            Err(no) => return Err(Refused::new(no.reason, no.retry_after, future)),
+        }
     };
     let mut future = std::pin::pin!(future);
     let polled = poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
@@ -41,7 +48,7 @@ pub(super) async fn inline<F: Future>(
     }
 }
 
-async fn take_seat(shared: &Arc<Shared>, place: Place) -> Result<Seat<'_>, No> {
+async fn take_seat(shared: &Arc<Shared>, place: Place) -> Result<SeatNo, No> {
     let turn = shared.with(|core, now, out| {
         let plan = match core.admit(Door::Street, &place, now, out) {
             Ok(plan) => plan,
@@ -50,6 +57,7 @@ async fn take_seat(shared: &Arc<Shared>, place: Place) -> Result<Seat<'_>, No> {
         if let Some(no) = core.sit_inline(&place, now) {
             // Expired ones may have left for it, and somebody wait for their places.
             core.settle(now, out);
+            core.lease(stripe::mine());
             return Ok(Turn::Now(no));
         }
         let (work, join) = node::caller();
@@ -57,7 +65,7 @@ async fn take_seat(shared: &Arc<Shared>, place: Place) -> Result<Seat<'_>, No> {
         Ok(Turn::Later(ticket, join))
     });
     match turn? {
-        Turn::Now(no) => Ok(Seat { shared, no }),
+        Turn::Now(no) => Ok(no),
         Turn::Later(ticket, join) => {
             let mut waiting = Waiting { shared, ticket, join: Some(join) };
             let verdict = poll_fn(|cx| match &mut waiting.join {
@@ -67,7 +75,7 @@ async fn take_seat(shared: &Arc<Shared>, place: Place) -> Result<Seat<'_>, No> {
             let verdict = time::until(place.deadline, verdict).await;
             // The time and the verdict may have come together: the verdict counts.
             match verdict.or_else(|| waiting.leave()) {
-                Some(Ok(no)) => Ok(Seat { shared, no }),
+                Some(Ok(no)) => Ok(no),
                 Some(Err(why)) => Err(No::because(reason(&why))),
                 None => Err(shared.with(|core, now, out| {
                     core.cancel(ticket, now, out);
@@ -122,18 +130,38 @@ impl Drop for Waiting<'_> {
 /// A seat of the pool, held by a caller of `run`. Dropped, it is given up as cancelled.
 struct Seat<'a> {
     shared: &'a Arc<Shared>,
-    no: SeatNo,
+    place: Taken,
+}
+
+#[derive(Clone, Copy)]
+enum Taken {
+    /// Through the lock.
+    Seat(SeatNo),
+    /// Beside it.
+    Leased { stripe: usize },
 }
 
 impl Seat<'_> {
     fn end(self, ending: Ending) {
-        self.shared.release(self.no, ending);
+        self.give_up(ending);
         std::mem::forget(self);
+    }
+
+    #[inline]
+    fn give_up(&self, ending: Ending) {
+        match self.place {
+            Taken::Seat(no) => self.shared.release(no, ending),
+            Taken::Leased { stripe } => {
+                if self.shared.leases().give(stripe, ending) == Gave::Collect {
+                    self.shared.collect();
+                }
+            }
+        }
     }
 }
 
 impl Drop for Seat<'_> {
     fn drop(&mut self) {
-        self.shared.release(self.no, Ending::Cancelled);
+        self.give_up(Ending::Cancelled);
     }
 }

@@ -25,8 +25,17 @@ pub(super) struct Seated {
     pub(super) weight: u32,
     /// When it began, of those that are timed.
     pub(super) since: Option<Instant>,
-    /// Who runs it; nobody of the crew, when a caller of `run` does.
-    pub(super) worker: Option<WorkerNo>,
+    pub(super) runner: Runner,
+}
+
+/// Who polls what has a seat.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Runner {
+    Worker(WorkerNo),
+    /// Whoever awaits the task.
+    Helper,
+    /// A caller of `run`.
+    Caller,
 }
 
 impl Seats {
@@ -71,6 +80,17 @@ impl Seats {
         }
     }
 
+    /// Seats that are given out beside the table.
+    pub(super) fn lend(&mut self, seats: u32) {
+        debug_assert!(seats <= self.free(), "what is lent is free");
+        self.busy += seats;
+    }
+
+    /// So many of those have come back.
+    pub(super) fn take_back(&mut self, seats: u32) {
+        self.busy -= seats;
+    }
+
     /// Gives the seat up; `None` only for a seat given up before, which is a bug of ours.
     #[inline]
     pub(super) fn rise(&mut self, no: SeatNo) -> Option<Seated> {
@@ -86,7 +106,7 @@ impl Seats {
     /// A worker goes on with what somebody else began.
     pub(super) fn take_over(&mut self, no: SeatNo, who: WorkerNo) {
         if let Some(Some(one)) = self.seated.get_mut(no.0 as usize) {
-            one.worker = Some(who);
+            one.runner = Runner::Worker(who);
         }
     }
 

@@ -18,6 +18,7 @@ use super::core::{Core, Door, Job, No, Seeker};
 use super::crew::{Crew, Next, Post, Turn, WorkerNo};
 use super::errands::{Errands, More};
 use super::error::TaskError;
+use super::lease::Leases;
 use super::metrics::DrainReport;
 use super::node::Work;
 use super::seats::SeatNo;
@@ -41,6 +42,8 @@ impl Seeker for Work {
 /// What handles and workers share.
 pub(super) struct Shared {
     core: Mutex<PoolCore>,
+    /// The core's own.
+    leases: Arc<Leases>,
     crew: Crew,
     /// Somebody was refused, and nothing has left the queue since.
     crowded: AtomicBool,
@@ -55,8 +58,10 @@ pub(super) struct Shared {
 
 impl Shared {
     pub(super) fn new(limits: Limits, timeout: Option<Duration>, runtime: Id) -> Self {
+        let core = Core::new(limits);
         Self {
-            core: Mutex::new(Core::new(limits)),
+            leases: Arc::clone(&core.leases),
+            core: Mutex::new(core),
             crew: Crew::new(),
             crowded: AtomicBool::new(false),
             halted: AtomicBool::new(false),
@@ -156,6 +161,18 @@ impl Shared {
         });
     }
 
+    pub(super) fn leases(&self) -> &Leases {
+        &self.leases
+    }
+
+    /// A leased seat has come back, and somebody may wait for it.
+    pub(super) fn collect(self: &Arc<Self>) {
+        self.with(|core, now, out| {
+            core.recall();
+            core.settle(now, out);
+        });
+    }
+
     pub(super) fn close(self: &Arc<Self>) {
         self.with(|core, now, out| core.close(now, out));
     }
@@ -181,7 +198,8 @@ impl Shared {
     pub(super) fn report(&self) -> DrainReport {
         self.read(|core| DrainReport {
             ledger: core.ledger(),
-            unresponsive: core.seated().collect(),
+            unresponsive: core.running().collect(),
+            in_run: core.in_run(),
         })
     }
 

@@ -8,9 +8,10 @@ use std::time::{Duration, Instant};
 use proptest::prelude::*;
 
 use super::config::Limits;
-use super::core::{Core, Door, No, Seeker, Step};
+use super::core::{Core, Door, Look, No, Seeker, Step};
 use super::crew::{Next, WorkerNo};
 use super::errands::{Errands, More};
+use super::lease::Gave;
 use super::seats::SeatNo;
 use super::{Timing, WorkerPoolConfig};
 use crate::gates::wait_queue::{Place, Rules, Ticket};
@@ -226,6 +227,8 @@ fn a_now_older_than_the_last_changes_no_count() {
 enum Op {
     Submit { class: usize, tenant: u64, weight: u32, deadline: Option<u64> },
     Run { class: usize, weight: u32 },
+    Claim { stripe: usize },
+    Give { which: usize, ending: usize },
     Pull,
     End { which: usize, ending: usize },
     Cancel { which: usize },
@@ -241,6 +244,8 @@ fn op() -> impl Strategy<Value = Op> {
             |(class, tenant, weight, deadline)| Op::Submit { class, tenant, weight, deadline }
         ),
         3 => (0..4_usize, 1..4_u32).prop_map(|(class, weight)| Op::Run { class, weight }),
+        6 => (0..2_usize).prop_map(|stripe| Op::Claim { stripe }),
+        4 => (any::<usize>(), 0..3_usize).prop_map(|(which, ending)| Op::Give { which, ending }),
         8 => Just(Op::Pull),
         6 => (any::<usize>(), 0..3_usize).prop_map(|(which, ending)| Op::End { which, ending }),
         2 => any::<usize>().prop_map(|which| Op::Cancel { which }),
@@ -259,6 +264,8 @@ struct Naive {
     handed: HashSet<u32>,
     inline_waiting: HashSet<u32>,
     inline_running: Vec<SeatNo>,
+    /// By stripe.
+    on_lease: Vec<usize>,
     accepted: u64,
     ended: HashMap<Ending, u64>,
     refused: u64,
@@ -299,16 +306,22 @@ impl Naive {
         let ledger = look.ledger;
         assert!(ledger.is_exact(), "{ledger}");
         let running = self.running.len() + self.handed.len() + self.inline_running.len();
-        let live = self.waiting.len() + running;
+        let live = self.waiting.len() + running + self.on_lease.len();
+        assert_eq!(core.in_run() as usize, self.inline_running.len() + self.on_lease.len());
+        assert!(depth(&look) == 0 || core.has_free_seat() || core.leases.look().0.seats == 0);
         assert_eq!((ledger.accepted, ledger.live), (self.accepted, live as u64));
         for ending in Ending::ALL {
             assert_eq!(ledger.count(ending), self.ended.get(&ending).copied().unwrap_or(0));
         }
-        let depth: usize = look.depth.iter().sum();
+        let depth = depth(&look);
         assert_eq!(depth, self.waiting.len() + self.inline_waiting.len());
         assert!(depth <= limits.rules.cap && look.busy <= limits.seats);
         assert_eq!(look.refused.total(), self.refused);
     }
+}
+
+fn depth(look: &Look) -> usize {
+    look.depth.iter().sum()
 }
 
 fn apply(
@@ -347,6 +360,7 @@ fn apply(
                     Some(seat) => {
                         naive.accepted += 1;
                         naive.inline_running.push(seat);
+                        core.lease(n as usize % 2);
                     }
                     None => {
                         naive.inline_waiting.insert(n);
@@ -357,6 +371,18 @@ fn apply(
                     core.refuse(no);
                     naive.refused += 1;
                 }
+            }
+        }
+        Op::Claim { stripe } => {
+            if core.leases.claim(stripe) {
+                naive.accepted += 1;
+                naive.on_lease.push(stripe);
+            }
+        }
+        Op::Give { which, ending } => {
+            if !naive.on_lease.is_empty() {
+                let stripe = naive.on_lease.swap_remove(which % naive.on_lease.len());
+                give(core, naive, (stripe, ENDINGS[ending]), *now, &mut out);
             }
         }
         Op::Pull => {
@@ -391,6 +417,22 @@ fn apply(
     naive.do_errands(out);
 }
 
+const ENDINGS: [Ending; 3] = [Ending::Completed, Ending::Failed, Ending::Cancelled];
+
+fn give(
+    core: &mut Pool,
+    naive: &mut Naive,
+    (stripe, ending): (usize, Ending),
+    now: Instant,
+    out: &mut Out,
+) {
+    naive.end(ending);
+    if core.leases.give(stripe, ending) == Gave::Collect {
+        core.recall();
+        core.settle(now, out);
+    }
+}
+
 fn help(
     core: &mut Pool,
     naive: &mut Naive,
@@ -419,7 +461,7 @@ fn end_one(
     now: Instant,
     out: &mut Out,
 ) {
-    let ending = [Ending::Completed, Ending::Failed, Ending::Cancelled][ending];
+    let ending = ENDINGS[ending];
     let mut tasks: Vec<_> = naive.running.keys().copied().collect();
     tasks.sort_unstable();
     let seat = if tasks.is_empty() {
@@ -441,7 +483,8 @@ proptest! {
         places in 1..12_usize,
         ops in proptest::collection::vec(op(), 1..200),
     ) {
-        let limits = limits(seats, places);
+        let timing = WorkerPoolConfig::default().with_timing(Timing::Sampled(8)).check().unwrap();
+        let limits = Limits { timing: timing.timing, ..limits(seats, places) };
         let (mut core, mut naive) = (Pool::new(limits), Naive::default());
         let (mut tickets, mut now) = (Vec::new(), start());
         for (n, op) in ops.into_iter().enumerate() {
@@ -452,8 +495,11 @@ proptest! {
         apply(Op::Halt, &mut core, &mut naive, &mut tickets, 0, &mut now);
         while !(naive.running.is_empty()
             && naive.handed.is_empty()
+            && naive.on_lease.is_empty()
             && naive.inline_running.is_empty())
         {
+            let give = Op::Give { which: 0, ending: 0 };
+            apply(give, &mut core, &mut naive, &mut tickets, 0, &mut now);
             apply(Op::Pull, &mut core, &mut naive, &mut tickets, 0, &mut now);
             let end = Op::End { which: 0, ending: 0 };
             apply(end, &mut core, &mut naive, &mut tickets, 0, &mut now);

@@ -266,6 +266,12 @@ impl<T> WaitQueue<T> {
         (self.next_number(), evicted)
     }
 
+    /// The last number given.
+    #[inline]
+    pub(crate) fn number(&self) -> u64 {
+        self.accepted
+    }
+
     /// The number of one that is accepted without standing in line.
     #[inline]
     pub(crate) fn next_number(&mut self) -> u64 {

@@ -1,0 +1,171 @@
+//! Seats that callers of `run` take beside the lock.
+//!
+//! While nobody waits, the core leases a few of its free seats to the stripe of a thread: a caller
+//! there takes one and gives it back with one atomic operation each, on a line that no other thread
+//! writes.
+//!
+//! 1. A leased seat is taken, for the core. Leased are those in the words and those in callers'
+//!    hands; `Core` counts both together, under its lock.
+//! 2. A word is `OPEN` only while nobody waits. Before the core says that it has no seat for
+//!    somebody, it recalls: closes every word and takes the seats in it. So nobody waits beside a
+//!    leased seat.
+//! 3. Who gives a seat back to a word that is not open must go through the lock, which collects it.
+//!    Giving and looking are one operation, as closing and taking are: either the recall finds the
+//!    seat, or who gives it back finds the recall.
+//! 4. Claims are counted in the word itself, endings beside it: so the ledger can still be checked.
+
+use crate::Ending;
+use crate::ground::primitives::atomic::{AtomicU64, Ordering};
+use crate::ground::stripe::{Padded, STRIPES};
+
+/// Seats may be taken here.
+const OPEN: u64 = 1;
+/// Above the flag: the free seats, fewer than 2^17.
+const SEAT: u64 = 1 << 1;
+/// Above those: the claims since the last collection.
+const CLAIM: u64 = 1 << 18;
+
+/// The leases of a pool.
+#[derive(Debug)]
+pub(super) struct Leases(Box<[Padded<Stripe>; STRIPES]>);
+
+#[derive(Debug)]
+struct Stripe {
+    word: AtomicU64,
+    /// So many claims in a row, and then one goes through the lock, to be timed.
+    most: AtomicU64,
+    /// Endings of what was claimed here.
+    completed: AtomicU64,
+    failed: AtomicU64,
+    cancelled: AtomicU64,
+}
+
+impl Default for Stripe {
+    fn default() -> Self {
+        let zero = || AtomicU64::new(0);
+        Self { word: zero(), most: zero(), completed: zero(), failed: zero(), cancelled: zero() }
+    }
+}
+
+/// What has come back to the lock.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[must_use = "seats and claims are only here now"]
+pub(super) struct Collected {
+    pub(super) seats: u32,
+    pub(super) claims: u64,
+}
+
+/// What a caller has to do who gave his seat back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub(super) enum Gave {
+    Done,
+    /// Go through the lock: somebody waits, or nothing is leased any more.
+    Collect,
+}
+
+impl Leases {
+    pub(super) fn new() -> Self {
+        Self(Box::default())
+    }
+
+    /// Takes a seat beside the lock; not if it is time for one that is timed.
+    #[inline]
+    pub(super) fn claim(&self, stripe: usize) -> bool {
+        let Stripe { word, most, .. } = &*self.0[stripe];
+        // Relaxed: a number that was written before the word was opened.
+        let most = most.load(Ordering::Relaxed);
+        // Relaxed: the exchange below checks it.
+        let mut was = word.load(Ordering::Relaxed);
+        loop {
+            let is_open = was & OPEN != 0 && seats(was) != 0;
+            if !is_open || was / CLAIM >= most {
+                return false;
+            }
+            // Acquire: pairs with `give`, so that what was done on the seat before is seen.
+            match word.compare_exchange_weak(
+                was,
+                was - SEAT + CLAIM,
+                Ordering::Acquire,
+                Ordering::Relaxed,
+            ) {
+                Ok(_) => return true,
+                Err(now) => was = now,
+            }
+        }
+    }
+
+    /// Gives a claimed seat back, with how it ended.
+    #[inline]
+    pub(super) fn give(&self, stripe: usize, ending: Ending) -> Gave {
+        let Stripe { word, completed, failed, cancelled, .. } = &*self.0[stripe];
+        let count = match ending {
+            Ending::Completed => completed,
+            Ending::Failed => failed,
+            _ => cancelled,
+        };
+        // Relaxed: published by the release below.
+        count.fetch_add(1, Ordering::Relaxed);
+        // Release: pairs with `claim` and `recall`. Acquire: with the lock's holder who closed it.
+        let was = word.fetch_add(SEAT, Ordering::AcqRel);
+        if was & OPEN == 0 { Gave::Collect } else { Gave::Done }
+    }
+
+    /// Under the lock: opens a stripe for `most` claims in a row from here on. Its claims so far,
+    /// and whether there is a seat in it.
+    pub(super) fn open(&self, stripe: usize, most: u64) -> (u64, bool) {
+        let Stripe { word, most: limit, .. } = &*self.0[stripe];
+        // Relaxed: a word that is open already may still go by the old number.
+        limit.store(most, Ordering::Relaxed);
+        // AcqRel, here and below: as in `give`.
+        word.fetch_or(OPEN, Ordering::AcqRel);
+        let was = word.fetch_and(CLAIM - 1, Ordering::AcqRel);
+        (was / CLAIM, seats(was) != 0)
+    }
+
+    /// Under the lock: one seat more for this stripe.
+    pub(super) fn lend(&self, stripe: usize) {
+        self.0[stripe].word.fetch_add(SEAT, Ordering::AcqRel);
+    }
+
+    /// Under the lock: whether anything could be claimed.
+    pub(super) fn is_open(&self) -> bool {
+        // Relaxed: opened and closed under the lock only.
+        self.0.iter().any(|stripe| stripe.word.load(Ordering::Relaxed) & OPEN != 0)
+    }
+
+    /// Under the lock: closes every word and takes what is in it.
+    pub(super) fn recall(&self) -> Collected {
+        let mut all = Collected::default();
+        for stripe in self.0.iter() {
+            // AcqRel: as in `give`.
+            let was = stripe.word.swap(0, Ordering::AcqRel);
+            all.seats += seats(was);
+            all.claims += was / CLAIM;
+        }
+        all
+    }
+
+    /// Under the lock, which changes nothing: seats and claims in the words, and the endings
+    /// (completed, failed, cancelled). Endings are read first: each was claimed before.
+    pub(super) fn look(&self) -> (Collected, [u64; 3]) {
+        let mut endings = [0; 3];
+        let mut all = Collected::default();
+        for stripe in self.0.iter() {
+            let Stripe { word, completed, failed, cancelled, .. } = &**stripe;
+            for (sum, count) in endings.iter_mut().zip([completed, failed, cancelled]) {
+                // Acquire: what was claimed before is seen in the word.
+                *sum += count.load(Ordering::Acquire);
+            }
+            let was = word.load(Ordering::Acquire);
+            all.seats += seats(was);
+            all.claims += was / CLAIM;
+        }
+        (all, endings)
+    }
+}
+
+fn seats(word: u64) -> u32 {
+    // Fewer than 2^17.
+    ((word % CLAIM) / SEAT) as u32
+}
