@@ -14,6 +14,11 @@ use crate::gates::wait_queue::Ticket;
 
 /// The result of an accepted task, once it is there.
 ///
+/// Awaited on the pool's runtime while its task is the next one and a seat is free, it runs the
+/// task right there, which saves the way to a worker and back; a worker goes on with a task that
+/// does not end in one go. So a task that computes for long without an await point holds up
+/// whoever awaits it, should nobody have begun it by then.
+///
 /// Dropping it detaches: the task goes on, and its result is dropped. See
 /// [`cancel_on_drop`](Self::cancel_on_drop) for the other way.
 ///

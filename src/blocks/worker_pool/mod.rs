@@ -48,7 +48,8 @@
 //    nothing waits beside a free seat.
 // 5. Workers hold the shared part, handles of the pool hold its owner: the last handle's drop halts
 //    the pool, the last worker's end closes it. Handles of tasks hold neither.
-// 6. The clock is read when a verb first asks for it: a task without a deadline, that is ready at
+// 6. Leased seats and helpers keep to the same order and cap (`lease.rs`, `help.rs`).
+// 7. The clock is read when a verb first asks for it: a task without a deadline, that is ready at
 //    its first poll and not timed, costs no look at all.
 
 mod config;
