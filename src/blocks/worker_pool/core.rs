@@ -217,6 +217,15 @@ impl<T: Seeker> Core<T> {
         }
     }
 
+    /// The time of a caller of `run` is up. Nothing if it is out of line by now: whoever took it
+    /// out has counted it.
+    pub(super) fn overdue(&mut self, ticket: Ticket, now: impl Now, out: &mut Errands<T>) {
+        if let Some(one) = self.queue.cancel(ticket) {
+            self.left(one, Ending::Expired, out);
+            self.settle(now, out);
+        }
+    }
+
     /// One left the queue unstarted. A caller of `run` was not accepted: that is a refusal, but
     /// for one who went of his own will.
     fn left(&mut self, one: T, ending: Ending, out: &mut Errands<T>) {

@@ -156,6 +156,56 @@ fn loom_cancel_of_a_waiting_task_against_a_worker_that_takes_it() {
     });
 }
 
+#[test]
+fn loom_two_threads_that_cancel_at_once_leave_no_count_and_call_no_dead_pool() {
+    loom::model(|| {
+        let pool = Arc::new(Pool::default());
+        let is_gone = Arc::clone(&pool.is_gone);
+        let (task, join) = seven(&pool);
+        let join = Arc::new(join);
+        let worker = thread::spawn(move || work(task, &pool));
+        let other = thread::spawn({
+            let join = Arc::clone(&join);
+            move || join.stop(|pool| assert_eq!(pool.is_gone.load(Ordering::SeqCst), 0))
+        });
+        join.stop(|pool| assert_eq!(pool.is_gone.load(Ordering::SeqCst), 0));
+        other.join().unwrap();
+        worker.join().unwrap();
+        drop(join);
+        assert_eq!(is_gone.load(Ordering::SeqCst), 1, "a count of the pool was left behind");
+    });
+}
+
+/// A waker that counts how often it is woken; its own count tells whether one was lost.
+#[derive(Default)]
+struct Rung(AtomicU32);
+
+impl std::task::Wake for Rung {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+#[test]
+fn loom_every_waker_that_was_registered_is_dropped_once() {
+    loom::model(|| {
+        let pool = Arc::new(Pool::default());
+        let (first, second) = (Arc::new(Rung::default()), Arc::new(Rung::default()));
+        let (task, mut join) = seven(&pool);
+        let worker = thread::spawn(move || work(task, &pool));
+        let mut is_ready = false;
+        for rung in [&first, &second] {
+            let waker = Waker::from(Arc::clone(rung));
+            is_ready |= join.poll(&Context::from_waker(&waker)).is_ready();
+        }
+        drop(join);
+        worker.join().unwrap();
+        assert_eq!((Arc::strong_count(&first), Arc::strong_count(&second)), (1, 1), "{is_ready}");
+        let rung = [&first, &second].map(|rung| rung.0.load(Ordering::SeqCst));
+        assert!(rung.iter().sum::<u32>() <= 1);
+    });
+}
+
 fn anybody() -> Seated {
     Seated { id: TaskId(1), weight: 1, since: None, worker: None }
 }

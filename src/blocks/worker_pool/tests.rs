@@ -166,6 +166,24 @@ fn callers_of_run_are_seated_in_their_turn_without_a_worker() {
 }
 
 #[test]
+fn a_caller_of_run_whose_time_is_up_is_refused_once_whoever_sees_it_first() {
+    for sees_it_itself in [true, false] {
+        let (mut core, now, mut out) = (Pool::new(limits(1, 10)), start(), Out::default());
+        core.sit_inline(&weighing(1), now).unwrap();
+        let place = Place { deadline: Some(now + SECOND), ..weighing(1) };
+        let plan = core.admit(Door::Street, &place, now, &mut out).unwrap();
+        let ticket = core.enqueue(plan, &place, One::Caller(7), now, &mut out);
+        if !sees_it_itself {
+            core.settle(now + SECOND, &mut out);
+        }
+        core.overdue(ticket, now + SECOND, &mut out);
+        core.overdue(ticket, now + SECOND, &mut out);
+        assert_eq!(out.more().left, [(One::Caller(7), Ending::Expired)]);
+        assert_eq!((core.look().refused.expired, core.look().refused.total()), (1, 1));
+    }
+}
+
+#[test]
 fn cancelling_what_runs_wakes_the_worker_that_runs_it() {
     let (mut core, now, mut out) = (resting(1, 10, 1), start(), Out::default());
     let ticket = submit(&mut core, weighing(1), 1, now, &mut out).unwrap();
