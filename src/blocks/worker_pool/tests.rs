@@ -94,9 +94,18 @@ fn pull(core: &mut Pool, now: Instant, out: &mut Out) -> Option<(u32, SeatNo)> {
     pull_as(0, core, now, out)
 }
 
+/// Lets the pool know how long its tasks take.
+fn taking(core: &mut Pool, time: Duration) {
+    for _ in 0..20 {
+        let seat = core.sit_inline(&weighing(1), start()).unwrap();
+        core.book(seat, Ending::Completed, start() + time);
+    }
+}
+
 #[test]
-fn a_lone_submission_rouses_one_worker_and_a_burst_one_after_another() {
+fn of_short_tasks_a_burst_rouses_one_worker_after_another() {
     let (mut core, now, mut out) = (resting(3, 10, 3), start(), Out::default());
+    taking(&mut core, Duration::ZERO);
     for task in 0..3 {
         submit(&mut core, weighing(1), task, now, &mut out).unwrap();
     }
@@ -106,6 +115,39 @@ fn a_lone_submission_rouses_one_worker_and_a_burst_one_after_another() {
         assert_eq!(pull_as(who, &mut core, now, &mut out).map(|(task, _)| task), Some(task));
         assert_eq!(woken(&out), rung);
     }
+}
+
+#[test]
+fn of_long_tasks_each_rouses_a_worker_while_there_are_seats() {
+    for known in [false, true] {
+        let (mut core, now, mut out) = (resting(3, 10, 3), start(), Out::default());
+        if known {
+            taking(&mut core, SECOND);
+        }
+        // Two seats are free.
+        core.sit_inline(&weighing(1), now).unwrap();
+        for (task, rung) in [(0, 1), (1, 2), (2, 2)] {
+            submit(&mut core, weighing(1), task, now, &mut out).unwrap();
+            assert_eq!(woken(&out), rung);
+        }
+        for (task, who) in [(0, 2), (1, 1)] {
+            assert_eq!(pull_as(who, &mut core, now, &mut out).map(|(task, _)| task), Some(task));
+        }
+        assert_eq!(woken(&out), 2, "nobody more than can start");
+    }
+}
+
+#[test]
+fn what_a_heavy_one_leaves_rouses_all_who_can_start() {
+    let (mut core, now, mut out) = (resting(3, 10, 3), start(), Out::default());
+    let heavy = core.sit_inline(&weighing(3), now).unwrap();
+    for task in 0..3 {
+        submit(&mut core, weighing(1), task, now, &mut out).unwrap();
+    }
+    assert_eq!(woken(&out), 0);
+    core.book(heavy, Ending::Completed, now);
+    core.settle(now, &mut out);
+    assert_eq!(woken(&out), 3);
 }
 
 #[test]
