@@ -348,7 +348,7 @@ pub(super) struct Join<T, P> {
     head: NonNull<Header>,
     pool: *const P,
     is_read: bool,
-    of: PhantomData<(fn() -> T, Arc<P>)>,
+    of: PhantomData<fn(&Arc<P>) -> T>,
 }
 
 // SAFETY: the result is `Send`, as `task` asks; `&Join` only sets flags and calls the pool.
