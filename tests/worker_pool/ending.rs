@@ -155,6 +155,29 @@ async fn the_ledger_equals_what_eight_threads_of_submitters_saw() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn callers_of_run_whose_time_is_up_are_counted_as_refused_once() {
+    let pool = pool(1, 5_000);
+    let (_gate, _running) = busy(&pool, 1).await;
+    let mut callers = tokio::task::JoinSet::new();
+    for n in 0..1_000_u64 {
+        let pool = pool.clone();
+        let within = Duration::from_micros(900 + n % 200);
+        callers.spawn(async move { pool.run(Task::new(async {}).within(within)).await.is_err() });
+    }
+    // Whatever happens in the pool, the expired leave: it races with their own timers.
+    let mut refused = 0;
+    while let Some(is_refused) = tokio::select! {
+        biased;
+        ended = callers.join_next() => ended,
+        () = tokio::task::yield_now() => Some(Ok(false)),
+    } {
+        refused += u64::from(is_refused.unwrap());
+        pool.try_submit(async {}).unwrap().cancel();
+    }
+    assert_eq!((refused, pool.snapshot().refused.total()), (1_000, 1_000));
+}
+
 /// Submits by every way there is until the pool is closed, and notes every ending.
 async fn fire(pool: headworks::WorkerPool, seed: u64, seen: &Arc<Seen>, accepted: &AtomicU64) {
     let mut chance = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;

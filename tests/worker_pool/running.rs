@@ -65,6 +65,44 @@ async fn every_seat_is_used() {
     ends_exactly(&pool).await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn tasks_that_keep_their_thread_run_beside_each_other() {
+    for _ in 0..5 {
+        let pool = pool(8, 100);
+        // From a thread of the runtime, where what is woken waits for that thread.
+        let submitter = pool.clone();
+        let all_met = tokio::spawn(async move {
+            let met = Arc::new(AtomicUsize::new(0));
+            let tasks = (0..3).map(|_| {
+                let met = Arc::clone(&met);
+                let task = async move { meet(&met, 3) };
+                submitter.try_submit(task).unwrap()
+            });
+            let tasks: Vec<_> = tasks.collect();
+            let mut all_met = true;
+            for task in tasks {
+                all_met &= task.await.unwrap();
+            }
+            all_met
+        });
+        assert!(all_met.await.unwrap());
+        ends_exactly(&pool).await;
+    }
+}
+
+/// Whether so many come here while this one keeps its thread.
+fn meet(met: &AtomicUsize, others: usize) -> bool {
+    met.fetch_add(1, Ordering::SeqCst);
+    let since = std::time::Instant::now();
+    while met.load(Ordering::SeqCst) < others {
+        if since.elapsed() > Duration::from_secs(5) {
+            return false;
+        }
+        std::thread::yield_now();
+    }
+    true
+}
+
 #[tokio::test]
 async fn no_more_run_at_once_than_there_are_seats() {
     let pool = pool(3, 1_000);

@@ -21,6 +21,12 @@ use crate::ground::metrics::Mean;
 use crate::ground::time::Now;
 use crate::{Ending, Ledger, Priority, Reason};
 
+/// Tasks that take less than this are done one after another sooner than by several workers: about
+/// what it costs to wake a thread.
+const SHORT: Duration = Duration::from_micros(5);
+/// So many short ones before a second worker is woken although one is about to look.
+const BACKLOG: usize = 16;
+
 /// What stands in the queue.
 pub(super) trait Seeker {
     /// Whether it is a caller of `run`, who waits for a seat, rather than a task.
@@ -48,6 +54,8 @@ pub(super) struct Core<T> {
     helpers: usize,
     /// No worker will ever pull again.
     deserted: bool,
+    /// By the mean service time; not while there is none.
+    is_short: bool,
     /// Callers of `run` in the queue: they take places and are not accepted yet.
     callers: usize,
     /// Something heavy or with a deadline waits, or did since the queue was last empty: its head
@@ -85,6 +93,7 @@ impl<T: Seeker> Core<T> {
             handed: VecDeque::new(),
             helpers: 0,
             deserted: false,
+            is_short: false,
             callers: 0,
             is_mixed: false,
             capacity: limits.rules.cap,
@@ -324,6 +333,7 @@ impl<T: Seeker> Core<T> {
         self.ledger.record(ending, 1);
         if let (Some(since), Ending::Completed | Ending::Failed) = (seated.since, ending) {
             self.service.sample(now.get().saturating_duration_since(since));
+            self.is_short = self.service.get().is_some_and(|mean| mean < SHORT);
         }
     }
 
@@ -337,6 +347,15 @@ impl<T: Seeker> Core<T> {
         let seated = self.seats.iter().find(|seated| seated.id == TaskId(ticket.serial));
         if let Some(&Seated { runner: Runner::Worker(worker), .. }) = seated {
             self.roster.waker(worker).into_iter().for_each(|waker| out.wake(waker));
+        }
+    }
+
+    /// The time of a caller of `run` is up. Nothing if it is out of line by now: whoever took it
+    /// out has counted it.
+    pub(super) fn overdue(&mut self, ticket: Ticket, now: impl Now, out: &mut Errands<T>) {
+        if let Some(one) = self.queue.cancel(ticket) {
+            self.left(one, Ending::Expired, out);
+            self.settle(now, out);
         }
     }
 
@@ -399,9 +418,19 @@ impl<T: Seeker> Core<T> {
         }
     }
 
+    /// See the head of `crew.rs`.
     #[inline]
     fn rouse(&mut self, out: &mut Errands<T>) {
-        if let Some(worker) = self.roster.rouse(self.queue.len()) {
+        let waiting = self.queue.len();
+        if self.is_short {
+            let enough = if waiting < BACKLOG { 1 } else { 2 };
+            if let Some(worker) = self.roster.rouse(enough) {
+                out.wake(worker);
+            }
+            return;
+        }
+        let startable = waiting.min(self.seats.free() as usize) + self.handed.len();
+        while let Some(worker) = self.roster.rouse(startable.max(1)) {
             out.wake(worker);
         }
     }

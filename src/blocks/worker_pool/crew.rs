@@ -1,9 +1,12 @@
 //! The workers: tasks that pull. Shared with the pipeline.
 //!
-//! 1. Work never waits beside a resting worker: whenever some could start and somebody rests, one
-//!    worker is about to look (`looking`): roused, or lingering. It wakes the next one if there is
-//!    more when it has taken its own. So a burst wakes workers one after another and a lone
-//!    submitter wakes one. Should that one be held up while work piles up, a second is woken.
+//! 1. Work never waits beside a resting worker: whenever some could start and somebody rests, as
+//!    many workers as the owner wants are about to look (`looking`): roused, or lingering. Where
+//!    jobs are short, one does: it wakes the next one if there is more when it has taken its own,
+//!    so a burst is done in one go, and a second is woken should work pile up. Where they are
+//!    long, or nobody knows, one for each that could start: tokio runs a task that is woken on
+//!    one of its threads on that very thread, and nobody else may take it while that thread
+//!    computes, unless another one is woken there. So a chain would be held up at its first link.
 //!    A worker that finds nothing after a job lingers once, at the end of its runtime's queue:
 //!    whatever is submitted until then wakes nobody, and is done in one go.
 //! 2. `Roster` is guarded by the owner's lock, the same that guards the queue: who finds nothing
@@ -87,9 +90,6 @@ pub(crate) struct Roster {
     looking: Vec<WorkerNo>,
 }
 
-/// So much work before a second worker is woken although one is about to look.
-const BACKLOG: usize = 16;
-
 impl Roster {
     /// A worker says how it is woken.
     pub(crate) fn begun(&mut self, who: WorkerNo, waker: Waker) {
@@ -126,14 +126,12 @@ impl Roster {
         }
     }
 
-    /// Something could start, of so much work: whom to wake, after the unlock.
+    /// Something could start, and so many are enough to look: whom to wake, after the unlock.
     #[must_use]
     #[inline]
-    pub(crate) fn rouse(&mut self, backlog: usize) -> Option<Waker> {
-        match self.looking.len() {
-            0 => {}
-            1 if backlog >= BACKLOG => {}
-            _ => return None,
+    pub(crate) fn rouse(&mut self, enough: usize) -> Option<Waker> {
+        if self.looking.len() >= enough {
+            return None;
         }
         let who = self.resting.pop()?;
         self.looking.push(who);

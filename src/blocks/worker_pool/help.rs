@@ -66,6 +66,7 @@ impl Shared {
                 task.give_up(TaskError::Cancelled)
             }
         };
+        self.uncrowd();
         self.with(|core, now, out| {
             core.helped(seat, ending, now);
             core.settle(now, out);

@@ -126,6 +126,35 @@ fn loom_cancel_of_a_waiting_task_against_a_worker_that_takes_it() {
     });
 }
 
+/// A waker that counts how often it is woken; its own count tells whether one was lost.
+#[derive(Default)]
+struct Rung(AtomicU32);
+
+impl std::task::Wake for Rung {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+#[test]
+fn loom_every_waker_that_was_registered_is_dropped_once() {
+    loom::model(|| {
+        let (first, second) = (Arc::new(Rung::default()), Arc::new(Rung::default()));
+        let (task, mut join) = seven();
+        let worker = thread::spawn(move || work(task));
+        let mut is_ready = false;
+        for rung in [&first, &second] {
+            let waker = Waker::from(Arc::clone(rung));
+            is_ready |= join.poll(&Context::from_waker(&waker)).is_ready();
+        }
+        drop(join);
+        worker.join().unwrap();
+        assert_eq!((Arc::strong_count(&first), Arc::strong_count(&second)), (1, 1), "{is_ready}");
+        let rung = [&first, &second].map(|rung| rung.0.load(Ordering::SeqCst));
+        assert!(rung.iter().sum::<u32>() <= 1);
+    });
+}
+
 fn anybody() -> Seated {
     Seated { id: TaskId(1), weight: 1, since: None, runner: Runner::Caller }
 }

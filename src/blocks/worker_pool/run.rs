@@ -3,7 +3,7 @@
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll, ready};
 
 use super::core::{Door, No};
 use super::error::TaskError;
@@ -68,19 +68,19 @@ async fn take_seat(shared: &Arc<Shared>, place: Place) -> Result<SeatNo, No> {
         Turn::Now(no) => Ok(no),
         Turn::Later(ticket, join) => {
             let mut waiting = Waiting { shared, ticket, join: Some(join) };
-            let verdict = poll_fn(|cx| match &mut waiting.join {
-                Some(join) => join.poll(cx),
-                None => Poll::Pending,
-            });
-            let verdict = time::until(place.deadline, verdict).await;
-            // The time and the verdict may have come together: the verdict counts.
-            match verdict.or_else(|| waiting.leave()) {
-                Some(Ok(no)) => Ok(no),
-                Some(Err(why)) => Err(No::because(reason(&why))),
-                None => Err(shared.with(|core, now, out| {
-                    core.cancel(ticket, now, out);
-                    core.refuse(No::because(Reason::Expired))
-                })),
+            let verdict = time::until(place.deadline, poll_fn(|cx| waiting.poll(cx))).await;
+            let verdict = match verdict {
+                Some(verdict) => verdict,
+                None => {
+                    // Out of line now, unless somebody took it out in this moment: then that
+                    // counts, and is about to be told.
+                    shared.with(|core, now, out| core.overdue(ticket, now, out));
+                    poll_fn(|cx| waiting.poll(cx)).await
+                }
+            };
+            match verdict {
+                Ok(no) => Ok(no),
+                Err(why) => Err(No::because(reason(&why))),
             }
         }
     }
@@ -108,18 +108,18 @@ struct Waiting<'a> {
 }
 
 impl Waiting<'_> {
-    /// What had come by now.
-    fn leave(&mut self) -> Option<Result<SeatNo, TaskError>> {
-        self.join.take().and_then(Join::leave)
+    fn poll(&mut self, cx: &Context<'_>) -> Poll<Result<SeatNo, TaskError>> {
+        let Some(join) = &mut self.join else { return Poll::Pending };
+        let verdict = ready!(join.poll(cx));
+        self.join = None;
+        Poll::Ready(verdict)
     }
 }
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        if self.join.is_none() {
-            return;
-        }
-        match self.leave() {
+        let Some(join) = self.join.take() else { return };
+        match join.leave() {
             Some(Ok(no)) => self.shared.release(no, Ending::Cancelled),
             Some(Err(_)) => {}
             None => self.shared.cancel(self.ticket),

@@ -92,6 +92,13 @@ impl Shared {
         self.crowded.load(Ordering::Relaxed)
     }
 
+    /// Somebody has gone: the next one may get in.
+    pub(super) fn uncrowd(&self) {
+        if self.is_crowded() {
+            self.crowded.store(false, Ordering::Relaxed);
+        }
+    }
+
     /// Puts a task in the queue, or gives it back with the reason, which `count` writes down.
     pub(super) fn push(
         self: &Arc<Self>,
@@ -150,11 +157,13 @@ impl Shared {
     }
 
     pub(super) fn cancel(self: &Arc<Self>, ticket: Ticket) {
+        self.uncrowd();
         self.with(|core, now, out| core.cancel(ticket, now, out));
     }
 
     /// Books the end of what ran outside the crew.
     pub(super) fn release(self: &Arc<Self>, seat: SeatNo, ending: Ending) {
+        self.uncrowd();
         self.with(|core, now, out| {
             core.book(seat, ending, now);
             core.settle(now, out);
@@ -257,9 +266,7 @@ impl Post for Shared {
                 }
                 Turn::Done(Done { job, ending }) => {
                     core.book(job.seat, ending, now);
-                    if self.is_crowded() {
-                        self.crowded.store(false, Ordering::Relaxed);
-                    }
+                    self.uncrowd();
                     Some(job.task)
                 }
             };

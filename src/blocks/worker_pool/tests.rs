@@ -95,9 +95,18 @@ fn pull(core: &mut Pool, now: Instant, out: &mut Out) -> Option<(u32, SeatNo)> {
     pull_as(0, core, now, out)
 }
 
+/// Lets the pool know how long its tasks take.
+fn taking(core: &mut Pool, time: Duration) {
+    for _ in 0..20 {
+        let seat = core.sit_inline(&weighing(1), start()).unwrap();
+        core.book(seat, Ending::Completed, start() + time);
+    }
+}
+
 #[test]
-fn a_lone_submission_rouses_one_worker_and_a_burst_one_after_another() {
+fn of_short_tasks_a_burst_rouses_one_worker_after_another() {
     let (mut core, now, mut out) = (resting(3, 10, 3), start(), Out::default());
+    taking(&mut core, Duration::ZERO);
     for task in 0..3 {
         submit(&mut core, weighing(1), task, now, &mut out).unwrap();
     }
@@ -107,6 +116,39 @@ fn a_lone_submission_rouses_one_worker_and_a_burst_one_after_another() {
         assert_eq!(pull_as(who, &mut core, now, &mut out).map(|(task, _)| task), Some(task));
         assert_eq!(woken(&out), rung);
     }
+}
+
+#[test]
+fn of_long_tasks_each_rouses_a_worker_while_there_are_seats() {
+    for known in [false, true] {
+        let (mut core, now, mut out) = (resting(3, 10, 3), start(), Out::default());
+        if known {
+            taking(&mut core, SECOND);
+        }
+        // Two seats are free.
+        core.sit_inline(&weighing(1), now).unwrap();
+        for (task, rung) in [(0, 1), (1, 2), (2, 2)] {
+            submit(&mut core, weighing(1), task, now, &mut out).unwrap();
+            assert_eq!(woken(&out), rung);
+        }
+        for (task, who) in [(0, 2), (1, 1)] {
+            assert_eq!(pull_as(who, &mut core, now, &mut out).map(|(task, _)| task), Some(task));
+        }
+        assert_eq!(woken(&out), 2, "nobody more than can start");
+    }
+}
+
+#[test]
+fn what_a_heavy_one_leaves_rouses_all_who_can_start() {
+    let (mut core, now, mut out) = (resting(3, 10, 3), start(), Out::default());
+    let heavy = core.sit_inline(&weighing(3), now).unwrap();
+    for task in 0..3 {
+        submit(&mut core, weighing(1), task, now, &mut out).unwrap();
+    }
+    assert_eq!(woken(&out), 0);
+    core.book(heavy, Ending::Completed, now);
+    core.settle(now, &mut out);
+    assert_eq!(woken(&out), 3);
 }
 
 #[test]
@@ -164,6 +206,24 @@ fn callers_of_run_are_seated_in_their_turn_without_a_worker() {
     core.settle(now, &mut out);
     assert_eq!(out.more().seated.len(), 1);
     assert_eq!((core.ledger().accepted, core.ledger().live), (2, 1));
+}
+
+#[test]
+fn a_caller_of_run_whose_time_is_up_is_refused_once_whoever_sees_it_first() {
+    for sees_it_itself in [true, false] {
+        let (mut core, now, mut out) = (Pool::new(limits(1, 10)), start(), Out::default());
+        core.sit_inline(&weighing(1), now).unwrap();
+        let place = Place { deadline: Some(now + SECOND), ..weighing(1) };
+        let plan = core.admit(Door::Street, &place, now, &mut out).unwrap();
+        let ticket = core.enqueue(plan, &place, One::Caller(7), now, &mut out);
+        if !sees_it_itself {
+            core.settle(now + SECOND, &mut out);
+        }
+        core.overdue(ticket, now + SECOND, &mut out);
+        core.overdue(ticket, now + SECOND, &mut out);
+        assert_eq!(out.more().left, [(One::Caller(7), Ending::Expired)]);
+        assert_eq!((core.look().refused.expired, core.look().refused.total()), (1, 1));
+    }
 }
 
 #[test]

@@ -25,7 +25,8 @@ impl<P: Send + Sync + 'static, O: Send + Sync + 'static> Shared<P, O> {
         let workers = if is_over {
             core.roster.rouse_all()
         } else if core.has_work(now) {
-            core.roster.rouse(1).into_iter().collect()
+            let startable = core.startable(now);
+            std::iter::from_fn(|| core.roster.rouse(startable)).collect()
         } else {
             Vec::new()
         };

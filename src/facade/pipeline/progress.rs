@@ -68,6 +68,13 @@ impl<B> Core<B> {
         self.best(now).is_some_and(|(_, _, weight)| weight <= free)
     }
 
+    /// How many attempts could start at most, and one at least.
+    pub(super) fn startable(&self, now: Instant) -> usize {
+        let open = self.gates.iter().filter(|gate| !gate.is_closed(now));
+        let standing = open.map(|gate| gate.line.len().min(gate.room() as usize)).sum::<usize>();
+        standing.min((self.seats - self.busy) as usize).max(1)
+    }
+
     fn seat(&mut self, gate: usize, permit: Option<CallPermit>, now: Instant) -> Option<Grant> {
         let free = (self.seats - self.busy).min(self.gates[gate].room());
         let Take::Granted(granted) = self.gates[gate].line.take(free, now) else {
