@@ -96,6 +96,20 @@ async fn one_tenants_spent_quota_locks_nobody_else_out() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_token_that_is_due_is_for_who_is_held_however_late_it_looks() {
+    let pipeline = spent(PipelineConfig::default(), &["a"]);
+    let mut waits = Box::pin(pipeline.submit(of("a", "1")));
+    assert!(poll_once(waits.as_mut()).await.is_none());
+    tokio::time::advance(HOUR + ms(10)).await;
+    for class in Priority::ALL {
+        let refused = pipeline.try_submit(of("a", "2").priority(class)).unwrap_err();
+        assert_eq!(refused.reason(), Reason::RateLimited { scope: Scope::Key });
+        assert_eq!(refused.retry_after(), Some(Duration::ZERO));
+    }
+    assert!(poll_once(waits.as_mut()).await.unwrap().is_ok());
+}
+
+#[tokio::test(start_paused = true)]
 async fn when_all_are_out_of_tokens_the_head_holds_everybody() {
     let all = hourly().with_global(Quota::new(1, HOUR).with_burst(1));
     let pipeline = through(&Turnstile::default(), PipelineConfig::default().with_ingress(all));
