@@ -213,6 +213,22 @@ async fn closing_ends_the_wait_of_all_who_are_held() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_place_that_the_held_one_cannot_use_goes_to_the_next_at_once() {
+    let turnstile = Turnstile::default();
+    let pipeline = through(&turnstile, one_seat().with_queue_capacity(2).with_ingress(hourly()));
+    for tenant in ["a", "b", "c"] {
+        goes_in(&pipeline, of(tenant, "0").priority(Priority::Urgent));
+        settled().await;
+    }
+    let held = Submits::new(&pipeline, of("a", "1").priority(Priority::Urgent)).await;
+    let next = Submits::new(&pipeline, of("d", "0").priority(Priority::High)).await;
+    assert!(next.waits());
+    turnstile.let_through(1);
+    settled().await;
+    assert!(held.waits() && !next.waits());
+}
+
+#[tokio::test(start_paused = true)]
 async fn who_is_not_held_comes_in_by_class_and_in_order() {
     let turnstile = Turnstile::default();
     let config = one_seat().with_queue_capacity(8).with_ingress(hourly());
