@@ -7,6 +7,7 @@
 
 mod ends;
 mod gates;
+mod held;
 mod original;
 
 use std::collections::HashMap;

@@ -60,6 +60,10 @@ pub(super) struct Held<'a, K> {
     shard: MutexGuard<'a, Shard<K>>,
     hash: u64,
     found: Found,
+    /// The entry to be is counted.
+    is_counted: bool,
+    /// The key of the entry to be. Dropped after the unlock, as the next ones.
+    new: Option<K>,
     /// Dropped after the unlock (fields are, in this order): a key is the caller's.
     forgotten: Vec<K>,
 }
@@ -112,7 +116,8 @@ impl<K: Eq + Hash> Keys<K> {
             Some(&at) if shard.entries[at as usize].key.borrow() == key => Found::Entry(at),
             Some(_) => Found::Taken,
         };
-        Held { keys: self, shard, hash, found, forgotten: Vec::new() }
+        let forgotten = Vec::new();
+        Held { keys: self, shard, hash, found, is_counted: false, new: None, forgotten }
     }
 }
 
@@ -128,12 +133,26 @@ impl<K: Eq + Hash> Held<'_, K> {
         (self.hash >> 48) as usize % self.shard.shared.len()
     }
 
-    /// Writes the word down: in the key's entry, in a new one if there is room or somebody idle
-    /// to forget, else in the shared bucket.
-    pub(super) fn write(mut self, word: u64, gcra: &Gcra, now: u64, key: impl FnOnce() -> K) {
-        let new = self.found == Found::Absent && self.make_room(gcra, now);
-        match self.found {
-            Found::Entry(at) => {
+    /// Nobody has an entry by this hash.
+    pub(super) fn is_absent(&self) -> bool {
+        self.found == Found::Absent
+    }
+
+    /// Makes an entry for a key that has none, if there is room or somebody idle to forget. It is
+    /// there once it is [written](Self::write). Making the key is the caller's code, which may
+    /// panic: so it comes before anything is taken.
+    pub(super) fn prepare(&mut self, gcra: &Gcra, now: u64, key: impl FnOnce() -> K) {
+        if self.is_absent() && self.make_room(gcra, now) {
+            self.is_counted = true;
+            self.new = Some(key());
+        }
+    }
+
+    /// Writes the word down: in the key's entry, in the one prepared for it, else in the shared
+    /// bucket.
+    pub(super) fn write(mut self, word: u64, gcra: &Gcra, now: u64) {
+        match (self.found, self.new.take()) {
+            (Found::Entry(at), _) => {
                 self.shard.entries[at as usize].word = word;
                 self.shard.writes = self.shard.writes.wrapping_add(1);
                 // Where nobody new comes, idle keys still go.
@@ -141,15 +160,14 @@ impl<K: Eq + Hash> Held<'_, K> {
                     self.forget(1, self.keys.idle, gcra, now);
                 }
             }
-            Found::Absent if new => {
+            (Found::Absent, Some(key)) => {
                 let at = self.shard.entries.len() as u32;
                 let hash = self.hash;
-                // Before anything is noted: the caller's code may panic.
-                let key = key();
                 self.shard.by_hash.insert(hash, at);
                 self.shard.entries.push(Entry { hash, word, key });
+                self.is_counted = false;
             }
-            Found::Absent | Found::Taken => {
+            (Found::Absent | Found::Taken, _) => {
                 let shared = self.shared();
                 self.shard.shared[shared] = word;
             }
@@ -197,6 +215,14 @@ impl<K: Eq + Hash> Held<'_, K> {
         if let Found::Entry(at) = self.found {
             let entry = &mut self.shard.entries[at as usize];
             entry.word = gcra.give_back(entry.word, now, cost);
+        }
+    }
+}
+
+impl<K> Drop for Held<'_, K> {
+    fn drop(&mut self) {
+        if self.is_counted {
+            self.keys.len.fetch_sub(1, Ordering::Relaxed);
         }
     }
 }

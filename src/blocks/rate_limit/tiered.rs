@@ -124,15 +124,15 @@ impl<K: Eq + Hash> TieredRateLimiter<K> {
         }
     }
 
-    /// The commit order: the key is checked under its lock, the global word is taken last, the key
-    /// is written, unlock. There is nothing to roll back: a refusal by either tier leaves the
+    /// The commit order: the key is checked under its lock (and made, if it is a new one), the
+    /// global word is taken last, the key is written, unlock. There is nothing to roll back: a refusal by either tier leaves the
     /// other bit for bit untouched.
     pub(super) fn commit<Q>(&self, key: &Q, cost: u32, now: Instant) -> Result<(), Early>
     where
         K: Borrow<Q>,
         Q: Eq + Hash + ToOwned<Owned = K> + ?Sized,
     {
-        let held = self.keys.lock(key);
+        let mut held = self.keys.lock(key);
         let at = self.per_key.word(now);
         let next = self.per_key.take(held.word(), at, cost, 0).map_err(|units| {
             // The later of the two: at the earlier one the other would still refuse.
@@ -143,10 +143,15 @@ impl<K: Eq + Hash> TieredRateLimiter<K> {
                 _ => ours,
             }
         })?;
-        self.bucket
-            .take(&self.global, self.global.word(now), cost)
-            .map_err(|units| Early { scope: Scope::Global, units })?;
-        held.write(next, &self.per_key, at, || key.to_owned());
+        let global = self.global.word(now);
+        let early = |units| Early { scope: Scope::Global, units };
+        if held.is_absent() {
+            // No key is made for nothing, while all are refused.
+            self.global.take(self.bucket.word(), global, cost, 0).map_err(early)?;
+            held.prepare(&self.per_key, at, || key.to_owned());
+        }
+        self.bucket.take(&self.global, global, cost).map_err(early)?;
+        held.write(next, &self.per_key, at);
         Ok(())
     }
 

@@ -250,7 +250,9 @@ impl PhaseConfig {
         Self { breaker: Some(breaker), ..self }
     }
 
-    /// Sets [`egress`](Self::egress). One limiter may stand before several phases.
+    /// Sets [`egress`](Self::egress). One limiter may stand before several phases, and be used
+    /// beside the pipeline too. A gate that it closed opens when it said that a token is due; of
+    /// tokens that somebody gives back before then the gate does not hear.
     #[must_use]
     pub fn with_egress(self, egress: impl Into<Arc<RateLimiter>>) -> Self {
         Self { egress: Some(egress.into()), ..self }

@@ -14,6 +14,7 @@ use super::ticket::{Done, Ended, Verdict};
 use super::trace::Trace;
 use crate::Ending;
 use crate::ground::quiet::{drop_quietly, quietly, wake_quietly};
+use crate::ground::tenant::Tenant;
 use crate::ground::time;
 
 impl<P: Send + Sync + 'static, O: Send + Sync + 'static> Shared<P, O> {
@@ -72,13 +73,14 @@ impl<P: Send + Sync + 'static, O: Send + Sync + 'static> Shared<P, O> {
         Some((std::mem::take(&mut run.body.claims), verdict))
     }
 
-    /// Gives an unused ingress token back, and whoever waits for one at the head of the room tries
-    /// again.
+    /// Gives an unused ingress token back, and whoever waits for one tries again: the head of the
+    /// room, and the next of that tenant if it is held.
     fn refund(&self, payer: &Arc<str>) {
         let Some(ingress) = &self.ingress else { return };
         ingress.refund_at(payer, 1, time::now());
         let mut core = self.core.lock();
         core.refunds += 1;
+        core.room.release(Tenant::of(&**payer));
         let head = core.room.next();
         drop(core);
         head.into_iter().for_each(wake_quietly);

@@ -1,6 +1,6 @@
 //! One object, one run at a time: which runs each key has, and what a new intent means for them.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use super::run::RunId;
@@ -9,9 +9,8 @@ use super::run::RunId;
 #[derive(Debug)]
 pub(super) struct Keys {
     known: HashMap<Arc<str>, Key>,
-    /// Keys without a live run whose backoff is remembered, oldest first. A key that came back to
-    /// life is skipped by its stamp.
-    remembered: VecDeque<(Arc<str>, u64)>,
+    /// Keys without a live run whose backoff is remembered, by their stamps: oldest first.
+    remembered: BTreeMap<u64, Arc<str>>,
     most_remembered: usize,
     stamp: u64,
 }
@@ -23,6 +22,7 @@ pub(super) struct Key {
     pub(super) successor: Option<RunId>,
     /// Rounds that used up their attempts since the last success.
     pub(super) failures: u32,
+    /// When it was remembered, while it is; else 0.
     stamp: u64,
 }
 
@@ -58,7 +58,7 @@ impl Version {
 
 impl Keys {
     pub(super) fn new(most_remembered: usize) -> Self {
-        Self { known: HashMap::new(), remembered: VecDeque::new(), most_remembered, stamp: 0 }
+        Self { known: HashMap::new(), remembered: BTreeMap::new(), most_remembered, stamp: 0 }
     }
 
     pub(super) fn get(&self, key: &str) -> Option<&Key> {
@@ -69,7 +69,13 @@ impl Keys {
     pub(super) fn add(&mut self, key: &Arc<str>, run: RunId) {
         let known = self.known.entry(Arc::clone(key)).or_default();
         match known.current {
-            None => known.current = Some(run),
+            None => {
+                known.current = Some(run);
+                if known.stamp != 0 {
+                    self.remembered.remove(&known.stamp);
+                    known.stamp = 0;
+                }
+            }
             Some(_) => known.successor = Some(run),
         }
     }
@@ -112,13 +118,11 @@ impl Keys {
         }
         self.stamp += 1;
         known.stamp = self.stamp;
-        self.remembered.push_back((Arc::clone(key), self.stamp));
-        while self.remembered.len() > self.most_remembered {
-            let Some((oldest, stamp)) = self.remembered.pop_front() else { return };
-            let idle = |known: &Key| known.current.is_none() && known.stamp == stamp;
-            if self.known.get(&oldest).is_some_and(idle) {
-                self.known.remove(&oldest);
-            }
+        self.remembered.insert(self.stamp, Arc::clone(key));
+        if self.remembered.len() > self.most_remembered
+            && let Some((_, oldest)) = self.remembered.pop_first()
+        {
+            self.known.remove(&oldest);
         }
     }
 }

@@ -11,6 +11,10 @@
 //! ingress limiter, the last step that can fail; (5) the plan is carried out. So nothing is ever
 //! rolled back, and a refusal changes nothing anywhere.
 //!
+//! Who waits to be admitted stands in a room, whose head tries. Refused for its tenant's quota, it
+//! is *held* with all of its tenant: the others go on, and it tries again when its token is due or
+//! one of its tenant comes back. Refused for everybody's, it stays head, for nobody could pass.
+//!
 //! # Keys
 //! Two runs of one key never overlap. An intent whose generation and content equal a live run's
 //! joins it (and raises it to the higher class and the later deadline); with other or no content

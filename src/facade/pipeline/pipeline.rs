@@ -82,7 +82,9 @@ impl<P: Send + Sync + 'static, O: Send + Sync + 'static> IntentPipeline<P, O> {
     ///
     /// # Errors
     /// [`Refused`] with the [`Reason`](crate::Reason) and, where one is known, a time to come
-    /// back.
+    /// back. `QueueFull` also while a [`submit`](Self::submit) of its class or above waits for its
+    /// turn, `RateLimited` while one of its tenant waits for that one's next token: nobody overtakes
+    /// who waits.
     ///
     /// # Cost
     /// One lock; O(phases) and the key's look-up. About four small allocations when admitted.
@@ -91,7 +93,10 @@ impl<P: Send + Sync + 'static, O: Send + Sync + 'static> IntentPipeline<P, O> {
     }
 
     /// Waits for a queue place and an ingress token, holding neither, in order of priority, in a
-    /// room as large as the queue.
+    /// room as large as the queue. Who waits only because its own tenant's ingress quota is spent
+    /// keeps its place and holds up nobody but its tenant, until a token of that is due or comes
+    /// back. (Of more than 1,024 tenants that wait in a class, some share their turns and are held
+    /// together.)
     ///
     /// # Errors
     /// What no waiting mends is refused at once: `Conflict`, `Stale`, `TooLarge`, `CircuitOpen`,
@@ -104,8 +109,8 @@ impl<P: Send + Sync + 'static, O: Send + Sync + 'static> IntentPipeline<P, O> {
     ///
     /// # Cancel safety
     /// Dropped before it is ready, nothing was accepted and the intent is dropped. It takes its
-    /// turn when it is polled: one that is kept and not polled keeps those of its class and below
-    /// waiting behind it.
+    /// turn when it is polled: one that is kept and not polled keeps those of its class and below,
+    /// or those of its tenant, waiting behind it.
     pub async fn submit(&self, intent: Intent<P>) -> Result<Ticket<P, O>, Refused<Intent<P>>> {
         submit::submit(self.shared(), intent).await
     }

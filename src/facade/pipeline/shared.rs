@@ -23,7 +23,7 @@ use crate::ground::quiet::drop_quietly;
 use crate::ground::tenant::Tenant;
 use crate::ground::time;
 use crate::rate_limit::{TieredRateLimiter, TryAcquireError};
-use crate::{Reason, Refused};
+use crate::{Reason, Refused, Scope};
 
 /// What every handle, worker and ticket shares.
 pub(super) struct Shared<P: Send + Sync + 'static, O: Send + Sync + 'static> {
@@ -192,6 +192,12 @@ impl<P: Send + Sync + 'static, O: Send + Sync + 'static> Shared<P, O> {
                 let plan = if overtakes { Plan::Refuse } else { core.plan(&ask, now) };
                 if plan == Plan::Refuse {
                     return Err(refuse(intent, Reason::QueueFull, None));
+                }
+                // What its tenant is owed next is for those of it who wait.
+                let held = core.room.held_until(ask.tenant).filter(|_| head.is_none());
+                if let Some(until) = held {
+                    let reason = Reason::RateLimited { scope: Scope::Key };
+                    return Err(refuse(intent, reason, until));
                 }
                 // The last step that can fail: nothing is ever rolled back.
                 if let Err((reason, earliest)) = self.take_token(&intent.tenant, now) {

@@ -2,8 +2,10 @@
 //!
 //! Only the head tries, and it tries under the lock that it registers its waker under: whoever
 //! frees a place later takes the same lock and wakes it, so no wake-up is lost. It holds neither
-//! a queue place nor a token while it waits. Held back by the limiter, it tries again when that
-//! said, or when a token comes back: whoever gives one back counts it under the same lock.
+//! a queue place nor a token while it waits. Refused by the limiter, it tries again when that
+//! said, or when a token comes back: whoever gives one back notes it under the same lock. Until
+//! then it stays head if all are out of tokens, for nobody could pass; if only its tenant is, the
+//! tenant is held and the others go on.
 
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -13,11 +15,11 @@ use super::intent::Intent;
 use super::run::Effects;
 use super::shared::{Refusal, Shared};
 use super::ticket::Ticket;
-use crate::gates::wait_queue::{Place, Ticket as RoomTicket, Turn};
+use crate::gates::wait_queue::{Entered, Place, Ticket as RoomTicket, Turn};
 use crate::ground::quiet::{drop_quietly, wake_quietly};
 use crate::ground::tenant::Tenant;
 use crate::ground::time;
-use crate::{Reason, Refused};
+use crate::{Reason, Refused, Scope};
 
 /// A place in the waiting room, left when dropped.
 struct InRoom<'a, P: Send + Sync + 'static, O: Send + Sync + 'static> {
@@ -30,8 +32,9 @@ struct InRoom<'a, P: Send + Sync + 'static, O: Send + Sync + 'static> {
 #[derive(Clone, Copy)]
 struct Early {
     until: Option<Instant>,
-    /// [`Core::refunds`](super::core::Core::refunds) when it said so.
-    refunds: u64,
+    /// [`Core::refunds`](super::core::Core::refunds) when all were out of tokens. `None`: its
+    /// tenant was, and while that is held it has no turn.
+    refunds: Option<u64>,
 }
 
 /// What a try in the room came to.
@@ -106,8 +109,8 @@ fn enter<'a, P: Send + Sync + 'static, O: Send + Sync + 'static>(
     }
     let entered = core.room.enter(place, waker, time::now());
     drop(core);
-    let (ticket, displaced) = entered.map_err(|_unused| Reason::QueueFull)?;
-    displaced.into_iter().for_each(wake_quietly);
+    let Entered { ticket, wakes } = entered.map_err(|_unused| Reason::QueueFull)?;
+    wakes.into_iter().flatten().for_each(wake_quietly);
     Ok(InRoom { shared, ticket, early: None })
 }
 
@@ -118,10 +121,13 @@ impl<P: Send + Sync + 'static, O: Send + Sync + 'static> InRoom<'_, P, O> {
         let waker = cx.waker().clone();
         let mut fx = Effects::none();
         let mut core = self.shared.core.lock();
+        // Without a timer, or no longer with one, it holds nobody.
+        let mut others_go = self.early.is_none() && core.room.let_go(self.ticket);
         let (turn, old) = core.room.turn(self.ticket, waker);
+        others_go &= turn == Turn::Wait;
         let refunds = core.refunds;
         let is_early = self.early.is_some_and(|early| {
-            early.refunds == refunds && early.until.is_some_and(|until| now < until)
+            early.refunds == Some(refunds) && early.until.is_some_and(|until| now < until)
         });
         let tried = match turn {
             Turn::Lost => {
@@ -145,17 +151,24 @@ impl<P: Send + Sync + 'static, O: Send + Sync + 'static> InRoom<'_, P, O> {
                         *held = Some(intent);
                         Poll::Pending
                     }
-                    Err(Refusal { intent, reason: Reason::RateLimited { .. }, earliest }) => {
-                        let early = Early { until: earliest, refunds };
-                        Poll::Ready(Tried::Early(intent, early))
+                    Err(Refusal { intent, reason: Reason::RateLimited { scope }, earliest }) => {
+                        let is_own = scope == Scope::Key;
+                        if is_own {
+                            core.room.hold(self.ticket, earliest);
+                            others_go = true;
+                        }
+                        let refunds = (!is_own).then_some(refunds);
+                        Poll::Ready(Tried::Early(intent, Early { until: earliest, refunds }))
                     }
                     Err(refusal) => Poll::Ready(Tried::Ended(Err(refusal.count(&mut core, now)))),
                 }
             }
             Turn::Yours | Turn::Wait => Poll::Pending,
         };
+        let next = if others_go { core.room.next() } else { None };
         drop(core);
         drop_quietly(old);
+        next.into_iter().for_each(wake_quietly);
         tried
     }
 }

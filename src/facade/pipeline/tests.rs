@@ -215,6 +215,27 @@ fn a_key_has_one_current_run_and_one_successor_and_then_only_its_backoff() {
 }
 
 #[test]
+fn a_key_that_fails_again_and_again_is_remembered_once() {
+    let mut runs = Slab::new();
+    let mut keys = Keys::new(2);
+    let [x, y, z]: [Arc<str>; 3] = ["x", "y", "z"].map(Into::into);
+    let mut fails = |keys: &mut Keys, key: &Arc<str>| {
+        let run = runs.insert(());
+        keys.add(key, run);
+        keys.failed(key);
+        assert_eq!(keys.ended(key, run), None);
+    };
+    fails(&mut keys, &x);
+    (0..10).for_each(|_| fails(&mut keys, &y));
+    let failures = |keys: &Keys, key: &str| keys.get(key).map(|key| key.failures);
+    assert_eq!((failures(&keys, "x"), failures(&keys, "y")), (Some(1), Some(10)));
+    fails(&mut keys, &x);
+    fails(&mut keys, &z);
+    assert_eq!(failures(&keys, "y"), None, "the one whose last failure is the oldest");
+    assert_eq!((failures(&keys, "x"), failures(&keys, "z")), (Some(2), Some(1)));
+}
+
+#[test]
 fn seats_go_to_the_highest_class_and_then_in_order_of_acceptance() {
     let mut table = Table::new(config().with_seats(1), [remote()]);
     let classes = [Priority::Low, Priority::Urgent, Priority::Normal, Priority::Urgent];

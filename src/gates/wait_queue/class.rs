@@ -20,16 +20,19 @@ pub(super) const NOBODYS: LaneId = 0;
 pub(super) struct Class {
     lanes: Vec<Lane>,
     vacant: Vec<LaneId>,
-    /// Lanes with waiters, in the order of their turns; the first one's turn is now.
+    /// Lanes with waiters that are not held, in the order of their turns; the first one's turn is
+    /// now.
     turns: List,
     turn_links: Links,
+    /// How many lanes are held.
+    held: usize,
     /// The heaviest weight since the class was last empty.
     quantum: u32,
     by_tenant: HashMap<Tenant, LaneId>,
     by_hash: HashMap<u8, LaneId>,
     longest: Longest,
-    /// There is a lane beside nobody's, or was since the class was last empty. Until then there
-    /// are no turns to take, no accounts to keep, and the longest lane is known.
+    /// There is a lane beside nobody's or one that is held, or was since the class was last empty.
+    /// Until then there are no turns to take, no accounts to keep, and the longest lane is known.
     has_tenants: bool,
 }
 
@@ -40,6 +43,7 @@ impl Default for Class {
             vacant: Vec::new(),
             turns: List::default(),
             turn_links: Links::default(),
+            held: 0,
             quantum: 0,
             by_tenant: HashMap::new(),
             by_hash: HashMap::new(),
@@ -71,7 +75,8 @@ impl Class {
         longest.and_then(|id| self.lane(id).fresh.tail())
     }
 
-    /// Puts the waiter in line, in order of acceptance.
+    /// Puts the waiter in line, in order of acceptance. Whether it stands there: its lane is not
+    /// held.
     #[inline]
     pub(super) fn insert<T>(
         &mut self,
@@ -79,25 +84,34 @@ impl Class {
         slab: &mut Slab<Entry<T>>,
         index: u32,
         (tenant, weight): (Tenant, u32),
-    ) {
+    ) -> bool {
         self.quantum = self.quantum.max(weight);
         if !self.has_tenants && tenant == Tenant::NONE {
-            return self.lanes[NOBODYS as usize].insert(links, slab, index);
+            self.lanes[NOBODYS as usize].insert(links, slab, index);
+            return true;
         }
         let id = self.find(tenant).unwrap_or_else(|| self.open(tenant));
         slab.get_mut(index).lane = id;
         let lane = &mut self.lanes[id as usize];
         let (was, was_empty) = (lane.fresh.len(), lane.is_empty());
         lane.insert(links, slab, index);
+        let stands = !lane.held;
         if was_empty {
             self.turn_links.push_back(&mut self.turns, id);
         }
         self.measure(id, was);
+        stands
     }
 
-    /// Takes the waiter out of line; closes its lane when it was the last.
+    /// Takes the waiter out of line; closes its lane when it was the last. Whether anybody still
+    /// stands in the class.
     #[inline]
-    pub(super) fn unlink<T>(&mut self, links: &mut Links, slab: &Slab<Entry<T>>, index: u32) {
+    pub(super) fn unlink<T>(
+        &mut self,
+        links: &mut Links,
+        slab: &Slab<Entry<T>>,
+        index: u32,
+    ) -> bool {
         let id = slab.get(index).lane;
         let lane = &mut self.lanes[id as usize];
         let was = lane.fresh.len();
@@ -107,16 +121,60 @@ impl Class {
             if is_empty {
                 self.quantum = 0;
             }
-            return;
+            return !is_empty;
         }
         self.measure(id, was);
         if is_empty {
             self.close(id);
-            if self.turns.is_empty() {
+            if self.turns.is_empty() && self.held == 0 {
                 self.quantum = 0;
                 self.has_tenants = false;
             }
         }
+        !self.turns.is_empty()
+    }
+
+    /// Takes the tenant's lane out of the turns, if anybody waits there. Whether anybody still
+    /// stands in the class, which is not empty.
+    pub(super) fn hold(&mut self, tenant: Tenant) -> bool {
+        if let Some(id) = self.find(tenant).filter(|&id| !self.lane(id).is_empty()) {
+            self.begin_turns();
+            let lane = &mut self.lanes[id as usize];
+            if !lane.held {
+                lane.held = true;
+                lane.deficit = 0;
+                self.held += 1;
+                self.turn_links.unlink(&mut self.turns, id);
+            }
+        }
+        !(self.has_tenants && self.turns.is_empty())
+    }
+
+    /// Gives the tenant's lane the last turn of this round, if it was held. Whether it was.
+    pub(super) fn release(&mut self, tenant: Tenant) -> bool {
+        if self.held == 0 {
+            return false;
+        }
+        let held = self.find(tenant).filter(|&id| self.lane(id).held);
+        if let Some(id) = held {
+            self.release_lane(id);
+        }
+        held.is_some()
+    }
+
+    /// As `release`, whoever's lane it is.
+    pub(super) fn release_all(&mut self) {
+        for id in 0..self.lanes.len() as LaneId {
+            if self.held > 0 && self.lane(id).held {
+                self.release_lane(id);
+            }
+        }
+    }
+
+    fn release_lane(&mut self, id: LaneId) {
+        self.lanes[id as usize].held = false;
+        self.held -= 1;
+        self.turn_links.push_back(&mut self.turns, id);
     }
 
     /// The lane's fresh length was `was`.
@@ -148,7 +206,7 @@ impl Class {
     }
 
     /// Takes a granted waiter out of line and charges its lane; the turn passes on when what is
-    /// left does not pay for the next.
+    /// left does not pay for the next. Whether anybody still stands in the class.
     #[inline]
     pub(super) fn serve<T>(
         &mut self,
@@ -156,20 +214,21 @@ impl Class {
         slab: &Slab<Entry<T>>,
         index: u32,
         weight_of: impl Fn(u32) -> u32,
-    ) {
+    ) -> bool {
         if !self.has_tenants {
             return self.unlink(links, slab, index);
         }
         let id = slab.get(index).lane;
         let lane = &mut self.lanes[id as usize];
         lane.deficit = lane.deficit.saturating_sub(weight_of(index));
-        self.unlink(links, slab, index);
+        let stands = self.unlink(links, slab, index);
         let lane = self.lane(id);
         let next = lane.front(slab).map(weight_of);
         if next.is_some_and(|weight| lane.deficit < weight) {
             self.turn_links.unlink(&mut self.turns, id);
             self.turn_links.push_back(&mut self.turns, id);
         }
+        stands
     }
 
     /// A tenant keeps to the lane it stands in: one that waits in a shared lane stays there until
@@ -182,7 +241,8 @@ impl Class {
         exact.or_else(|| self.by_hash.get(&shared(tenant))).copied()
     }
 
-    fn open(&mut self, tenant: Tenant) -> LaneId {
+    /// From now on nobody's lane takes turns like any other.
+    fn begin_turns(&mut self) {
         if !self.has_tenants {
             self.has_tenants = true;
             if !self.lane(NOBODYS).is_empty() {
@@ -190,6 +250,10 @@ impl Class {
                 self.measure(NOBODYS, 0);
             }
         }
+    }
+
+    fn open(&mut self, tenant: Tenant) -> LaneId {
+        self.begin_turns();
         let owner = if self.by_tenant.len() < EXACT_TENANTS {
             Owner::Tenant(tenant)
         } else {
@@ -213,9 +277,15 @@ impl Class {
     }
 
     fn close(&mut self, id: LaneId) {
-        self.turn_links.unlink(&mut self.turns, id);
+        let lane = &mut self.lanes[id as usize];
+        if lane.held {
+            lane.held = false;
+            self.held -= 1;
+        } else {
+            self.turn_links.unlink(&mut self.turns, id);
+        }
         if id == NOBODYS {
-            self.lanes[id as usize].deficit = 0;
+            lane.deficit = 0;
             return;
         }
         match self.lane(id).owner {

@@ -29,6 +29,8 @@ pub(super) struct Lane {
     pub(super) owner: Owner,
     /// Its bucket among the lanes of the class, by length (`longest.rs`).
     pub(super) bucket: u32,
+    /// It takes no turns, though somebody waits in it.
+    pub(super) held: bool,
 }
 
 /// How a lane is found again.
@@ -42,7 +44,8 @@ pub(super) enum Owner {
 
 impl Lane {
     pub(super) fn new(owner: Owner) -> Self {
-        Self { fresh: List::default(), pinned: List::default(), deficit: 0, owner, bucket: NIL }
+        let (fresh, pinned) = (List::default(), List::default());
+        Self { fresh, pinned, deficit: 0, owner, bucket: NIL, held: false }
     }
 
     #[inline]

@@ -26,6 +26,9 @@
 //!    refuses, the queue drops up to 8 expired waiters, wherever they stand.
 //! 6. *Pinned* waiters (readmitted, or pinned by hand) are never evicted, and stand in the order
 //!    in which they were first accepted, ahead of all that was accepted later.
+//! 7. *Held* tenants keep their places and count against the cap, but do not stand in line: they
+//!    take no turns, hold up nobody and are passed over by nobody. Released, they have the last
+//!    turn of the round. Tenants that share a lane are held together.
 //!
 //! Push, pop, cancel and evict are O(1); `readmit`, `pin` and `raise` are O(1) at either end of
 //! the lane and else walk past the waiters accepted later.
@@ -48,6 +51,6 @@ mod tests;
 
 pub(crate) use crate::ground::slab::Ticket;
 pub(crate) use queue::{Committed, Drain, Granted, Plan, Take, WaitQueue};
-pub(crate) use room::{Room, Turn};
+pub(crate) use room::{Entered, Room, Turn};
 pub use rules::Thresholds;
 pub(crate) use rules::{Place, Rules};

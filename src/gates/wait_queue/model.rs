@@ -30,6 +30,7 @@ struct Waiter {
 struct Lane {
     tenant: Tenant,
     deficit: u32,
+    held: bool,
     waiters: Vec<Waiter>,
 }
 
@@ -44,7 +45,7 @@ struct Class {
     lanes: VecDeque<Lane>,
     passed: u32,
     quantum: u32,
-    /// Somebody's lane is here beside nobody's, or was since the class was last empty.
+    /// Somebody's lane is here beside nobody's or held, or was since the class was last empty.
     has_tenants: bool,
 }
 
@@ -91,6 +92,8 @@ impl Pair {
                 13 => self.now += TICK * u32::from(a) / 16 * if b % 16 == 0 { 4096 } else { 1 },
                 14 => self.resize(a, b, c),
                 _ if a % 16 == 0 => self.close(),
+                _ if a % 16 <= 6 => self.hold(b),
+                _ if a % 16 <= 11 => self.release(b),
                 _ => self.replace(usize::from(b)),
             }
             self.agree();
@@ -180,14 +183,14 @@ impl Pair {
 
     fn take(&mut self, free: u32) {
         let got = self.real.take(free, self.now);
-        let turn = self.classes.iter().position(|c| c.len() > 0 && c.passed >= BOUND);
-        let class = turn.or_else(|| self.classes.iter().rposition(|c| c.len() > 0));
+        let (turn, class) = self.next();
         let Some(class) = class else {
             assert!(matches!(got, Take::Empty));
             return;
         };
+        assert!(turn.is_none_or(|turn| turn == class));
         let Class { quantum, has_tenants, .. } = self.classes[class];
-        let lane = &mut self.classes[class].lanes[0];
+        let lane = self.classes[class].front();
         let first = lane.waiters[0];
         if has_tenants && lane.deficit < first.weight {
             lane.deficit += quantum;
@@ -222,22 +225,55 @@ impl Pair {
 
     fn serve(&mut self, class: usize, first: Waiter) {
         if self.classes[class].has_tenants {
-            self.classes[class].lanes[0].deficit -= first.weight;
+            self.classes[class].front().deficit -= first.weight;
         }
         let lanes_before = self.classes[class].lanes.len();
         self.drop_id(first.id);
-        for lower in self.classes[..class].iter_mut().filter(|c| c.len() > 0) {
+        for lower in self.classes[..class].iter_mut().filter(|c| c.stands()) {
             lower.passed += 1;
         }
         let served = &mut self.classes[class];
         served.passed = 0;
         let same_lane = served.lanes.len() == lanes_before;
-        if same_lane
-            && served.has_tenants
-            && served.lanes[0].deficit < served.lanes[0].waiters[0].weight
-        {
-            served.lanes.rotate_left(1);
+        if same_lane && served.has_tenants {
+            let lane = served.front();
+            if lane.deficit < lane.waiters[0].weight {
+                let tenant = lane.tenant;
+                served.turn_over(tenant);
+            }
         }
+    }
+
+    fn hold(&mut self, tenant: u8) {
+        let tenant = Tenant(u64::from(tenant % 5));
+        self.real.hold(tenant);
+        for class in &mut self.classes {
+            if let Some(lane) = class.lanes.iter_mut().find(|l| l.tenant == tenant) {
+                class.has_tenants = true;
+                if !lane.held {
+                    lane.deficit = 0;
+                }
+                lane.held = true;
+                class.settle();
+            }
+        }
+    }
+
+    fn release(&mut self, tenant: u8) {
+        let tenant = Tenant(u64::from(tenant % 5));
+        self.real.release(tenant);
+        for class in &mut self.classes {
+            if let Some(lane) = class.lanes.iter_mut().find(|l| l.tenant == tenant && l.held) {
+                lane.held = false;
+                class.turn_over(tenant);
+            }
+        }
+    }
+
+    /// The class whose turn it is by being passed over, and the one that goes next.
+    fn next(&self) -> (Option<usize>, Option<usize>) {
+        let turn = self.classes.iter().position(|c| c.stands() && c.passed >= BOUND);
+        (turn, turn.or_else(|| self.classes.iter().rposition(Class::stands)))
     }
 
     fn cancel(&mut self, nth: usize) {
@@ -316,17 +352,23 @@ impl Pair {
         assert_eq!(self.real.len(), self.len());
         for class in Priority::ALL {
             assert_eq!(self.real.depth(class), self.classes[class.index()].len());
+            let stands = self.classes[class.index()..].iter().any(Class::stands);
+            assert_eq!(self.real.stands(class), stands);
         }
-        let turn = self.classes.iter().position(|c| c.len() > 0 && c.passed >= BOUND);
-        let class = turn.or_else(|| self.classes.iter().rposition(|c| c.len() > 0));
-        let expected = class.map(|class| self.classes[class].lanes[0].waiters[0].id);
+        for lane in self.classes.iter().flat_map(|c| &c.lanes) {
+            let mut owners = lane.waiters.iter().map(|w| self.real.tenant(w.ticket));
+            assert!(owners.all(|owner| owner == Some(lane.tenant)));
+        }
+        let (turn, class) = self.next();
+        let expected = class.map(|class| self.classes[class].front().waiters[0].id);
         let head = self.real.head().map(|head| (*head.value, head.by_turn));
         assert_eq!(head, expected.map(|id| (id, turn.is_some())));
         if let Some(class) = class {
             let class = &mut self.classes[class];
             let quantum = class.quantum;
-            let lane = &mut class.lanes[0];
-            if class.has_tenants && lane.deficit < lane.waiters[0].weight {
+            let has_tenants = class.has_tenants;
+            let lane = class.front();
+            if has_tenants && lane.deficit < lane.waiters[0].weight {
                 lane.deficit += quantum;
             }
         }
@@ -339,7 +381,12 @@ impl Pair {
         let lane = match class.lanes.iter().position(|l| l.tenant == tenant) {
             Some(at) => at,
             None => {
-                class.lanes.push_back(Lane { tenant, deficit: 0, waiters: Vec::new() });
+                class.lanes.push_back(Lane {
+                    tenant,
+                    deficit: 0,
+                    held: false,
+                    waiters: Vec::new(),
+                });
                 class.lanes.len() - 1
             }
         };
@@ -362,6 +409,7 @@ impl Pair {
                 if state.len() == 0 {
                     *state = Class::default();
                 }
+                state.settle();
                 self.gone.push(waiter.ticket);
                 return (waiter, class, tenant);
             }
@@ -382,6 +430,29 @@ impl Pair {
 impl Class {
     fn len(&self) -> usize {
         self.lanes.iter().map(|l| l.waiters.len()).sum()
+    }
+
+    fn stands(&self) -> bool {
+        self.lanes.iter().any(|l| !l.held)
+    }
+
+    /// Nobody is passed over in a class where nobody stands.
+    fn settle(&mut self) {
+        if !self.stands() {
+            self.passed = 0;
+        }
+    }
+
+    /// The lane whose turn it is.
+    fn front(&mut self) -> &mut Lane {
+        self.lanes.iter_mut().find(|l| !l.held).expect("somebody stands")
+    }
+
+    /// Its turn is the last of the round.
+    fn turn_over(&mut self, tenant: Tenant) {
+        let at = self.lanes.iter().position(|l| l.tenant == tenant).expect("it has a lane");
+        let lane = self.lanes.remove(at).expect("just found");
+        self.lanes.push_back(lane);
     }
 
     fn longest(&self) -> usize {

@@ -28,7 +28,7 @@ pub(crate) struct WaitQueue<T> {
     accepted: u64,
     /// Waiters by class.
     depth: [usize; 4],
-    /// One bit for each class that waits.
+    /// One bit for each class in which somebody stands: waits, and is not held.
     waiting: u8,
     /// One bit for each of them whose turn it is by having been passed over.
     starving: u8,
@@ -317,8 +317,9 @@ impl<T> WaitQueue<T> {
             self.rare[ticket.index as usize] = rare;
         }
         let Self { classes, links, slab, .. } = self;
-        classes[class.index()].insert(links, slab, ticket.index, (tenant, weight.get()));
-        self.arrived(class);
+        let stands =
+            classes[class.index()].insert(links, slab, ticket.index, (tenant, weight.get()));
+        self.arrived(class, stands);
         ticket
     }
 
@@ -348,10 +349,10 @@ impl<T> WaitQueue<T> {
         }
         let Self { classes, links, slab, rare: column, .. } = self;
         let weight_of = |index| rare(slab, column, index).weight.get();
-        classes[class.index()].serve(links, slab, index, weight_of);
+        let stand = classes[class.index()].serve(links, slab, index, weight_of);
         self.passed[class.index()] = 0;
         self.starving &= !bit(class);
-        self.departed(class);
+        self.departed(class, stand);
         let accept_no = self.slab.serial(index);
         let Entry { value, .. } = self.slab.remove(index);
         self.shrink();
@@ -372,21 +373,57 @@ impl<T> WaitQueue<T> {
         }
     }
 
+    /// `stands`: it is not held.
     #[inline]
-    fn arrived(&mut self, class: Priority) {
+    fn arrived(&mut self, class: Priority, stands: bool) {
         self.depth[class.index()] += 1;
-        self.waiting |= bit(class);
+        self.waiting |= u8::from(stands) << class.index();
+    }
+
+    /// `stand`: somebody of its class still does.
+    #[inline]
+    fn departed(&mut self, class: Priority, stand: bool) {
+        self.depth[class.index()] -= 1;
+        if !stand {
+            self.nobody_stands(class);
+        }
     }
 
     #[inline]
-    fn departed(&mut self, class: Priority) {
-        let depth = &mut self.depth[class.index()];
-        *depth -= 1;
-        if *depth == 0 {
-            self.passed[class.index()] = 0;
-            self.waiting &= !bit(class);
-            self.starving &= !bit(class);
+    fn nobody_stands(&mut self, class: Priority) {
+        self.passed[class.index()] = 0;
+        self.waiting &= !bit(class);
+        self.starving &= !bit(class);
+    }
+
+    /// Whether somebody stands in this class or above.
+    #[inline]
+    pub(crate) fn stands(&self, class: Priority) -> bool {
+        self.waiting >> class.index() != 0
+    }
+
+    /// Those of this tenant who wait now stand no longer: they keep their places and count against
+    /// the cap, but take no turns; nor does who joins them in a class, until [`release`](Self::release) or all of that class have left.
+    pub(crate) fn hold(&mut self, tenant: Tenant) {
+        for class in Priority::ALL {
+            if self.depth(class) > 0 && !self.classes[class.index()].hold(tenant) {
+                self.nobody_stands(class);
+            }
         }
+    }
+
+    /// Those of this tenant who are held stand again, with the last turn of the round.
+    pub(crate) fn release(&mut self, tenant: Tenant) {
+        for class in Priority::ALL {
+            if self.classes[class.index()].release(tenant) {
+                self.waiting |= bit(class);
+            }
+        }
+    }
+
+    /// Whose waiter it is, if it has not left.
+    pub(crate) fn tenant(&self, ticket: Ticket) -> Option<Tenant> {
+        self.slab.index(ticket).map(|index| self.rare(index).tenant)
     }
 
     /// An empty queue gives the memory of a past flood back, as its slab does.
@@ -438,8 +475,8 @@ impl<T> WaitQueue<T> {
             self.deadlines.remove(index);
         }
         let class = self.slab.get(index).class;
-        self.classes[class.index()].unlink(&mut self.links, &self.slab, index);
-        self.departed(class);
+        let stand = self.classes[class.index()].unlink(&mut self.links, &self.slab, index);
+        self.departed(class, stand);
         let entry = self.slab.remove(index);
         self.shrink();
         entry
@@ -464,14 +501,14 @@ impl<T> WaitQueue<T> {
         let Rare { tenant, weight, .. } = self.rare(index);
         let class = self.slab.get(index).class;
         let Self { classes, links, slab, .. } = self;
-        classes[class.index()].unlink(links, slab, index);
-        self.departed(class);
+        let stand = classes[class.index()].unlink(links, slab, index);
+        self.departed(class, stand);
         let Self { classes, links, slab, .. } = self;
         change(slab.get_mut(index));
         let class = slab.get(index).class;
         slab.get_mut(index).lane = NOBODYS;
-        classes[class.index()].insert(links, slab, index, (tenant, weight.get()));
-        self.arrived(class);
+        let stands = classes[class.index()].insert(links, slab, index, (tenant, weight.get()));
+        self.arrived(class, stands);
     }
 
     /// Another value in the same place: the old one, or `Err` with the new one if it has left.
@@ -482,9 +519,13 @@ impl<T> WaitQueue<T> {
         }
     }
 
-    /// Everybody out, in the order they would have been served. The queue is empty at once; the
-    /// values are for after the unlock.
+    /// Everybody out, in the order they would have been served (the held of a class behind the
+    /// others). The queue is empty at once; the values are for after the unlock.
     pub(crate) fn close(&mut self) -> Drain<T> {
+        for class in Priority::ALL.into_iter().filter(|&class| self.depth[class.index()] > 0) {
+            self.classes[class.index()].release_all();
+            self.waiting |= bit(class);
+        }
         let mut empty = Self::new(self.rules);
         empty.held = self.held;
         empty.max_weight = self.max_weight;

@@ -239,6 +239,93 @@ fn beyond_a_thousand_tenants_lanes_are_shared_and_order_within_a_tenant_holds() 
     assert_eq!(last.len() as u64, tenants);
 }
 
+#[test]
+fn a_held_tenant_takes_no_turns_and_keeps_its_place() {
+    let mut queue = queue(100);
+    for (place, value) in [
+        (of(Normal, 1), 1),
+        (of(Normal, 2), 2),
+        (of(Normal, 1), 3),
+        (of(Urgent, 1), 4),
+        (of(Low, 3), 5),
+    ] {
+        offer(&mut queue, place, value).unwrap();
+    }
+    queue.hold(Tenant(1));
+    assert!(queue.stands(Normal) && !queue.stands(High), "of the urgent nobody stands");
+    assert_eq!((queue.len(), queue.depth(Normal), queue.depth(Urgent)), (5, 3, 1));
+    offer(&mut queue, of(Normal, 1), 6).unwrap();
+    assert_eq!(granted(&mut queue), Some(2));
+    assert_eq!(granted(&mut queue), Some(5), "and nobody stands before those below");
+    assert_eq!(granted(&mut queue), None);
+    queue.release(Tenant(1));
+    queue.release(Tenant(1));
+    let order: Vec<u32> = std::iter::from_fn(|| granted(&mut queue)).collect();
+    assert_eq!(order, [4, 1, 3, 6]);
+}
+
+#[test]
+fn who_is_released_has_the_last_turn_of_the_round() {
+    let mut queue = queue(100);
+    for value in 0..3 {
+        for tenant in 1..=3 {
+            offer(&mut queue, of(Normal, tenant), 10 * tenant as u32 + value).unwrap();
+        }
+    }
+    queue.hold(Tenant(1));
+    assert_eq!(granted(&mut queue), Some(20));
+    queue.release(Tenant(1));
+    let order: Vec<u32> = std::iter::from_fn(|| granted(&mut queue)).collect();
+    assert_eq!(order, [30, 21, 10, 31, 22, 11, 32, 12]);
+}
+
+#[test]
+fn those_without_a_tenant_can_be_held_too() {
+    let mut queue = queue(100);
+    offer(&mut queue, Place::new(Normal), 1).unwrap();
+    queue.hold(Tenant::NONE);
+    assert_eq!(granted(&mut queue), None);
+    offer(&mut queue, Place::new(Normal), 2).unwrap();
+    offer(&mut queue, of(Normal, 1), 3).unwrap();
+    assert_eq!(granted(&mut queue), Some(3));
+    assert_eq!(granted(&mut queue), None);
+    queue.release(Tenant::NONE);
+    assert_eq!((granted(&mut queue), granted(&mut queue)), (Some(1), Some(2)));
+    offer(&mut queue, Place::new(Normal), 4).unwrap();
+    assert_eq!(granted(&mut queue), Some(4), "a hold ends with those it held");
+}
+
+#[test]
+fn the_held_count_against_the_cap_may_be_evicted_and_leave_with_the_rest() {
+    let mut queue = queue(4);
+    for value in 0..4 {
+        assert_eq!(offer(&mut queue, of(Low, 1 + u64::from(value % 2)), value), Ok(None));
+    }
+    queue.hold(Tenant(1));
+    queue.hold(Tenant(2));
+    assert!(queue.head().is_none());
+    assert_eq!(offer(&mut queue, of(Low, 3), 9), Ok(Some(2)));
+    assert_eq!(offer(&mut queue, of(Low, 3), 10), Err(10));
+    assert_eq!(queue.close().collect::<Vec<_>>(), [9, 0, 1, 3]);
+    assert!(queue.is_empty());
+}
+
+#[test]
+fn the_passed_over_among_the_rest_still_get_their_turn() {
+    let mut queue = WaitQueue::new(Rules { starvation_bound: 4, ..Rules::new(100) });
+    offer(&mut queue, of(Low, 1), 1).unwrap();
+    offer(&mut queue, of(Low, 2), 2).unwrap();
+    for value in 100..120 {
+        offer(&mut queue, of(Urgent, 3), value).unwrap();
+    }
+    queue.hold(Tenant(1));
+    let order: Vec<u32> = (0..6).filter_map(|_| granted(&mut queue)).collect();
+    assert_eq!(order, [100, 101, 102, 103, 2, 104]);
+    queue.release(Tenant(1));
+    let order: Vec<u32> = (0..5).filter_map(|_| granted(&mut queue)).collect();
+    assert_eq!(order, [105, 106, 107, 108, 1], "counted from when it stands");
+}
+
 /// The corpus of the fuzz target, and whatever a bug once needed.
 #[test]
 fn seeds_agree_with_the_model() {
@@ -254,5 +341,15 @@ proptest! {
     #[test]
     fn every_step_agrees_with_the_model(ops in prop::collection::vec(any::<[u8; 4]>(), 0..300)) {
         Pair::new(time::now()).run(&ops);
+    }
+
+    /// One step in four holds or releases somebody.
+    #[test]
+    fn every_step_agrees_while_tenants_are_held(ops in prop::collection::vec(any::<[u8; 4]>(), 0..300)) {
+        let often = |[what, a, b, c]: [u8; 4]| match what {
+            192.. => [15, 1 + a % 11, b, c],
+            _ => [what % 15, a, b, c],
+        };
+        Pair::new(time::now()).run(&ops.into_iter().map(often).collect::<Vec<_>>());
     }
 }

@@ -57,6 +57,43 @@ fn a_refusal_by_either_tier_leaves_the_other_bit_for_bit() {
     assert_eq!(limiter.snapshot().keys, keys, "nor is a key remembered for a refusal");
 }
 
+/// A borrowed key of which no owned one can be made while this says so.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Touchy(u32);
+
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Owned(Touchy);
+
+impl std::borrow::Borrow<Touchy> for Owned {
+    fn borrow(&self) -> &Touchy {
+        &self.0
+    }
+}
+
+impl ToOwned for Touchy {
+    type Owned = Owned;
+
+    fn to_owned(&self) -> Owned {
+        assert!(self.0 < 100, "out of keys");
+        Owned(Self(self.0))
+    }
+}
+
+#[test]
+fn a_key_that_panics_when_it_is_made_costs_no_token_and_no_place() {
+    let (limiter, now) = tiered::<Owned>(quota(3, 1).with_max_keys(max(2)));
+    for wrong in 100..110 {
+        let tried = std::panic::AssertUnwindSafe(|| limiter.try_acquire_at(&Touchy(wrong), 1, now));
+        assert!(std::panic::catch_unwind(tried).is_err());
+        assert_eq!(limiter.snapshot().keys, 0);
+    }
+    for key in 0..3 {
+        limiter.try_acquire_at(&Touchy(key), 1, now).unwrap();
+    }
+    assert_eq!(limiter.snapshot().keys, 2, "the third shares a bucket");
+    assert_eq!(scope(limiter.try_acquire_at(&Touchy(100), 1, now)), Some(Scope::Global));
+}
+
 #[test]
 fn under_threads_both_tiers_hold_exactly_what_was_admitted() {
     let (limiter, now) = tiered::<u32>(quota(700, 100));

@@ -265,7 +265,9 @@ fn back_to_the_head_of_its_key_when_the_key_refuses_at_its_turn() {
     assert_eq!(limiter.snapshot().waiting, 1);
     // Somebody whose clock ran ahead took the key's tokens behind the line's back.
     let taken = limiter.per_key.take(0, limiter.per_key.word(now + S), 2, 0).unwrap();
-    limiter.keys.lock(&1).write(taken, &limiter.per_key, 0, || 1);
+    let mut held = limiter.keys.lock(&1);
+    held.prepare(&limiter.per_key, 0, || 1);
+    held.write(taken, &limiter.per_key, 0);
     sim.advance(200 * MS);
     assert_eq!((sim.done.len(), sim.timers()), (0, 1), "the key's timer now");
     sim.enter_key(&limiter, &2, 2, Low);

@@ -177,9 +177,9 @@ impl<T: Seeker> Core<T> {
                     out.more().spent.extend(unused);
                     Step::Out(no)
                 }
-                Ok((mine, displaced)) => {
-                    *ticket = Some(mine);
-                    out.more().wakers.extend(displaced);
+                Ok(entered) => {
+                    *ticket = Some(entered.ticket);
+                    out.more().wakers.extend(entered.wakes.into_iter().flatten());
                     Step::Wait
                 }
             },
