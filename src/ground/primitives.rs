@@ -6,6 +6,14 @@
 #[cfg(not(headworks_loom))]
 pub(crate) use parking_lot::{Mutex, MutexGuard};
 
+/// Hashes keys that come from attackers: seeded by chance.
+#[cfg(not(headworks_loom))]
+pub(crate) type Hashing = std::hash::RandomState;
+
+/// The same every time: a model that is replayed must find its keys in the same places.
+#[cfg(headworks_loom)]
+pub(crate) type Hashing = std::hash::BuildHasherDefault<std::hash::DefaultHasher>;
+
 /// For what is static, which loom does not model.
 pub(crate) use std::sync::atomic::AtomicUsize as StaticUsize;
 

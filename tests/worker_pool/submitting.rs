@@ -234,3 +234,53 @@ async fn a_run_dropped_with_its_turn_unused_passes_it_on() {
     let ledger = ends_exactly(&pool).await.ledger;
     assert_eq!((ledger.completed, ledger.cancelled), (2, 1));
 }
+
+#[tokio::test]
+async fn many_are_accepted_as_one_after_the_other_and_the_rest_comes_back() {
+    let pool = pool(1, 10);
+    let (gate, running) = busy(&pool, 1).await;
+    let tasks = (0..1_000).map(|n| Task::new(async move { n }).priority(Priority::Low));
+    let verdicts = pool.try_submit_many(tasks);
+    assert_eq!(verdicts.len(), 1_000);
+    let (accepted, refused): (Vec<_>, Vec<_>) = verdicts.into_iter().partition(Result::is_ok);
+    // Low may fill eight of ten places.
+    assert_eq!((accepted.len(), refused.len()), (8, 992));
+    for (n, refused) in (8..).zip(refused) {
+        let refused = refused.err().unwrap();
+        assert_eq!(refused.reason(), Reason::QueueFull);
+        assert_eq!(refused.into_inner().await, n, "each its own");
+    }
+    gate.open(1);
+    for (n, accepted) in accepted.into_iter().enumerate() {
+        assert_eq!(accepted.unwrap().await.unwrap(), n);
+    }
+    drop(running);
+    let ledger = ends_exactly(&pool).await.ledger;
+    assert_eq!((ledger.accepted, pool.snapshot().refused.queue_full), (9, 992));
+}
+
+#[tokio::test]
+async fn one_of_many_may_take_the_place_of_another() {
+    let pool = pool(1, 1);
+    let (gate, running) = busy(&pool, 1).await;
+    let of = |class| Task::new(async move { class }).priority(class);
+    let mut verdicts = pool.try_submit_many([of(Priority::Low), of(Priority::Urgent)]).into_iter();
+    let (low, urgent) = (verdicts.next().unwrap(), verdicts.next().unwrap());
+    assert!(matches!(low.unwrap().await, Err(TaskError::Evicted)));
+    gate.open(1);
+    assert_eq!(urgent.unwrap().await.unwrap(), Priority::Urgent);
+    drop(running);
+    ends_exactly(&pool).await;
+}
+
+#[tokio::test]
+async fn an_iterator_that_panics_submits_nothing() {
+    let pool = pool(1, 10);
+    let tasks = (0..3).map(|n| {
+        assert!(n < 2, "as asked");
+        Task::new(async {})
+    });
+    let many = std::panic::AssertUnwindSafe(|| pool.try_submit_many(tasks));
+    assert!(std::panic::catch_unwind(many).is_err());
+    assert_eq!(ends_exactly(&pool).await.ledger.accepted, 0);
+}

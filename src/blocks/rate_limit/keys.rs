@@ -2,12 +2,12 @@
 
 use std::borrow::Borrow;
 use std::collections::HashMap;
-use std::hash::{BuildHasher, BuildHasherDefault, Hash, Hasher, RandomState};
+use std::hash::{BuildHasher, BuildHasherDefault, Hash, Hasher};
 use std::time::Duration;
 
 use super::core::{Gcra, NEVER_USED};
 use crate::ground::primitives::atomic::{AtomicUsize, Ordering};
-use crate::ground::primitives::{Mutex, MutexGuard};
+use crate::ground::primitives::{Hashing, Mutex, MutexGuard};
 
 /// Buckets that keys beyond the bound share, all shards together.
 const SHARED: usize = 1_024;
@@ -30,7 +30,7 @@ const LOOKED_AT: usize = 4;
 #[derive(Debug)]
 pub(super) struct Keys<K> {
     shards: Box<[Mutex<Shard<K>>]>,
-    hasher: RandomState,
+    hasher: Hashing,
     len: AtomicUsize,
     max: usize,
     idle: Duration,
@@ -90,7 +90,7 @@ impl<K: Eq + Hash> Keys<K> {
         };
         Self {
             shards: (0..shards).map(|_| shard()).collect(),
-            hasher: RandomState::new(),
+            hasher: Hashing::default(),
             len: AtomicUsize::new(0),
             max,
             idle,

@@ -104,8 +104,8 @@ impl Leases {
             Ending::Failed => failed,
             _ => cancelled,
         };
-        // Relaxed: published by the release below.
-        count.fetch_add(1, Ordering::Relaxed);
+        // Release: who reads the ending in `look` sees the claim before it.
+        count.fetch_add(1, Ordering::Release);
         // Release: pairs with `claim` and `recall`. Acquire: with the lock's holder who closed it.
         let was = word.fetch_add(SEAT, Ordering::AcqRel);
         if was & OPEN == 0 { Gave::Collect } else { Gave::Done }
@@ -154,7 +154,7 @@ impl Leases {
         for stripe in self.0.iter() {
             let Stripe { word, completed, failed, cancelled, .. } = &**stripe;
             for (sum, count) in endings.iter_mut().zip([completed, failed, cancelled]) {
-                // Acquire: what was claimed before is seen in the word.
+                // Acquire: pairs with `give`. What has ended is seen as claimed in the word.
                 *sum += count.load(Ordering::Acquire);
             }
             let was = word.load(Ordering::Acquire);

@@ -62,6 +62,7 @@ mod help;
 mod lease;
 #[cfg(all(test, headworks_loom))]
 mod loom_tests;
+mod many;
 mod metrics;
 mod node;
 mod pool;

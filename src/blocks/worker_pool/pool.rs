@@ -14,7 +14,7 @@ use super::handle::TaskHandle;
 use super::metrics::{DrainReport, WorkerPoolSnapshot};
 use super::shared::{STOP_GRACE, Shared};
 use super::task::Task;
-use super::{run, submit};
+use super::{many, run, submit};
 use crate::ground::time;
 use crate::{ConfigError, Ending, Refused};
 
@@ -109,6 +109,45 @@ impl WorkerPool {
         F::Output: Send,
     {
         submit::now_or_never(&self.owner.shared, task.into())
+    }
+
+    /// Accepts each of the tasks or gives it back, as [`try_submit`](Self::try_submit) would one
+    /// after the other; the verdicts are in the order of the tasks. A task may take the place of
+    /// one that was accepted before it, as if they had come from anywhere.
+    ///
+    /// ```
+    /// use headworks::worker_pool::{Task, WorkerPoolConfig};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let pool = headworks::WorkerPool::new(WorkerPoolConfig::default())?;
+    /// let squares = (1..=3).map(|n| Task::new(async move { n * n }));
+    /// let mut sum = 0;
+    /// for accepted in pool.try_submit_many(squares) {
+    ///     sum += accepted?.await?;
+    /// }
+    /// assert_eq!(sum, 14);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Each on its own, as in [`try_submit`](Self::try_submit).
+    ///
+    /// # Cost
+    ///
+    /// One lock for every 256 tasks, after which workers are woken; an allocation for each task,
+    /// also for one that is refused, and for the lists.
+    pub fn try_submit_many<F>(
+        &self,
+        tasks: impl IntoIterator<Item = Task<F>>,
+    ) -> Vec<Result<TaskHandle<F::Output>, Refused<F>>>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send,
+    {
+        many::submit(&self.owner.shared, tasks)
     }
 
     /// Accepts the task as soon as there is room, or gives it back. Callers wait in a room of

@@ -106,13 +106,37 @@ impl Shared {
         place: &Place,
         count: fn(&mut PoolCore, No) -> No,
     ) -> Result<Ticket, (No, Work)> {
-        self.with(|core, now, out| match core.admit(Door::Street, place, now, out) {
+        self.with(|core, now, out| self.push_under(core, (work, place), count, now, out))
+    }
+
+    /// The same for many, under one lock.
+    pub(super) fn push_all(
+        self: &Arc<Self>,
+        works: Vec<(Work, Place)>,
+        count: fn(&mut PoolCore, No) -> No,
+    ) -> Vec<Result<Ticket, (No, Work)>> {
+        self.with(|core, now, out| {
+            let push = |(work, place)| self.push_under(core, (work, &place), count, now, out);
+            works.into_iter().map(push).collect()
+        })
+    }
+
+    #[inline]
+    fn push_under(
+        &self,
+        core: &mut PoolCore,
+        (work, place): (Work, &Place),
+        count: fn(&mut PoolCore, No) -> No,
+        now: &Glance,
+        out: &mut PoolErrands,
+    ) -> Result<Ticket, (No, Work)> {
+        match core.admit(Door::Street, place, now, out) {
             Ok(plan) => Ok(core.enqueue(plan, place, work, now, out)),
             Err(no) => {
                 self.crowded.store(true, Ordering::Relaxed);
                 Err((count(core, no), work))
             }
-        })
+        }
     }
 
     pub(super) fn runtime(&self) -> Id {

@@ -6,6 +6,7 @@
 mod channels;
 mod contestant;
 mod hand_made;
+mod inline;
 mod latency;
 mod memory;
 mod ours;
@@ -33,8 +34,11 @@ pub fn run(effort: Effort) {
         let id = |case: &str| format!("worker_pool/submit_await/{case}/{}", cores.name());
         let case = latency::OneSubmitter { cores, ops: effort.ops(100_000) };
         rows(&id("1_submitter"), &latency::MEASURES, effort, case);
-        let case = throughput::ManySubmitters { cores, ops: effort.ops(100_000) };
+        let case = throughput::ManySubmitters { cores, submitters: 64, ops: effort.ops(100_000) };
         rows(&id("64_submitters"), &throughput::MEASURES, effort, case);
+        let (submitters, ops) = (cores.count(), effort.ops(500_000));
+        let case = throughput::ManySubmitters { cores, submitters, ops };
+        inline_rows(effort, case);
     }
     let Some(_pinned) = Pinned::to(Cores::One) else { return };
     rows(
@@ -61,6 +65,20 @@ fn rows(id: &str, measures: &[Measure], effort: Effort, case: impl Case) {
         entry::<tower_stack::BufferConcurrencyLimit>(case),
     ];
     contest(id, measures, effort, contestants);
+}
+
+/// A caller on each core runs no-op tasks in place.
+fn inline_rows(effort: Effort, case: throughput::ManySubmitters) {
+    let ours = [
+        ("sampled", entry::<inline::Sampled>(case)),
+        ("all", entry::<inline::All>(case)),
+        ("off", entry::<inline::Off>(case)),
+    ];
+    for (timing, ours) in ours {
+        let id = format!("worker_pool/run/timing_{timing}/{}", case.cores.name());
+        let contestants = vec![ours, entry::<inline::Permit>(case), entry::<channels::Kanal>(case)];
+        contest(&id, &throughput::MEASURES, effort, contestants);
+    }
 }
 
 fn entry<'a, P: Pool>(case: impl Case + 'a) -> Contestant<'a> {

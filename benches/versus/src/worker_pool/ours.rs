@@ -7,7 +7,7 @@ use headworks::{TaskError, TaskHandle, WorkerPool};
 
 use super::contestant::{CAP, Pool, WORKERS};
 
-fn config() -> WorkerPoolConfig {
+pub fn config() -> WorkerPoolConfig {
     WorkerPoolConfig::default()
         .with_queue_capacity(CAP)
         .with_concurrency(Concurrency::Fixed(WORKERS))

@@ -1,4 +1,4 @@
-//! Sixty-four submitters at once, each waiting for its own task: what a task costs under load.
+//! Several submitters at once, each waiting for its own task: what a task costs under load.
 
 use std::sync::Arc;
 
@@ -14,11 +14,10 @@ use crate::pin::Cores;
 pub const MEASURES: [Measure; 2] =
     [Measure { suffix: "", unit: "ns/task" }, Measure { suffix: "/cpu", unit: "cpu ns/task" }];
 
-const SUBMITTERS: usize = 64;
-
 #[derive(Clone, Copy)]
 pub struct ManySubmitters {
     pub cores: Cores,
+    pub submitters: usize,
     pub ops: usize,
 }
 
@@ -27,10 +26,10 @@ impl Case for ManySubmitters {
         let runtime = runtime(self.cores);
         let referee = runtime.spawn(async move {
             let pool = P::start();
-            let each = self.ops.div_ceil(SUBMITTERS);
-            submitters(&pool, each.div_ceil(10)).await;
-            let stretch = submitters(&pool, each).await;
-            let tasks = (each * SUBMITTERS) as f64;
+            let each = self.ops.div_ceil(self.submitters);
+            submit(&pool, self.submitters, each.div_ceil(10)).await;
+            let stretch = submit(&pool, self.submitters, each).await;
+            let tasks = (each * self.submitters) as f64;
             vec![stretch.wall().as_nanos() as f64 / tasks, stretch.cpu_ns() / tasks]
         });
         runtime.block_on(referee).expect("the submitters end")
@@ -38,10 +37,10 @@ impl Case for ManySubmitters {
 }
 
 /// All start together, after the clock; returns when the last has ended.
-async fn submitters<P: Pool>(pool: &P, each: usize) -> Stretch {
+async fn submit<P: Pool>(pool: &P, submitters: usize, each: usize) -> Stretch {
     let (ready, gate) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
     let mut running = JoinSet::new();
-    for _ in 0..SUBMITTERS {
+    for _ in 0..submitters {
         let (mut pool, ready, gate) = (pool.clone(), Arc::clone(&ready), Arc::clone(&gate));
         running.spawn(async move {
             ready.add_permits(1);
@@ -51,9 +50,9 @@ async fn submitters<P: Pool>(pool: &P, each: usize) -> Stretch {
             }
         });
     }
-    ready.acquire_many(SUBMITTERS as u32).await.expect("never closed").forget();
+    ready.acquire_many(submitters as u32).await.expect("never closed").forget();
     let stretch = Stretch::start();
-    gate.add_permits(SUBMITTERS);
+    gate.add_permits(submitters);
     while let Some(ended) = running.join_next().await {
         ended.expect("a submitter ends");
     }

@@ -1,0 +1,64 @@
+//! Many tasks at once: few locks, and their workers woken together.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use super::core::No;
+use super::handle::TaskHandle;
+use super::node::{self, Join, Work};
+use super::shared::{PoolCore, Shared};
+use super::task::{Options, Task};
+use crate::Refused;
+use crate::gates::wait_queue::{Place, Ticket};
+
+/// So many under one lock: enough that it costs next to nothing, and few enough that nobody waits
+/// for it longer than some ten microseconds.
+const AT_ONCE: usize = 256;
+
+type Verdict<F> = Result<TaskHandle<<F as Future>::Output>, Refused<F>>;
+
+/// A verdict for each, in order.
+pub(super) fn submit<F>(
+    shared: &Arc<Shared>,
+    tasks: impl IntoIterator<Item = Task<F>>,
+) -> Vec<Verdict<F>>
+where
+    F: Future + Send + 'static,
+    F::Output: Send,
+{
+    // The caller's iterator is his code: it is done with before anything is made.
+    let tasks: Vec<Task<F>> = tasks.into_iter().collect();
+    let mut verdicts = Vec::with_capacity(tasks.len());
+    let mut rest = tasks.into_iter();
+    while rest.len() > 0 {
+        let (works, joins): (Vec<_>, Vec<_>) = rest.by_ref().take(AT_ONCE).map(make).unzip();
+        let pushed = shared.push_all(works, PoolCore::refuse);
+        let settled = pushed.into_iter().zip(joins);
+        verdicts.extend(settled.map(|(pushed, join)| verdict(shared, pushed, join)));
+    }
+    verdicts
+}
+
+fn make<F>(task: Task<F>) -> ((Work, Place), Join<F::Output>)
+where
+    F: Future + Send + 'static,
+    F::Output: Send,
+{
+    let options = Options::of(&task);
+    let Task { future, place, .. } = task;
+    let (work, join) = node::task(future, options);
+    ((work, place), join)
+}
+
+fn verdict<F: Future>(
+    shared: &Arc<Shared>,
+    pushed: Result<Ticket, (No, Work)>,
+    join: Join<F::Output>,
+) -> Verdict<F> {
+    match pushed {
+        Ok(ticket) => Ok(TaskHandle::new(join, Arc::clone(shared), ticket)),
+        Err((no, work)) => {
+            Err(Refused::new(no.reason, no.retry_after, node::take_back(work, join)))
+        }
+    }
+}
