@@ -79,6 +79,10 @@ impl Sample {
         self.mask.is_some_and(|mask| number <= mask || number & mask == 0)
     }
 
+    pub(super) fn is_on(self) -> bool {
+        self.mask.is_some()
+    }
+
     /// How many in a row need not be timed, once so many have been.
     pub(super) fn untimed(self, number: u64) -> u64 {
         self.mask.map_or(u64::MAX, |mask| if number > mask { mask } else { 0 })

@@ -2,6 +2,8 @@
 //! `now`, and leaves what is to be dropped, woken or told in [`Errands`].
 
 mod door;
+mod helping;
+mod lending;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -134,53 +136,6 @@ impl<T: Seeker> Core<T> {
         committed.ticket
     }
 
-    /// A seat at once for a caller of `run`, when nobody waits and it fits.
-    pub(super) fn sit_inline(&mut self, place: &Place, now: impl Now) -> Option<SeatNo> {
-        let weight = place.weight.get();
-        if !self.queue.is_empty() {
-            return None;
-        }
-        self.recall_for(weight);
-        if weight > self.seats.free() {
-            return None;
-        }
-        self.ledger.accepted += 1;
-        let id = TaskId(self.queue.next_number());
-        Some(self.sit(id, weight, Runner::Caller, now))
-    }
-
-    /// While nobody waits and half of the seats are free: leases one to callers on this stripe.
-    pub(super) fn lease(&mut self, stripe: usize) {
-        let nobody_waits = self.queue.is_empty() && self.room.len() == 0 && !self.closed;
-        let untimed = self.timing.untimed(self.queue.number());
-        if !nobody_waits || untimed == 0 {
-            return;
-        }
-        let (claims, has_seat) = self.leases.open(stripe, untimed);
-        self.claims += claims;
-        if !has_seat && self.seats.free() >= self.seats.limit() / 2 && self.seats.free() > 0 {
-            self.seats.lend(1);
-            self.leased += 1;
-            self.leases.lend(stripe);
-        }
-    }
-
-    /// Before anybody is told that there is no seat of this weight: takes back what is leased.
-    #[inline]
-    fn recall_for(&mut self, weight: u32) {
-        if self.leased > 0 && weight > self.seats.free() {
-            self.recall();
-        }
-    }
-
-    /// Takes back all that is leased and not in somebody's hands. Then somebody must settle.
-    pub(super) fn recall(&mut self) {
-        let Collected { seats, claims } = self.leases.recall();
-        self.leased -= seats;
-        self.claims += claims;
-        self.seats.take_back(seats);
-    }
-
     #[inline]
     fn sit(&mut self, id: TaskId, weight: u32, runner: Runner, now: impl Now) -> SeatNo {
         let since = self.timing.includes(id.0).then(|| now.get());
@@ -223,63 +178,6 @@ impl<T: Seeker> Core<T> {
                 Next::Rest { until: head.and_then(|head| head.deadline) }
             }
         }
-    }
-
-    /// Who awaits this task would run it himself: the task, if it is next and has a seat.
-    pub(super) fn take_own(
-        &mut self,
-        ticket: Ticket,
-        now: impl Now,
-        out: &mut Errands<T>,
-    ) -> Option<Job<T>> {
-        if !self.queue.is_next(ticket) {
-            return None;
-        }
-        self.recall_for(1);
-        let job = match self.queue.take(self.seats.free(), now) {
-            Take::Granted(granted) => self.seat(granted, Runner::Helper, now, out),
-            Take::Expired(one) => {
-                self.left(one, Ending::Expired, out);
-                None
-            }
-            Take::TooLarge(one) => {
-                self.left(one, Ending::Evicted, out);
-                None
-            }
-            Take::Short { .. } | Take::Empty => return None,
-        };
-        self.helpers += usize::from(job.is_some());
-        if !self.queue.is_empty() || self.place_freed || self.closed {
-            self.settle(now, out);
-        }
-        job
-    }
-
-    /// Whoever began this has come to the end of it. Then somebody must settle.
-    pub(super) fn helped(&mut self, seat: SeatNo, ending: Ending, now: impl Now) {
-        self.helpers -= 1;
-        self.book(seat, ending, now);
-    }
-
-    /// Whoever began this can't go on with it: a worker is to, if there is one.
-    pub(super) fn hand_over(&mut self, job: Job<T>, out: &mut Errands<T>) -> Result<(), Job<T>> {
-        if self.deserted {
-            return Err(job);
-        }
-        self.helpers -= 1;
-        self.handed.push_back(job);
-        self.rouse(out);
-        Ok(())
-    }
-
-    /// The last worker has gone: what nobody will go on with.
-    pub(super) fn desert(&mut self) -> VecDeque<Job<T>> {
-        self.deserted = true;
-        std::mem::take(&mut self.handed)
-    }
-
-    fn is_over(&self) -> bool {
-        self.closed && self.queue.is_empty() && self.handed.is_empty() && self.helpers == 0
     }
 
     /// The next task that fits; seats every caller of `run` whose turn comes before.
@@ -497,13 +395,6 @@ impl<T: Seeker> Core<T> {
     pub(super) fn running(&self) -> impl Iterator<Item = TaskId> {
         let tasks = self.seats.iter().filter(|seated| seated.runner != Runner::Caller);
         tasks.map(|seated| seated.id)
-    }
-
-    /// Callers inside `run`.
-    pub(super) fn in_run(&self) -> u32 {
-        let seated = self.seats.iter().filter(|seated| seated.runner == Runner::Caller).count();
-        // Never more than there are seats.
-        seated as u32 + self.leased - self.leases.look().0.seats
     }
 
     #[cfg(all(test, not(headworks_loom)))]
