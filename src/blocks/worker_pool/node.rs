@@ -16,8 +16,9 @@
 //!    finds the other's set frees it.
 //! 4. *Booked before told.* A result is staged first, then written into the ledger under the
 //!    pool's lock, and only then published. So who has the result finds it in the ledger.
-//! 5. Code of a user's (poll, drop, wake) runs with no lock held, and no panic of it gets out.
-#![allow(unsafe_code, reason = "one allocation a task and no lock: a third of a task's cost")]
+//! 5. Code of a user's (poll, drop, wake) runs with no lock held, and no panic of it gets out, but
+//!    for that of a waker's clone, which is the one who polls the handle's own.
+#![allow(unsafe_code, reason = "one allocation a task, and no lock of its own")]
 
 use std::future::{Future, Pending};
 use std::marker::PhantomData;
