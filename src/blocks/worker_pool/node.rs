@@ -17,7 +17,7 @@
 //! 4. *Booked before told.* A result is staged first, then written into the ledger under the
 //!    pool's lock, and only then published. So who has the result finds it in the ledger.
 //! 5. Code of a user's (poll, drop, wake) runs with no lock held, and no panic of it gets out, but
-//!    for that of a waker's clone, which is the one who polls the handle's own.
+//!    for that of cloning a waker, which unwinds to whoever polled the handle with it.
 #![allow(unsafe_code, reason = "one allocation a task, and no lock of its own")]
 
 use std::future::{Future, Pending};
