@@ -417,7 +417,7 @@ impl<T: Seeker> Core<T> {
 }
 
 /// What a caller of `run` is told who left the queue so; nothing if of his own will.
-pub(super) fn refusal(ending: Ending) -> Option<Reason> {
+fn refusal(ending: Ending) -> Option<Reason> {
     match ending {
         Ending::Expired => Some(Reason::Expired),
         Ending::Evicted => Some(Reason::Evicted),

@@ -6,10 +6,11 @@ use std::sync::Arc;
 use super::core::No;
 use super::handle::TaskHandle;
 use super::node::{self, Join, Work};
-use super::shared::{PoolCore, Shared};
-use super::task::{Options, Task};
+use super::shared::Shared;
+use super::submit::make;
+use super::task::Task;
 use crate::Refused;
-use crate::gates::wait_queue::{Place, Ticket};
+use crate::gates::wait_queue::Ticket;
 
 /// So many under one lock: enough that it costs next to nothing, and few enough that nobody waits
 /// for it longer than some ten microseconds.
@@ -32,22 +33,11 @@ where
     let mut rest = tasks.into_iter();
     while rest.len() > 0 {
         let (works, joins): (Vec<_>, Vec<_>) = rest.by_ref().take(AT_ONCE).map(make).unzip();
-        let pushed = shared.push_all(works, PoolCore::refuse);
+        let pushed = shared.push_all(works);
         let settled = pushed.into_iter().zip(joins);
         verdicts.extend(settled.map(|(pushed, join)| verdict(shared, pushed, join)));
     }
     verdicts
-}
-
-fn make<F>(task: Task<F>) -> ((Work, Place), Join<F::Output>)
-where
-    F: Future + Send + 'static,
-    F::Output: Send,
-{
-    let options = Options::of(&task);
-    let Task { future, place, .. } = task;
-    let (work, join) = node::task(future, options);
-    ((work, place), join)
 }
 
 fn verdict<F: Future>(

@@ -99,7 +99,8 @@ impl WorkerPool {
     ///
     /// # Cost
     ///
-    /// One lock, one allocation, O(1). A refusal allocates nothing.
+    /// One lock, one allocation, O(1). A refusal after another one allocates nothing; the first
+    /// one after some success gives its allocation back.
     pub fn try_submit<F>(
         &self,
         task: impl Into<Task<F>>,
@@ -169,6 +170,11 @@ impl WorkerPool {
     /// Dropped, it leaves the room; the task was not accepted, and is dropped with it. It takes
     /// its turn when it is polled: one that is kept and not polled keeps those of its class and
     /// below waiting behind it.
+    ///
+    /// # Cost
+    ///
+    /// As [`try_submit`](Self::try_submit) when there is room; else a lock for each time it is
+    /// polled, O(1), and with a deadline a timer.
     pub async fn submit<F>(
         &self,
         task: impl Into<Task<F>>,

@@ -109,12 +109,12 @@ impl Shared {
         self.with(|core, now, out| self.push_under(core, (work, place), count, now, out))
     }
 
-    /// The same for many, under one lock.
+    /// The same for many, under one lock; what is refused is counted.
     pub(super) fn push_all(
         self: &Arc<Self>,
         works: Vec<(Work, Place)>,
-        count: fn(&mut PoolCore, No) -> No,
     ) -> Vec<Result<Ticket, (No, Work)>> {
+        let count = PoolCore::refuse;
         self.with(|core, now, out| {
             let push = |(work, place)| self.push_under(core, (work, &place), count, now, out);
             works.into_iter().map(push).collect()

@@ -6,10 +6,10 @@ use std::task::{Context, Poll};
 
 use super::core::{Door, No, Step};
 use super::handle::TaskHandle;
-use super::node::{self, Join};
+use super::node::{self, Join, Work};
 use super::shared::{PoolCore, PoolErrands, Shared};
 use super::task::{Options, Task};
-use crate::gates::wait_queue::{Plan, Ticket};
+use crate::gates::wait_queue::{Place, Plan, Ticket};
 use crate::ground::time::{self, Glance};
 use crate::{Reason, Refused};
 
@@ -41,9 +41,8 @@ where
     F: Future + Send + 'static,
     F::Output: Send,
 {
-    let options = Options::of(&task);
-    let Task { future, place, timeout } = task;
-    let (work, join) = node::task(future, options);
+    let timeout = task.timeout;
+    let ((work, place), join) = make(task);
     match shared.push(work, &place, count) {
         Ok(ticket) => Ok(TaskHandle::new(join, Arc::clone(shared), ticket)),
         Err((no, work)) => {
@@ -86,10 +85,20 @@ where
     F: Future + Send + 'static,
     F::Output: Send,
 {
+    let ((work, place), join) = make(task);
+    (join, core.enqueue(plan, &place, work, now, out))
+}
+
+/// Both sides of a task, the pool's with the place it asks for.
+pub(super) fn make<F>(task: Task<F>) -> ((Work, Place), Join<F::Output>)
+where
+    F: Future + Send + 'static,
+    F::Output: Send,
+{
     let options = Options::of(&task);
     let Task { future, place, .. } = task;
     let (work, join) = node::task(future, options);
-    (join, core.enqueue(plan, &place, work, now, out))
+    ((work, place), join)
 }
 
 /// Accepts the task once there is room, or gives it back.
