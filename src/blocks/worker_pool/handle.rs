@@ -4,13 +4,12 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
+use super::beside::{Front, Spot};
 use super::error::TaskError;
 use super::node::Join;
-use super::shared::Shared;
 use super::task::TaskId;
-use crate::gates::wait_queue::Ticket;
 
 /// The result of an accepted task, once it is there.
 ///
@@ -29,8 +28,8 @@ use crate::gates::wait_queue::Ticket;
 #[must_use = "dropping a handle detaches its task; await it for the result"]
 pub struct TaskHandle<T> {
     join: Join<T>,
-    pool: Arc<Shared>,
-    ticket: Ticket,
+    front: Arc<Front>,
+    spot: Spot,
     /// Not polled yet.
     is_fresh: bool,
     when_dropped: WhenDropped,
@@ -43,14 +42,15 @@ enum WhenDropped {
 }
 
 impl<T> TaskHandle<T> {
-    pub(super) fn new(join: Join<T>, pool: Arc<Shared>, ticket: Ticket) -> Self {
-        Self { join, pool, ticket, is_fresh: true, when_dropped: WhenDropped::Detach }
+    pub(super) fn new(join: Join<T>, front: &Arc<Front>, spot: Spot) -> Self {
+        let front = Arc::clone(front);
+        Self { join, front, spot, is_fresh: true, when_dropped: WhenDropped::Detach }
     }
 
     /// Names the task in logs and in [`DrainReport::unresponsive`](super::DrainReport).
     #[must_use]
     pub fn id(&self) -> TaskId {
-        TaskId(self.ticket.serial)
+        self.front.id(self.spot, &self.join)
     }
 
     /// Cancels the task: at once while it waits, which frees its place; at its next await point
@@ -58,7 +58,7 @@ impl<T> TaskHandle<T> {
     /// or the result that came first.
     pub fn cancel(&self) {
         if self.join.stop() {
-            self.pool.cancel(self.ticket);
+            self.front.cancel(self.spot, &self.join);
         }
     }
 
@@ -74,7 +74,7 @@ impl<T> Future for TaskHandle<T> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         if std::mem::take(&mut self.is_fresh) {
-            self.pool.help(self.ticket, cx);
+            ready!(self.front.help(self.spot, &self.join, cx));
         }
         let poll = self.join.poll(cx);
         if poll.is_ready() {

@@ -52,6 +52,7 @@
 // 7. The clock is read when a verb first asks for it: a task without a deadline, that is ready at
 //    its first poll and not timed, costs no look at all.
 
+mod beside;
 mod config;
 mod core;
 pub(crate) mod crew;

@@ -7,7 +7,6 @@ use std::task::{Context, Poll, ready};
 
 use super::core::{Door, No};
 use super::error::TaskError;
-use super::lease::Gave;
 use super::node::{self, Join};
 use super::seats::SeatNo;
 use super::shared::Shared;
@@ -152,9 +151,7 @@ impl Seat<'_> {
         match self.place {
             Taken::Seat(no) => self.shared.release(no, ending),
             Taken::Leased { stripe } => {
-                if self.shared.leases().give(stripe, ending) == Gave::Collect {
-                    self.shared.collect();
-                }
+                self.shared.given(self.shared.leases().give(stripe, ending));
             }
         }
     }

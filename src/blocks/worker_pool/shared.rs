@@ -14,16 +14,16 @@ use tokio::time::Sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::config::Limits;
-use super::core::{Core, Door, Job, No, Seeker};
+use super::core::{Core, Door, Job, No, Seeker, TaskSlot};
 use super::crew::{Crew, Next, Post, Turn, WorkerNo};
 use super::errands::{Errands, More};
 use super::error::TaskError;
-use super::lease::Leases;
+use super::lease::{Gave, Leases};
 use super::metrics::DrainReport;
-use super::node::Work;
+use super::node::{Slot, Work};
 use super::seats::SeatNo;
-use super::task::Options;
-use crate::Ending;
+use super::task::{Options, TaskId};
+use crate::{Ending, Priority};
 use crate::gates::wait_queue::{Place, Ticket};
 use crate::ground::primitives::Mutex;
 use crate::ground::primitives::atomic::{AtomicBool, Ordering};
@@ -34,8 +34,32 @@ pub(super) type PoolCore = Core<Work>;
 pub(super) type PoolErrands = Errands<Work>;
 
 impl Seeker for Work {
+    type Slot = Slot;
+
     fn is_caller(&self) -> bool {
         Self::is_caller(self)
+    }
+
+    fn class(&self) -> Priority {
+        Self::class(self)
+    }
+
+    fn number(&self, next: impl FnOnce() -> u64) -> TaskId {
+        Self::number(self, next)
+    }
+}
+
+impl TaskSlot<Work> for Slot {
+    fn open(&self) {
+        Self::open(self);
+    }
+
+    fn look(&self) -> Option<Work> {
+        Self::look(self)
+    }
+
+    fn close(&self) -> Option<Work> {
+        Self::close(self)
     }
 }
 
@@ -43,7 +67,7 @@ impl Seeker for Work {
 pub(super) struct Shared {
     core: Mutex<PoolCore>,
     /// The core's own.
-    leases: Arc<Leases>,
+    leases: Arc<Leases<Slot>>,
     crew: Crew,
     /// Somebody was refused, and nothing has left the queue since.
     crowded: AtomicBool,
@@ -194,16 +218,19 @@ impl Shared {
         });
     }
 
-    pub(super) fn leases(&self) -> &Leases {
+    pub(super) fn leases(&self) -> &Leases<Slot> {
         &self.leases
     }
 
-    /// A leased seat has come back, and somebody may wait for it.
-    pub(super) fn collect(self: &Arc<Self>) {
-        self.with(|core, now, out| {
-            core.recall();
-            core.settle(now, out);
-        });
+    /// A leased seat has come back; the core must hear of it, if somebody waits.
+    #[inline]
+    pub(super) fn given(self: &Arc<Self>, gave: Gave) {
+        if gave == Gave::Collect {
+            self.with(|core, now, out| {
+                core.recall();
+                core.settle(now, out);
+            });
+        }
     }
 
     pub(super) fn close(self: &Arc<Self>) {

@@ -8,11 +8,12 @@ use std::time::{Duration, Instant};
 use proptest::prelude::*;
 
 use super::config::Limits;
-use super::core::{Core, Door, Look, No, Seeker, Step};
+use super::core::{Core, Door, Look, No, Seeker, Step, TaskSlot};
 use super::crew::{Next, WorkerNo};
 use super::errands::{Errands, More};
 use super::lease::Gave;
 use super::seats::SeatNo;
+use super::task::TaskId;
 use super::{Timing, WorkerPoolConfig};
 use crate::gates::wait_queue::{Place, Rules, Ticket};
 use crate::ground::tenant::Tenant;
@@ -28,8 +29,34 @@ enum One {
 }
 
 impl Seeker for One {
+    type Slot = Slot;
+
     fn is_caller(&self) -> bool {
         matches!(self, Self::Caller(_))
+    }
+
+    fn class(&self) -> Priority {
+        Priority::Normal
+    }
+
+    fn number(&self, next: impl FnOnce() -> u64) -> TaskId {
+        TaskId(next())
+    }
+}
+
+/// Nothing ever lies here: `tests/slots.rs` has what does.
+#[derive(Default)]
+struct Slot;
+
+impl TaskSlot<One> for Slot {
+    fn open(&self) {}
+
+    fn look(&self) -> Option<One> {
+        None
+    }
+
+    fn close(&self) -> Option<One> {
+        None
     }
 }
 
@@ -368,7 +395,7 @@ impl Naive {
         let running = self.running.len() + self.handed.len() + self.inline_running.len();
         let live = self.waiting.len() + running + self.on_lease.len();
         assert_eq!(core.in_run() as usize, self.inline_running.len() + self.on_lease.len());
-        assert!(depth(&look) == 0 || core.has_free_seat() || core.leases.look().0.seats == 0);
+        assert!(depth(&look) == 0 || core.has_free_seat() || core.leases.look().seats == 0);
         assert_eq!((ledger.accepted, ledger.live), (self.accepted, live as u64));
         for ending in Ending::ALL {
             assert_eq!(ledger.count(ending), self.ended.get(&ending).copied().unwrap_or(0));

@@ -73,6 +73,7 @@ impl<T: Seeker> Core<T> {
     }
 
     pub(super) fn is_over(&self) -> bool {
-        self.closed && self.queue.is_empty() && self.handed.is_empty() && self.helpers == 0
+        let helpers = self.helpers as u64 + u64::from(self.beside.leased);
+        self.closed && self.queue.is_empty() && self.handed.is_empty() && helpers == 0
     }
 }
