@@ -7,6 +7,7 @@
     reason = "a test fails by panicking, and brings its own clock"
 )]
 
+mod beside;
 mod cancelling;
 mod ending;
 mod helping;
