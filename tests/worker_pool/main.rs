@@ -11,6 +11,7 @@ mod beside;
 mod cancelling;
 mod ending;
 mod helping;
+mod nested;
 mod order;
 #[cfg(feature = "test-util")]
 mod paused;

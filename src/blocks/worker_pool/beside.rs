@@ -5,10 +5,11 @@ use std::task::{Context, Poll};
 
 use super::error::TaskError;
 use super::node::{Join, Put, Work};
-use super::shared::Shared;
+use super::shared::{PoolCore, Shared};
 use super::task::TaskId;
 use crate::Ending;
 use crate::gates::wait_queue::Ticket;
+use crate::ground::list::NIL;
 use crate::ground::stripe::{self, Padded, STRIPES};
 
 /// The pool as the threads of one stripe see it. Each handle of a task holds the one it was made
@@ -20,12 +21,23 @@ pub(super) struct Stripe {
     pub(super) no: usize,
 }
 
-/// Where a task went when it was accepted.
+/// Where a task went when it was accepted: the queue's index of it, or the slot of its front.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Spot {
-    Queue(Ticket),
-    /// That of its front.
-    Slot,
+pub(super) struct Spot(u32);
+
+impl Spot {
+    pub(super) const SLOT: Self = Self(NIL);
+
+    pub(super) fn of(ticket: Ticket) -> Self {
+        Self(ticket.index)
+    }
+
+    /// Of a task that went into the queue.
+    #[inline]
+    pub(super) fn ticket<T>(self, join: &Join<T>) -> Option<Ticket> {
+        let TaskId(serial) = join.known().filter(|_| self != Self::SLOT)?;
+        Some(Ticket { index: self.0, serial })
+    }
 }
 
 /// A front for each stripe.
@@ -61,7 +73,7 @@ impl Stripe {
                 return Err(work);
             }
         }
-        Ok(Spot::Slot)
+        Ok(Spot::SLOT)
     }
 
     /// Polls the task of this handle once, if it still lies in the slot.
@@ -70,7 +82,7 @@ impl Stripe {
         let Some(mut task) = self.shared.leases().slot(self.no).take_own(join) else {
             return false;
         };
-        match task.poll(cx) {
+        match self.shared.begin(&mut task, cx) {
             Poll::Ready(ending) => self.end(task, ending),
             Poll::Pending => {
                 let adopted = self.shared.with(|core, _, out| core.adopt(task, out));
@@ -93,29 +105,28 @@ impl Stripe {
 
     /// Cancels the task, which was asked to stop: out of the slot, out of the queue, or where it
     /// runs.
-    pub(super) fn cancel<T>(&self, spot: Spot, join: &Join<T>) {
-        let ticket = match spot {
-            Spot::Queue(ticket) => Some(ticket),
-            Spot::Slot => None,
-        };
-        if ticket.is_none() && let Some(mut task) = self.shared.leases().slot(self.no).take_own(join) {
+    pub(super) fn cancel<T>(&self, at: Spot, join: &Join<T>) {
+        if at == Spot::SLOT && let Some(mut task) = self.shared.leases().slot(self.no).take_own(join) {
             let ending = task.give_up(TaskError::Cancelled);
             return self.end(task, ending);
         }
         self.shared.uncrowd();
         self.shared.with(|core, now, out| {
-            let ticket = ticket.unwrap_or_else(|| {
-                let id = join.number(|| core.next_number());
-                core.ticket_of(id)
-            });
+            let ticket = ticket(core, at, join);
             core.cancel(ticket, now, out);
         });
     }
 
-    pub(super) fn id<T>(&self, spot: Spot, join: &Join<T>) -> TaskId {
-        match spot {
-            Spot::Queue(ticket) => TaskId(ticket.serial),
-            Spot::Slot => self.shared.with(|core, _, _| join.number(|| core.next_number())),
-        }
+    pub(super) fn id<T>(&self, join: &Join<T>) -> TaskId {
+        let given = || self.shared.with(|core, _, _| join.number(|| core.next_number()));
+        join.known().unwrap_or_else(given)
     }
+}
+
+/// By what the core knows it, if it waits or runs there.
+pub(super) fn ticket<T>(core: &mut PoolCore, at: Spot, join: &Join<T>) -> Ticket {
+    at.ticket(join).unwrap_or_else(|| {
+        let id = join.number(|| core.next_number());
+        core.ticket_of(id)
+    })
 }

@@ -42,6 +42,9 @@ pub(super) trait Seeker: Sized {
 
     /// Its number, given by `next` if it has none yet.
     fn number(&self, next: impl FnOnce() -> u64) -> TaskId;
+
+    /// Its number from here on; it has none yet, and nobody else knows of it.
+    fn set_number(&self, number: TaskId);
 }
 
 /// A place for one task, into which it is put without the lock. What is here is done under it.
@@ -136,6 +139,8 @@ impl<T: Seeker> Core<T> {
             false => self.ledger.accepted += 1,
         }
         self.is_mixed |= place.deadline.is_some() || place.weight.get() > 1;
+        // The one that `commit` gives it.
+        one.set_number(TaskId(self.queue.number() + 1));
         self.recall_for(place.weight.get());
         let committed = self.queue.commit(plan, *place, one, now);
         match committed.evicted {

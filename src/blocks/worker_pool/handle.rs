@@ -8,6 +8,7 @@ use std::task::{Context, Poll, ready};
 
 use super::beside::{Front, Spot};
 use super::error::TaskError;
+use super::nested::{Inside, Nested};
 use super::node::Join;
 use super::task::TaskId;
 
@@ -29,6 +30,8 @@ use super::task::TaskId;
 pub struct TaskHandle<T> {
     join: Join<T>,
     front: Arc<Front>,
+    /// While it runs here, on the seat of whoever awaits it.
+    nested: Option<Box<Nested>>,
     spot: Spot,
     /// Not polled yet.
     is_fresh: bool,
@@ -44,13 +47,13 @@ enum WhenDropped {
 impl<T> TaskHandle<T> {
     pub(super) fn new(join: Join<T>, front: &Arc<Front>, spot: Spot) -> Self {
         let front = Arc::clone(front);
-        Self { join, front, spot, is_fresh: true, when_dropped: WhenDropped::Detach }
+        Self { join, front, nested: None, spot, is_fresh: true, when_dropped: WhenDropped::Detach }
     }
 
     /// Names the task in logs and in [`DrainReport::unresponsive`](super::DrainReport).
     #[must_use]
     pub fn id(&self) -> TaskId {
-        self.front.id(self.spot, &self.join)
+        self.front.id(&self.join)
     }
 
     /// Cancels the task: at once while it waits, which frees its place; at its next await point
@@ -69,6 +72,22 @@ impl<T> TaskHandle<T> {
     }
 }
 
+impl<T> TaskHandle<T> {
+    /// Its result is not there, and this is polled inside a task of the same pool: runs it here, if
+    /// it still waits.
+    #[cold]
+    fn run_nested(&mut self, cx: &mut Context<'_>) -> Poll<Result<T, TaskError>> {
+        if self.nested.is_none() {
+            self.nested = Nested::take(&self.front.shared, self.spot, &self.join).map(Box::new);
+        }
+        if let Some(nested) = &mut self.nested {
+            ready!(nested.poll(cx));
+            self.nested = None;
+        }
+        self.join.poll(cx)
+    }
+}
+
 impl<T> Future for TaskHandle<T> {
     type Output = Result<T, TaskError>;
 
@@ -76,7 +95,10 @@ impl<T> Future for TaskHandle<T> {
         if std::mem::take(&mut self.is_fresh) {
             ready!(self.front.help(self.spot, &self.join, cx));
         }
-        let poll = self.join.poll(cx);
+        let mut poll = self.join.poll(cx);
+        if poll.is_pending() && (self.nested.is_some() || Inside::is_in(&self.front.shared)) {
+            poll = self.run_nested(cx);
+        }
         if poll.is_ready() {
             // Nothing is left to cancel.
             self.when_dropped = WhenDropped::Detach;
@@ -89,6 +111,7 @@ impl<T> Drop for TaskHandle<T> {
     fn drop(&mut self) {
         if self.when_dropped == WhenDropped::Cancel {
             self.cancel();
+            self.nested.iter_mut().for_each(|nested| nested.cancel());
         }
     }
 }

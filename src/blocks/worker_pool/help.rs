@@ -51,7 +51,7 @@ impl Drop for Helping {
 /// Whether this is polled on that runtime. To ask tokio costs a shared counter, so it is asked once
 /// for each task in a row: a task is always polled by the runtime it was spawned on.
 #[inline]
-fn is_on(runtime: runtime::Id) -> bool {
+pub(super) fn is_on(runtime: runtime::Id) -> bool {
     let task = tokio::task::try_id();
     match HOME.get() {
         Some((known, home)) if task == Some(known) => home == runtime,
@@ -67,14 +67,14 @@ impl Stripe {
     /// Somebody is about to wait for this task: runs it, if that is possible. `Pending`: he has used
     /// up his turn by that, and will be polled again.
     #[inline]
-    pub(super) fn help<T>(&self, spot: Spot, join: &Join<T>, cx: &mut Context<'_>) -> Poll<()> {
+    pub(super) fn help<T>(&self, at: Spot, join: &Join<T>, cx: &mut Context<'_>) -> Poll<()> {
         if !is_on(self.shared.runtime()) {
             return Poll::Ready(());
         }
         let Some(helping) = Helping::begin() else { return Poll::Ready(()) };
-        let has_run = match spot {
-            Spot::Slot => self.run_own(join, cx),
-            Spot::Queue(ticket) => self.run_next(ticket, cx),
+        let has_run = match at.ticket(join) {
+            None => self.run_own(join, cx),
+            Some(ticket) => self.run_next(ticket, cx),
         };
         drop(helping);
         if has_run {
@@ -90,7 +90,7 @@ impl Stripe {
             return false;
         };
         let Job { seat, mut task } = job;
-        let ending = match task.poll(cx) {
+        let ending = match shared.begin(&mut task, cx) {
             Poll::Ready(ending) => ending,
             Poll::Pending => {
                 let handed = shared.with(|core, _, out| core.hand_over(Job { seat, task }, out));

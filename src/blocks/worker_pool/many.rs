@@ -46,7 +46,7 @@ fn verdict<F: Future>(
     join: Join<F::Output>,
 ) -> Verdict<F> {
     match pushed {
-        Ok(ticket) => Ok(TaskHandle::new(join, front, Spot::Queue(ticket))),
+        Ok(ticket) => Ok(TaskHandle::new(join, front, Spot::of(ticket))),
         Err((no, work)) => {
             Err(Refused::new(no.reason, no.retry_after, node::take_back(work, join)))
         }

@@ -65,6 +65,7 @@ mod lease;
 mod loom_tests;
 mod many;
 mod metrics;
+mod nested;
 mod node;
 mod pool;
 mod run;

@@ -16,8 +16,8 @@
 //!    finds the other's set frees it.
 //! 4. *Booked before told.* A result is staged first, then written into the ledger under the
 //!    pool's lock, and only then published. So who has the result finds it in the ledger.
-//! 5. *Number.* A task that goes through the lock has its number from the queue, and its handle knows
-//!    it. One that was put into a slot (`node/slot.rs`) gets one when somebody asks.
+//! 5. *Number.* A task that goes through the lock has its number from the queue. One that was put into
+//!    a slot (`node/slot.rs`) gets one when somebody asks, under the lock.
 //! 6. Code of a user's (poll, drop, wake) runs with no lock held, and no panic of it gets out, but
 //!    for that of cloning a waker, which unwinds to whoever polled the handle with it.
 #![allow(unsafe_code, reason = "one allocation a task, and no lock of its own")]
@@ -56,7 +56,7 @@ const STOP: u64 = 1 << 4;
 const CALLER: u64 = 1 << 5;
 /// Two bits: the class, by index. Set when it is made.
 const CLASS: u32 = 6;
-/// Above those: the number of a task that was accepted beside the lock, and 0 until it has one.
+/// Above those: the task's number, and 0 until it has one.
 const NUMBER: u32 = 8;
 
 type Outcome<T> = Result<T, TaskError>;
@@ -257,6 +257,14 @@ impl Work {
         self.header().number(next)
     }
 
+    /// Gives it its number, before anybody else knows of it.
+    #[inline]
+    pub(super) fn set_number(&self, TaskId(number): TaskId) {
+        let word = &self.header().word;
+        // Relaxed, and no exchange: whoever will know of it is told so later.
+        word.store(word.load(Ordering::Relaxed) | number << NUMBER, Ordering::Relaxed);
+    }
+
     pub(super) fn options(&self) -> Option<&Options> {
         self.header().options.as_deref()
     }
@@ -454,6 +462,13 @@ impl<T> Join<T> {
         // SAFETY: ended with the handle there: the body is this side's; `T` is the node's output.
         unsafe { (self.header().verbs.read)(self.head, NonNull::from(&mut outcome).cast()) };
         outcome
+    }
+
+    /// Its number, if it has one.
+    pub(super) fn known(&self) -> Option<TaskId> {
+        // Relaxed: that of a task in the queue was given before its handle was made.
+        let number = self.header().word.load(Ordering::Relaxed) >> NUMBER;
+        (number != 0).then_some(TaskId(number))
     }
 
     /// Under the pool's lock: as [`Work::number`].

@@ -45,7 +45,7 @@ where
     let timeout = task.timeout;
     let ((work, place), join) = make(task);
     let put = if place.is_plain() { front.put(work) } else { Err(work) };
-    let pushed = put.or_else(|work| front.shared.push(work, &place, count).map(Spot::Queue));
+    let pushed = put.or_else(|work| front.shared.push(work, &place, count).map(Spot::of));
     match pushed {
         Ok(spot) => Ok(TaskHandle::new(join, front, spot)),
         Err((no, work)) => {
@@ -72,7 +72,7 @@ where
             Err(no) => Err((core.refuse(no), task)),
         });
     match accepted {
-        Ok((join, ticket)) => Ok(TaskHandle::new(join, front, Spot::Queue(ticket))),
+        Ok((join, ticket)) => Ok(TaskHandle::new(join, front, Spot::of(ticket))),
         Err((no, task)) => Err(refused(no, task)),
     }
 }
@@ -129,7 +129,7 @@ where
             || Err(shared.with(|core, _, _| core.refuse(No::because(Reason::Expired)))),
         );
     match (accepted, waiting.task.take()) {
-        (Ok((join, ticket)), _) => Ok(TaskHandle::new(join, front, Spot::Queue(ticket))),
+        (Ok((join, ticket)), _) => Ok(TaskHandle::new(join, front, Spot::of(ticket))),
         (Err(no), Some(task)) => Err(refused(no, task)),
         (Err(_), None) => unreachable!("a task leaves only by being accepted"),
     }

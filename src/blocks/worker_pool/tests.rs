@@ -43,6 +43,8 @@ impl Seeker for One {
     fn number(&self, next: impl FnOnce() -> u64) -> TaskId {
         TaskId(next())
     }
+
+    fn set_number(&self, _: TaskId) {}
 }
 
 /// One slot without threads: `None` while it is closed.
