@@ -13,7 +13,10 @@ use tokio::task::yield_now;
 use super::{LONG, ends_exactly, poll_once, pool};
 
 /// As many levels, each of which awaits the next one, and counts them.
-fn levels(pool: WorkerPool, more: u32) -> Pin<Box<dyn Future<Output = Result<u32, TaskError>> + Send>> {
+fn levels(
+    pool: WorkerPool,
+    more: u32,
+) -> Pin<Box<dyn Future<Output = Result<u32, TaskError>> + Send>> {
     Box::pin(async move {
         yield_now().await;
         if more == 0 {
@@ -35,8 +38,7 @@ async fn it_runs_on_the_seat_of_whoever_awaits_it() {
 #[tokio::test]
 async fn every_seat_may_be_taken_by_one_that_waits() {
     let pool = pool(3, 100);
-    let outer: Vec<_> =
-        (0..3).map(|_| pool.try_submit(levels(pool.clone(), 3)).unwrap()).collect();
+    let outer: Vec<_> = (0..3).map(|_| pool.try_submit(levels(pool.clone(), 3)).unwrap()).collect();
     for one in outer {
         assert_eq!(one.await.unwrap().unwrap(), 3);
     }

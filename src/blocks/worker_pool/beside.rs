@@ -106,7 +106,9 @@ impl Stripe {
     /// Cancels the task, which was asked to stop: out of the slot, out of the queue, or where it
     /// runs.
     pub(super) fn cancel<T>(&self, at: Spot, join: &Join<T>) {
-        if at == Spot::SLOT && let Some(mut task) = self.shared.leases().slot(self.no).take_own(join) {
+        if at == Spot::SLOT
+            && let Some(mut task) = self.shared.leases().slot(self.no).take_own(join)
+        {
             let ending = task.give_up(TaskError::Cancelled);
             return self.end(task, ending);
         }

@@ -214,7 +214,9 @@ impl<T: Seeker> Core<T> {
                 }
                 Take::Expired(one) => self.left(one, Ending::Expired, out),
                 Take::TooLarge(one) => self.left(one, Ending::Evicted, out),
-                Take::Short { .. } if self.beside.leased > 0 && self.leases.is_open() => self.recall(),
+                Take::Short { .. } if self.beside.leased > 0 && self.leases.is_open() => {
+                    self.recall()
+                }
                 Take::Short { .. } => return None,
                 Take::Empty => {
                     self.is_mixed = false;

@@ -15,9 +15,9 @@ use super::lease::{Collected, Gave, Leases};
 use super::node::{self, Join, Put, Slot, Work};
 use super::seats::{Runner, Seated, Seats};
 use super::task::TaskId;
-use crate::{Ending, Priority};
 use crate::ground::loom_tests::block_on;
 use crate::ground::primitives::Mutex;
+use crate::{Ending, Priority};
 
 /// A result that counts how often it is dropped.
 #[derive(Debug)]
@@ -306,7 +306,8 @@ fn loom_a_seat_and_a_task_are_somewhere_when_the_slot_closes() {
             let (leases, owner) = (Arc::clone(&leases), Arc::clone(&owner));
             move || {
                 let (task, join) = seven();
-                let put = if leases.claim(0) { leases.slot(0).put(task) } else { return work(task) };
+                let put =
+                    if leases.claim(0) { leases.slot(0).put(task) } else { return work(task) };
                 match put {
                     Err(task) => {
                         if leases.withdraw(0) == Gave::Collect {
@@ -337,7 +338,8 @@ fn loom_a_seat_and_a_task_are_somewhere_when_the_slot_closes() {
         };
         moved.map(work);
         submitter.join().unwrap();
-        assert_eq!((owner.lock().free, owner.lock().served), (1, true));
+        let owner = owner.lock();
+        assert_eq!((owner.free, owner.served), (1, true));
         assert!(leases.look().over() <= 1);
     });
 }

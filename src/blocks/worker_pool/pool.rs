@@ -82,7 +82,9 @@ impl WorkerPool {
         drop(tokio::time::sleep(Duration::ZERO));
         let shared = Arc::new(Shared::new(limits, config.task_timeout, runtime.id()));
         Crew::start(&shared, limits.seats, &runtime);
-        Ok(Self { owner: Arc::new(Owner { fronts: Fronts::new(&shared), shared, name: config.name }) })
+        Ok(Self {
+            owner: Arc::new(Owner { fronts: Fronts::new(&shared), shared, name: config.name }),
+        })
     }
 
     /// Accepts the task, or gives it back; never waits. In a full queue it may take the place of

@@ -25,12 +25,12 @@ use super::nested::Inside;
 use super::node::{Slot, Work};
 use super::seats::SeatNo;
 use super::task::{Options, TaskId};
-use crate::{Ending, Priority};
 use crate::gates::wait_queue::{Place, Ticket};
 use crate::ground::primitives::Mutex;
 use crate::ground::primitives::atomic::{AtomicBool, Ordering};
 use crate::ground::quiet::{drop_quietly, wake_quietly};
 use crate::ground::time::{self, Glance};
+use crate::{Ending, Priority};
 
 pub(super) type PoolCore = Core<Work>;
 pub(super) type PoolErrands = Errands<Work>;

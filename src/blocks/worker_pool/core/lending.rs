@@ -1,6 +1,7 @@
 //! Seats and slots that are lent out, to be used beside the lock (`lease.rs`).
 
 use super::{Core, Job, Seeker, TaskSlot};
+use crate::Priority;
 use crate::blocks::worker_pool::errands::Errands;
 use crate::blocks::worker_pool::lease::Collected;
 use crate::blocks::worker_pool::seats::{Runner, SeatNo, Seated};
@@ -8,7 +9,6 @@ use crate::blocks::worker_pool::task::TaskId;
 use crate::gates::wait_queue::{Place, Ticket};
 use crate::ground::list::NIL;
 use crate::ground::time::Now;
-use crate::Priority;
 
 /// What the core knows of it.
 #[derive(Debug, Default)]
@@ -179,8 +179,7 @@ impl<T: Seeker> Core<T> {
         }
         self.unlease();
         let id = task.number(|| self.queue.next_number());
-        let seat =
-            self.seats.sit(Seated { id, weight: 1, since: None, runner: Runner::Helper });
+        let seat = self.seats.sit(Seated { id, weight: 1, since: None, runner: Runner::Helper });
         self.handed.push_back(Job { seat, task });
         self.rouse(out);
         Ok(())

@@ -76,12 +76,8 @@ impl Slot {
     pub(in crate::blocks::worker_pool) fn take_own<T>(&self, join: &Join<T>) -> Option<Work> {
         // Equal only if it is this very task: its node lives, for its handle does.
         // AcqRel: as in `put`.
-        let taken = self.0.compare_exchange(
-            join.head.as_ptr(),
-            TOLD,
-            Ordering::AcqRel,
-            Ordering::Relaxed,
-        );
+        let taken =
+            self.0.compare_exchange(join.head.as_ptr(), TOLD, Ordering::AcqRel, Ordering::Relaxed);
         taken.is_ok().then_some(Work { head: join.head })
     }
 
@@ -89,8 +85,7 @@ impl Slot {
     pub(in crate::blocks::worker_pool) fn open(&self) {
         // AcqRel: what was done under the lock before is seen by who puts something here. An open
         // one stays as it is.
-        let opened =
-            self.0.compare_exchange(CLOSED, OPEN, Ordering::AcqRel, Ordering::Relaxed);
+        let opened = self.0.compare_exchange(CLOSED, OPEN, Ordering::AcqRel, Ordering::Relaxed);
         debug_assert!(opened.is_ok(), "opened once, under the lock");
     }
 
