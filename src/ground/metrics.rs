@@ -44,6 +44,11 @@ impl Mean {
         self.samples = self.samples.saturating_add(1);
     }
 
+    /// `None` before the first sample.
+    pub(crate) fn any(&self) -> Option<Duration> {
+        (self.samples > 0).then(|| Duration::from_nanos(self.mean_ns as u64))
+    }
+
     /// `None` below 20 samples: too few to refuse anybody by.
     pub(crate) fn get(&self) -> Option<Duration> {
         (self.samples >= 20).then(|| Duration::from_nanos(self.mean_ns as u64))

@@ -155,6 +155,35 @@ async fn a_refusal_says_when_to_come_back() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn without_timing_a_refusal_goes_by_the_measured_drain() {
+    let pool = WorkerPool::new(config(2, 100).with_timing(Timing::Off)).unwrap();
+    let full = |pool: &WorkerPool| {
+        let task = || Task::new(sleep(SECOND)).priority(Priority::Urgent);
+        loop {
+            match pool.try_submit(task()) {
+                Ok(handle) => drop(handle),
+                Err(no) => return no,
+            }
+        }
+    };
+    assert_eq!(full(&pool).retry_after(), None, "nothing has drained yet");
+    tokio::time::sleep(SECOND * 40).await;
+    let no = full(&pool);
+    // Two seats, a second each: a place every half second.
+    let after = no.retry_after().unwrap();
+    assert!(after.abs_diff(SECOND / 2) < SECOND / 8, "{after:?}");
+    // Of the lowest class, 21 places are to be worked off.
+    let no = pool.try_submit(Task::new(sleep(SECOND)).priority(Priority::Low)).unwrap_err();
+    let after = no.retry_after().unwrap();
+    assert!(after.abs_diff(SECOND * 21 / 2) < SECOND * 2, "{after:?}");
+    pool.close();
+    let no = pool.try_submit(sleep(SECOND)).unwrap_err();
+    assert_eq!((no.reason(), no.retry_after()), (Reason::Closed, None));
+    let ledger = pool.shutdown(Duration::ZERO).await.ledger;
+    assert!(ledger.is_exact(), "{ledger}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn shutdown_ends_what_runs_and_waits_when_its_time_is_up() {
     let pool = pool(1, 10);
     let running = pool.try_submit(sleep(LONG)).unwrap();

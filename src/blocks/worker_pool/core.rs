@@ -13,6 +13,7 @@ pub(super) use door::{Door, No, Step};
 
 use super::config::{Limits, Sample};
 use super::crew::{Next, Roster, WorkerNo};
+use super::drain::Drain;
 use super::errands::Errands;
 use super::lease::{Collected, Leases};
 use super::metrics::Refusals;
@@ -50,6 +51,7 @@ pub(super) struct Core<T> {
     /// Claims that were collected.
     claims: u64,
     service: Mean,
+    drain: Drain,
     /// Begun by whoever awaits them, and to be gone on with by a worker. They have their seats.
     handed: VecDeque<Job<T>>,
     /// Who awaits a task and runs it just now.
@@ -92,6 +94,7 @@ impl<T: Seeker> Core<T> {
             leased: 0,
             claims: 0,
             service: Mean::default(),
+            drain: Drain::default(),
             handed: VecDeque::new(),
             helpers: 0,
             deserted: false,
@@ -211,6 +214,7 @@ impl<T: Seeker> Core<T> {
         out: &mut Errands<T>,
     ) -> Option<Job<T>> {
         self.place_freed |= self.room.len() > 0;
+        self.drain.started(self.queue.is_empty(), now);
         let (id, weight) = (TaskId(granted.accept_no), granted.weight.get());
         if granted.value.is_caller() {
             self.callers -= 1;

@@ -55,6 +55,7 @@
 mod config;
 mod core;
 pub(crate) mod crew;
+mod drain;
 mod errands;
 mod error;
 mod handle;

@@ -80,7 +80,9 @@ async fn take_seat(shared: &Arc<Shared>, place: Place) -> Result<SeatNo, No> {
             };
             match verdict {
                 Ok(no) => Ok(no),
-                Err(why) => Err(No::because(reason(&why))),
+                Err(why) => {
+                    Err(shared.with(|core, now, _| core.no(reason(&why), place.class, now)))
+                }
             }
         }
     }

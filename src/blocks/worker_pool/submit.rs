@@ -118,12 +118,16 @@ where
             Err((no, task)) => return Err(refused(no, task)),
         },
     };
-    let deadline = task.place.deadline;
+    let Place { deadline, class, .. } = task.place;
     let mut waiting = Waiting { shared, task: Some(task), ticket: None };
-    let accepted =
-        time::until(deadline, std::future::poll_fn(|cx| waiting.poll(cx))).await.unwrap_or_else(
-            || Err(shared.with(|core, _, _| core.refuse(No::because(Reason::Expired)))),
-        );
+    let accepted = time::until(deadline, std::future::poll_fn(|cx| waiting.poll(cx)))
+        .await
+        .unwrap_or_else(|| {
+            Err(shared.with(|core, now, _| {
+                let no = core.no(Reason::Expired, class, now);
+                core.refuse(no)
+            }))
+        });
     match (accepted, waiting.task.take()) {
         (Ok((join, ticket)), _) => Ok(TaskHandle::new(join, Arc::clone(shared), ticket)),
         (Err(no), Some(task)) => Err(refused(no, task)),
