@@ -4,8 +4,8 @@ use std::num::NonZeroU32;
 use std::pin::pin;
 use std::time::{Duration, Instant};
 
-use headworks::worker_pool::Task;
-use headworks::{Reason, TaskError, WorkerPool};
+use headworks::worker_pool::{Task, Timing};
+use headworks::{Priority, Reason, TaskError, WorkerPool};
 use tokio::time::{advance, sleep};
 
 use super::{LONG, busy, config, ends_exactly, poll_once, pool};

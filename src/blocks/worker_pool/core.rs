@@ -17,12 +17,14 @@ use super::drain::Drain;
 use super::errands::Errands;
 use super::lease::{Collected, Leases};
 use super::metrics::Refusals;
+use super::pressure::Gauge;
 use super::seats::{Runner, SeatNo, Seated, Seats};
 use super::task::TaskId;
 use crate::gates::wait_queue::{Granted, Place, Plan, Room, Take, Ticket, WaitQueue};
 use crate::ground::metrics::Mean;
+use crate::ground::rng::Rng;
 use crate::ground::time::Now;
-use crate::{Ending, Ledger, Priority, Reason};
+use crate::{Ending, Enforcement, Ledger, Priority, Reason};
 
 /// Tasks that take less than this are done one after another sooner than by several workers: about
 /// what it costs to wake a thread.
@@ -44,6 +46,12 @@ pub(super) struct Core<T> {
     pub(super) roster: Roster,
     ledger: Ledger,
     refused: Refusals,
+    /// What was let in although it would have been refused or displaced somebody.
+    would_refuse: Refusals,
+    enforcement: Enforcement,
+    /// Decides whom a share of enforcement spares.
+    rng: Rng,
+    gauge: Gauge,
     timing: Sample,
     pub(super) leases: Arc<Leases>,
     /// Seats in the leases' words and in the hands of those who claimed them.
@@ -82,13 +90,19 @@ pub(super) struct Job<T> {
 
 impl<T: Seeker> Core<T> {
     pub(super) fn new(limits: Limits) -> Self {
+        let queue = WaitQueue::new(limits.rules);
+        let gauge = Gauge::new(queue.limit(Priority::Low), queue.limit(Priority::Normal));
         Self {
-            queue: WaitQueue::new(limits.rules),
+            queue,
             room: Room::new(limits.rules),
             seats: Seats::new(limits.seats),
             roster: Roster::default(),
             ledger: Ledger::default(),
             refused: Refusals::default(),
+            would_refuse: Refusals::default(),
+            enforcement: limits.enforcement,
+            rng: Rng::seeded(limits.seed),
+            gauge,
             timing: limits.timing,
             leases: Arc::new(Leases::new()),
             leased: 0,
@@ -105,6 +119,15 @@ impl<T: Seeker> Core<T> {
             closed: false,
             place_freed: false,
             watched: None,
+        }
+    }
+
+    /// After every verb: the level of pressure, if it has changed, is to be told.
+    #[inline]
+    pub(super) fn measure(&mut self, out: &mut Errands<T>) {
+        let depth = self.queue.len();
+        if !self.gauge.is_at(depth) {
+            out.more().pressure = self.gauge.moved(depth);
         }
     }
 
@@ -279,6 +302,7 @@ impl<T: Seeker> Core<T> {
     /// No new work from here on.
     pub(super) fn close(&mut self, now: impl Now, out: &mut Errands<T>) {
         self.closed = true;
+        out.more().pressure = self.gauge.close();
         self.recall();
         let waiting = self.room.close();
         out.more().wakers.extend(waiting);
@@ -415,6 +439,7 @@ impl<T: Seeker> Core<T> {
             room: self.room.len(),
             ledger: self.ledger(),
             refused: self.refused,
+            would_refuse: self.would_refuse,
             mean_service: self.service.get(),
         }
     }
@@ -440,5 +465,6 @@ pub(super) struct Look {
     pub(super) room: usize,
     pub(super) ledger: Ledger,
     pub(super) refused: Refusals,
+    pub(super) would_refuse: Refusals,
     pub(super) mean_service: Option<Duration>,
 }

@@ -27,6 +27,11 @@ pub struct WorkerPoolSnapshot {
     pub ledger: Ledger,
     /// What was not accepted.
     pub refused: Refusals,
+    /// What was accepted only because [`enforcement`](super::WorkerPoolConfig::enforcement) is
+    /// not full: `queue_full` and `deadline_infeasible` would have been refused (or have had to
+    /// wait, in [`submit`](super::WorkerPool::submit)); `evicted` were spared by those that would
+    /// have taken their places.
+    pub would_refuse: Refusals,
     /// How long a task runs, as an exponentially weighted mean; `None` below 20 samples.
     pub mean_service: Option<Duration>,
 }

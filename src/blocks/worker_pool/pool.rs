@@ -7,11 +7,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
+use tokio::sync::watch;
 
 use super::config::WorkerPoolConfig;
 use super::crew::Crew;
 use super::handle::TaskHandle;
 use super::metrics::{DrainReport, WorkerPoolSnapshot};
+use super::pressure::Pressure;
 use super::shared::{STOP_GRACE, Shared};
 use super::task::Task;
 use super::{many, run, submit};
@@ -247,6 +249,41 @@ impl WorkerPool {
         shared.report()
     }
 
+    /// How close the pool is to refusing work, as it changes: see [`Pressure`] for the levels and
+    /// their bounds. A watcher sees the newest level; those in between may be skipped. It is told
+    /// after the pool's lock is released, so a [`snapshot`](Self::snapshot) may be ahead of it by
+    /// a moment. [`close`](Self::close) makes it [`Pressure::Closed`].
+    ///
+    /// Who holds on to a [`borrow`](tokio::sync::watch::Receiver::borrow) of it holds up whoever
+    /// tells the next level: take the value out at once.
+    ///
+    /// ```
+    /// use headworks::worker_pool::{Pressure, WorkerPoolConfig};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let config = WorkerPoolConfig::default().with_queue_capacity(10);
+    /// let pool = headworks::WorkerPool::new(config)?;
+    /// let mut pressure = pool.pressure();
+    /// let tasks: Vec<_> = (0..4).map(|_| pool.try_submit(async {})).collect::<Result<_, _>>()?;
+    /// pressure.wait_for(|level| *level >= Pressure::Elevated).await?;
+    /// for task in tasks {
+    ///     task.await?;
+    /// }
+    /// pressure.wait_for(|level| *level == Pressure::Nominal).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Cost
+    ///
+    /// Two comparisons for each operation; when the level changes, what
+    /// [`watch`](tokio::sync::watch) costs.
+    #[must_use]
+    pub fn pressure(&self) -> watch::Receiver<Pressure> {
+        self.owner.shared.pressure()
+    }
+
     /// A look at the pool under its lock: all numbers belong together.
     #[must_use]
     pub fn snapshot(&self) -> WorkerPoolSnapshot {
@@ -260,6 +297,7 @@ impl WorkerPool {
             room: look.room,
             ledger: look.ledger,
             refused: look.refused,
+            would_refuse: look.would_refuse,
             mean_service: look.mean_service,
         }
     }

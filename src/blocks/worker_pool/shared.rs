@@ -10,6 +10,7 @@ use std::task::{Poll, ready};
 use std::time::{Duration, Instant};
 
 use tokio::runtime::Id;
+use tokio::sync::watch;
 use tokio::time::Sleep;
 use tokio_util::sync::CancellationToken;
 
@@ -21,6 +22,7 @@ use super::error::TaskError;
 use super::lease::Leases;
 use super::metrics::DrainReport;
 use super::node::Work;
+use super::pressure::{Announcer, Pressure};
 use super::seats::SeatNo;
 use super::task::Options;
 use crate::Ending;
@@ -50,6 +52,7 @@ pub(super) struct Shared {
     /// What runs is to end at its next await point.
     halted: AtomicBool,
     ended: CancellationToken,
+    pressure: Announcer,
     /// The longest a task runs that does not say itself.
     timeout: Option<Duration>,
     /// Where tasks run.
@@ -66,6 +69,7 @@ impl Shared {
             crowded: AtomicBool::new(false),
             halted: AtomicBool::new(false),
             ended: CancellationToken::new(),
+            pressure: Announcer::new(),
             timeout,
             runtime,
         }
@@ -79,7 +83,10 @@ impl Shared {
     ) -> R {
         let now = Glance::default();
         let mut errands = Errands::default();
-        let result = verb(&mut self.core.lock(), &now, &mut errands);
+        let mut core = self.core.lock();
+        let result = verb(&mut core, &now, &mut errands);
+        core.measure(&mut errands);
+        drop(core);
         if !errands.is_empty() {
             self.run_errands(errands);
         }
@@ -139,6 +146,10 @@ impl Shared {
         }
     }
 
+    pub(super) fn pressure(&self) -> watch::Receiver<Pressure> {
+        self.pressure.subscribe()
+    }
+
     pub(super) fn runtime(&self) -> Id {
         self.runtime
     }
@@ -160,8 +171,11 @@ impl Shared {
 
     #[cold]
     fn run_more(self: &Arc<Self>, more: More<Work>) {
-        let More { left, drained, seated, wakers, spent, ended } = more;
+        let More { left, drained, seated, wakers, spent, pressure, ended } = more;
         drop_quietly(spent);
+        if let Some(change) = pressure {
+            self.pressure.announce(change);
+        }
         for (caller, seat) in seated {
             if let Err(seat) = caller.seat(seat) {
                 // It left between its turn and this: the seat goes to the next.

@@ -7,7 +7,7 @@ use super::{Core, Seeker};
 use crate::blocks::worker_pool::errands::Errands;
 use crate::gates::wait_queue::{Place, Plan, Ticket, Turn};
 use crate::ground::time::Now;
-use crate::{Ending, Priority, Reason};
+use crate::{Ending, Enforcement, Priority, Reason};
 
 /// Told to come back no sooner than this: below it, coming back costs more than waiting.
 const SOONEST: Duration = Duration::from_millis(1);
@@ -61,12 +61,19 @@ impl<T: Seeker> Core<T> {
         if place.weight.get() > self.seats.limit() {
             return Err(No::because(Reason::TooLarge));
         }
+        let mut spared = None;
         if let Some(deadline) = place.deadline {
-            if deadline <= now.get() && door == Door::Room {
-                return Err(self.no(Reason::Expired, place.class, now));
+            if deadline <= now.get() {
+                return Err(match door {
+                    Door::Room => self.no(Reason::Expired, place.class, now),
+                    Door::Street => No::because(Reason::DeadlineInfeasible),
+                });
             }
             if let Some(no) = self.infeasible(place.class, deadline, now) {
-                return Err(no);
+                if self.enforcement.refuses(&mut self.rng) {
+                    return Err(no);
+                }
+                spared = Some(no.reason);
             }
         }
         let goes_first = door == Door::Room || !self.room.stands_before(place.class);
@@ -78,7 +85,12 @@ impl<T: Seeker> Core<T> {
                 }
                 Err(self.no(Reason::QueueFull, place.class, now))
             }
-            plan => Ok(plan),
+            plan => {
+                if let Some(reason) = spared {
+                    self.would_refuse.count(reason, 1);
+                }
+                Ok(plan)
+            }
         }
     }
 
@@ -89,7 +101,21 @@ impl<T: Seeker> Core<T> {
         for queued in expired {
             self.left(queued, Ending::Expired, out);
         }
-        plan
+        if plan == Plan::Queue || self.enforcement == Enforcement::Full {
+            return plan;
+        }
+        self.spare(plan)
+    }
+
+    /// The thresholds ask for a refusal or a victim, and are not enforced in full. The capacity is.
+    #[cold]
+    fn spare(&mut self, plan: Plan) -> Plan {
+        if self.queue.len() >= self.capacity || self.enforcement.refuses(&mut self.rng) {
+            return plan;
+        }
+        let spared = if plan == Plan::Refuse { Reason::QueueFull } else { Reason::Evicted };
+        self.would_refuse.count(spared, 1);
+        Plan::Queue
     }
 
     /// Whether its deadline can't be met, by the mean service time and what stands ahead. With a
@@ -98,9 +124,6 @@ impl<T: Seeker> Core<T> {
     fn infeasible(&self, class: Priority, deadline: Instant, now: impl Now) -> Option<No> {
         let now = now.get();
         let no = |retry_after| Some(No { reason: Reason::DeadlineInfeasible, retry_after });
-        if deadline <= now {
-            return no(None);
-        }
         let mean = self.service.get()?;
         if self.queue.is_empty() && self.seats.free() > 0 {
             return None;
