@@ -7,13 +7,20 @@
     reason = "a test fails by panicking, and brings its own clock"
 )]
 
+mod blocking;
+mod callbacks;
 mod cancelling;
+mod completions;
 mod ending;
 mod helping;
+#[cfg(feature = "tower")]
+mod layer;
+mod lifecycle;
 mod order;
 #[cfg(feature = "test-util")]
 mod paused;
 mod running;
+mod signals;
 mod submitting;
 
 use std::future::Future;

@@ -158,7 +158,7 @@ async fn a_refusal_says_when_to_come_back() {
 async fn without_timing_a_refusal_goes_by_the_measured_drain() {
     let pool = WorkerPool::new(config(2, 100).with_timing(Timing::Off)).unwrap();
     let full = |pool: &WorkerPool| {
-        let task = || Task::new(sleep(SECOND)).priority(Priority::Urgent);
+        let task = || Task::new(async { sleep(SECOND).await }).priority(Priority::Urgent);
         loop {
             match pool.try_submit(task()) {
                 Ok(handle) => drop(handle),

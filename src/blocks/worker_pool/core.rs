@@ -16,6 +16,7 @@ use super::crew::{Next, Roster, WorkerNo};
 use super::drain::Drain;
 use super::errands::Errands;
 use super::lease::{Collected, Leases};
+use super::meters::Meters;
 use super::metrics::Refusals;
 use super::pressure::Gauge;
 use super::seats::{Runner, SeatNo, Seated, Seats};
@@ -36,6 +37,9 @@ const BACKLOG: usize = 16;
 pub(super) trait Seeker {
     /// Whether it is a caller of `run`, who waits for a seat, rather than a task.
     fn is_caller(&self) -> bool;
+
+    /// Whether somebody is called at its end.
+    fn has_callback(&self) -> bool;
 }
 
 #[derive(Debug)]
@@ -53,6 +57,7 @@ pub(super) struct Core<T> {
     rng: Rng,
     gauge: Gauge,
     timing: Sample,
+    pub(super) meters: Arc<Meters>,
     pub(super) leases: Arc<Leases>,
     /// Seats in the leases' words and in the hands of those who claimed them.
     leased: u32,
@@ -77,6 +82,8 @@ pub(super) struct Core<T> {
     closed: bool,
     /// A place in the queue came free since the room was last told that somebody waits in.
     place_freed: bool,
+    /// Left the queue with a callback that has not been called yet.
+    untold: usize,
     /// The deadline of a heavy head that some resting worker waits for.
     watched: Option<Instant>,
 }
@@ -104,6 +111,8 @@ impl<T: Seeker> Core<T> {
             rng: Rng::seeded(limits.seed),
             gauge,
             timing: limits.timing,
+            meters: Arc::new(Meters::new(limits.timing)),
+            untold: 0,
             leases: Arc::new(Leases::new()),
             leased: 0,
             claims: 0,
@@ -257,7 +266,9 @@ impl<T: Seeker> Core<T> {
         let Some(seated) = self.seats.rise(seat) else { return };
         self.ledger.record(ending, 1);
         if let (Some(since), Ending::Completed | Ending::Failed) = (seated.since, ending) {
-            self.service.sample(now.get().saturating_duration_since(since));
+            let took = now.get().saturating_duration_since(since);
+            self.service.sample(took);
+            self.meters.runs.record(took);
             self.is_short = self.service.get().is_some_and(|mean| mean < SHORT);
         }
     }
@@ -295,6 +306,7 @@ impl<T: Seeker> Core<T> {
             }
         } else {
             self.ledger.record(ending, 1);
+            self.untold += usize::from(one.has_callback());
         }
         out.more().left.push((one, ending));
     }
@@ -317,8 +329,15 @@ impl<T: Seeker> Core<T> {
         self.refused.count(Reason::Closed, callers as u64);
         let more = out.more();
         more.drained = Some((self.queue.close(), ending));
+        self.untold += 1;
         more.wakers.extend(self.roster.everybody());
         self.close(now, out);
+    }
+
+    /// So many callbacks of what left the queue have been called; those of a whole queue together
+    /// are one. Then somebody must settle.
+    pub(super) fn told(&mut self, callbacks: usize) {
+        self.untold -= callbacks;
     }
 
     /// After every change: seats callers of `run`, rouses a worker when a task could start, tells
@@ -337,7 +356,7 @@ impl<T: Seeker> Core<T> {
             out.more().wakers.extend(head);
         }
         if self.closed && self.queue.is_empty() {
-            let ended = self.seats.len() == 0 && self.leased == 0;
+            let ended = self.seats.len() == 0 && self.leased == 0 && self.untold == 0;
             let more = out.more();
             more.wakers.extend(self.roster.rouse_all());
             more.ended |= ended;

@@ -5,11 +5,12 @@
 
 use std::future::poll_fn;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Wake, Waker};
 
 use loom::sync::atomic::{AtomicU32, Ordering};
 use loom::thread;
 
+use super::completions::{Call, Ready};
 use super::error::TaskError;
 use super::lease::{Collected, Gave, Leases};
 use super::node::{self, Join, Work};
@@ -18,6 +19,7 @@ use super::task::TaskId;
 use crate::Ending;
 use crate::ground::loom_tests::block_on;
 use crate::ground::primitives::Mutex;
+use crate::ground::slab::Ticket;
 
 /// A result that counts how often it is dropped.
 #[derive(Debug)]
@@ -245,5 +247,51 @@ fn loom_one_leased_seat_is_claimed_by_one() {
         let mine = leases.claim(0);
         assert!(mine != other.join().unwrap());
         assert_eq!(leases.recall(), Collected { seats: 0, claims: 1 });
+    });
+}
+
+fn ticket(serial: u64) -> Ticket {
+    Ticket { index: serial as u32, serial }
+}
+
+#[test]
+fn loom_whoever_waits_for_the_next_result_hears_of_every_one() {
+    loom::model(|| {
+        let ready = Arc::new(Ready::new());
+        let calls = [1, 2].map(|serial| Arc::new(Call::new(ticket(serial), &ready)));
+        let callers = calls.clone().map(|call| thread::spawn(move || call.wake()));
+        let mut heard = [false; 2];
+        while heard != [true; 2] {
+            // Missed, one of them would hang the model.
+            let ticket = block_on(poll_fn(|cx| ready.poll_next(cx)));
+            heard[ticket.serial as usize - 1] = true;
+        }
+        callers.into_iter().for_each(|caller| caller.join().unwrap());
+    });
+}
+
+#[test]
+fn loom_what_happens_after_a_poll_is_polled_again() {
+    loom::model(|| {
+        let ready = Arc::new(Ready::new());
+        let call = Arc::new(Call::new(ticket(1), &ready));
+        let is_done = Arc::new(AtomicU32::new(0));
+        call.wake_by_ref();
+        let ender = {
+            let (call, is_done) = (Arc::clone(&call), Arc::clone(&is_done));
+            thread::spawn(move || {
+                is_done.store(1, Ordering::Release);
+                call.wake();
+            })
+        };
+        loop {
+            let ticket = block_on(poll_fn(|cx| ready.poll_next(cx)));
+            assert_eq!(ticket.serial, 1);
+            call.unlist();
+            if is_done.load(Ordering::Acquire) == 1 {
+                break;
+            }
+        }
+        ender.join().unwrap();
     });
 }

@@ -153,6 +153,38 @@ impl WorkerPool {
         many::submit(&self.owner.shared, tasks)
     }
 
+    /// Accepts a closure that computes for long or blocks, or gives it back; never waits. It runs
+    /// on one of tokio's threads for blocking work, and can't be stopped once it has begun:
+    /// [`Task::blocking`] says what that means, and makes such a task with a priority, a tenant
+    /// or a deadline, for any of the ways to submit one.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let config = headworks::worker_pool::WorkerPoolConfig::default();
+    /// let pool = headworks::WorkerPool::new(config)?;
+    /// let sum = pool.try_submit_blocking(|| (1..=1_000).sum::<u64>())?;
+    /// assert_eq!(sum.await?, 500_500);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`try_submit`](Self::try_submit).
+    pub fn try_submit_blocking<W, R>(&self, work: W) -> Result<TaskHandle<R>, Refused<W>>
+    where
+        W: FnOnce() -> R + Send + 'static,
+        R: Send + 'static,
+    {
+        self.try_submit(Task::blocking(work)).map_err(|refused| {
+            refused.map(|task| match task.into_work() {
+                Some(work) => work,
+                None => unreachable!("refused, so not begun"),
+            })
+        })
+    }
+
     /// Accepts the task as soon as there is room, or gives it back. Callers wait in a room of
     /// their own, in order of class and as bounded as the queue; the task's deadline ends the
     /// wait.
@@ -192,7 +224,8 @@ impl WorkerPool {
     /// seat. So it may borrow.
     ///
     /// It counts as accepted when it gets its seat. From then on it is the caller's: no timeout
-    /// and no deadline is applied, for nobody but the caller can drop it. A panic unwinds through
+    /// and no deadline is applied, for nobody but the caller can drop it, and its
+    /// [`on_end`](Task::on_end) is not called. A panic unwinds through
     /// the caller, with the seat given back.
     ///
     /// # Errors
@@ -284,22 +317,13 @@ impl WorkerPool {
         self.owner.shared.pressure()
     }
 
-    /// A look at the pool under its lock: all numbers belong together.
+    /// A look at the pool under its lock: all numbers belong together, but for those of the
+    /// histograms, which are counted beside it.
     #[must_use]
     pub fn snapshot(&self) -> WorkerPoolSnapshot {
-        let look = self.owner.shared.read(super::core::Core::look);
-        WorkerPoolSnapshot {
-            name: self.owner.name.clone(),
-            depth: look.depth,
-            capacity: look.capacity,
-            busy: look.busy,
-            limit: look.limit,
-            room: look.room,
-            ledger: look.ledger,
-            refused: look.refused,
-            would_refuse: look.would_refuse,
-            mean_service: look.mean_service,
-        }
+        let Owner { shared, name } = &*self.owner;
+        let look = shared.read(super::core::Core::look);
+        WorkerPoolSnapshot::of(name.clone(), look, shared.meters())
     }
 }
 

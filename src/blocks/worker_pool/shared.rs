@@ -20,6 +20,7 @@ use super::crew::{Crew, Next, Post, Turn, WorkerNo};
 use super::errands::{Errands, More};
 use super::error::TaskError;
 use super::lease::Leases;
+use super::meters::Meters;
 use super::metrics::DrainReport;
 use super::node::Work;
 use super::pressure::{Announcer, Pressure};
@@ -39,13 +40,18 @@ impl Seeker for Work {
     fn is_caller(&self) -> bool {
         Self::is_caller(self)
     }
+
+    fn has_callback(&self) -> bool {
+        Self::has_callback(self)
+    }
 }
 
 /// What handles and workers share.
 pub(super) struct Shared {
     core: Mutex<PoolCore>,
-    /// The core's own.
+    /// The core's own, as are the meters.
     leases: Arc<Leases>,
+    meters: Arc<Meters>,
     crew: Crew,
     /// Somebody was refused, and nothing has left the queue since.
     crowded: AtomicBool,
@@ -64,6 +70,7 @@ impl Shared {
         let core = Core::new(limits);
         Self {
             leases: Arc::clone(&core.leases),
+            meters: Arc::clone(&core.meters),
             core: Mutex::new(core),
             crew: Crew::new(),
             crowded: AtomicBool::new(false),
@@ -183,6 +190,8 @@ impl Shared {
             }
         }
         wakers.into_iter().for_each(wake_quietly);
+        let callbacks = left.iter().filter(|(one, _)| one.has_callback()).count()
+            + usize::from(drained.is_some());
         let drained = drained.into_iter();
         let drained = drained.flat_map(|(drain, ending)| drain.map(move |one| (one, ending)));
         for (mut one, ending) in left.into_iter().chain(drained) {
@@ -191,6 +200,12 @@ impl Shared {
         }
         if ended {
             self.ended.cancel();
+        }
+        if callbacks > 0 {
+            self.with(|core, now, out| {
+                core.told(callbacks);
+                core.settle(now, out);
+            });
         }
     }
 
@@ -206,6 +221,10 @@ impl Shared {
             core.book(seat, ending, now);
             core.settle(now, out);
         });
+    }
+
+    pub(super) fn meters(&self) -> &Arc<Meters> {
+        &self.meters
     }
 
     pub(super) fn leases(&self) -> &Leases {
@@ -256,7 +275,7 @@ impl Shared {
         let mut has_waited = false;
         poll_fn(|cx| {
             // Acquire: pairs with `halt`.
-            if self.halted.load(Ordering::Acquire) {
+            if self.halted.load(Ordering::Acquire) && task.stops() {
                 return Poll::Ready(task.give_up(TaskError::Cancelled));
             }
             if let Poll::Ready(ending) = task.poll(cx) {

@@ -31,6 +31,10 @@ impl Seeker for One {
     fn is_caller(&self) -> bool {
         matches!(self, Self::Caller(_))
     }
+
+    fn has_callback(&self) -> bool {
+        false
+    }
 }
 
 const SECOND: Duration = Duration::from_secs(1);
