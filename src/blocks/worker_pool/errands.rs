@@ -4,6 +4,7 @@
 
 use std::task::Waker;
 
+use super::pressure::Change;
 use super::seats::SeatNo;
 use crate::Ending;
 use crate::gates::wait_queue::Drain;
@@ -28,6 +29,8 @@ pub(super) struct More<T> {
     pub(super) wakers: Vec<Waker>,
     /// Only to be dropped.
     pub(super) spent: Vec<Waker>,
+    /// The level has changed.
+    pub(super) pressure: Option<Change>,
     /// Closed, and nothing is live any more.
     pub(super) ended: bool,
 }
@@ -46,6 +49,7 @@ impl<T> Default for More<T> {
             seated: Vec::new(),
             wakers: Vec::new(),
             spent: Vec::new(),
+            pressure: None,
             ended: false,
         }
     }
