@@ -4,6 +4,7 @@
 
 use std::task::Waker;
 
+use super::crew::WorkerNo;
 use super::seats::SeatNo;
 use crate::Ending;
 use crate::gates::wait_queue::Drain;
@@ -28,6 +29,8 @@ pub(super) struct More<T> {
     pub(super) wakers: Vec<Waker>,
     /// Only to be dropped.
     pub(super) spent: Vec<Waker>,
+    /// Workers to be started.
+    pub(super) hired: Vec<WorkerNo>,
     /// Closed, and nothing is live any more.
     pub(super) ended: bool,
 }
@@ -46,6 +49,7 @@ impl<T> Default for More<T> {
             seated: Vec::new(),
             wakers: Vec::new(),
             spent: Vec::new(),
+            hired: Vec::new(),
             ended: false,
         }
     }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::task::{Poll, ready};
 use std::time::{Duration, Instant};
 
-use tokio::runtime::Id;
+use tokio::runtime::{Handle, Id};
 use tokio::time::Sleep;
 use tokio_util::sync::CancellationToken;
 
@@ -54,10 +54,12 @@ pub(super) struct Shared {
     timeout: Option<Duration>,
     /// Where tasks run.
     runtime: Id,
+    /// Starts workers there, where their number changes.
+    hires: Option<Handle>,
 }
 
 impl Shared {
-    pub(super) fn new(limits: Limits, timeout: Option<Duration>, runtime: Id) -> Self {
+    pub(super) fn new(limits: Limits, timeout: Option<Duration>, runtime: &Handle) -> Self {
         let core = Core::new(limits);
         Self {
             leases: Arc::clone(&core.leases),
@@ -67,7 +69,8 @@ impl Shared {
             halted: AtomicBool::new(false),
             ended: CancellationToken::new(),
             timeout,
-            runtime,
+            runtime: runtime.id(),
+            hires: limits.scale.changes().then(|| runtime.clone()),
         }
     }
 
@@ -160,7 +163,7 @@ impl Shared {
 
     #[cold]
     fn run_more(self: &Arc<Self>, more: More<Work>) {
-        let More { left, drained, seated, wakers, spent, ended } = more;
+        let More { left, drained, seated, wakers, spent, hired, ended } = more;
         drop_quietly(spent);
         for (caller, seat) in seated {
             if let Err(seat) = caller.seat(seat) {
@@ -169,6 +172,9 @@ impl Shared {
             }
         }
         wakers.into_iter().for_each(wake_quietly);
+        if let Some(runtime) = &self.hires {
+            hired.into_iter().for_each(|no| Crew::hire(self, no, runtime));
+        }
         let drained = drained.into_iter();
         let drained = drained.flat_map(|(drain, ending)| drain.map(move |one| (one, ending)));
         for (mut one, ending) in left.into_iter().chain(drained) {
@@ -237,16 +243,16 @@ impl Shared {
     }
 
     /// Polls a task to its end. One that is ready at once costs no timer and no look at the clock.
-    async fn drive(&self, task: &mut Work) -> Ending {
+    async fn drive(&self, task: &mut Work) -> Driven {
         let mut alarm = pin!(None::<tokio::task::coop::Unconstrained<Sleep>>);
         let mut has_waited = false;
         poll_fn(|cx| {
             // Acquire: pairs with `halt`.
             if self.halted.load(Ordering::Acquire) {
-                return Poll::Ready(task.give_up(TaskError::Cancelled));
+                return Poll::Ready(Driven::Ended(task.give_up(TaskError::Cancelled)));
             }
             if let Poll::Ready(ending) = task.poll(cx) {
-                return Poll::Ready(ending);
+                return Poll::Ready(Driven::Ended(ending));
             }
             if !std::mem::replace(&mut has_waited, true) {
                 let limit = Options::limit(task.options(), self.timeout, time::now());
@@ -260,16 +266,24 @@ impl Shared {
             }
             let Some(alarm) = alarm.as_mut().as_pin_mut() else { return Poll::Pending };
             ready!(alarm.poll(cx));
-            Poll::Ready(task.give_up(TaskError::TimedOut))
+            Poll::Ready(Driven::TimedOut(task.give_up(TaskError::TimedOut)))
         })
         .await
     }
 }
 
+/// How a worker came to the end of a task.
+#[derive(Clone, Copy)]
+enum Driven {
+    Ended(Ending),
+    /// Its time was up. How that ended it.
+    TimedOut(Ending),
+}
+
 /// What a worker has done.
 pub(super) struct Done {
     job: Job<Work>,
-    ending: Ending,
+    driven: Driven,
 }
 
 impl Post for Shared {
@@ -288,7 +302,14 @@ impl Post for Shared {
                     core.roster.up(who);
                     None
                 }
-                Turn::Done(Done { job, ending }) => {
+                Turn::Done(Done { job, driven }) => {
+                    let ending = match driven {
+                        Driven::Ended(ending) => ending,
+                        Driven::TimedOut(ending) => {
+                            core.dropped();
+                            ending
+                        }
+                    };
                     core.book(job.seat, ending, now);
                     self.uncrowd();
                     Some(job.task)
@@ -305,12 +326,12 @@ impl Post for Shared {
     async fn work(self: &Arc<Self>, job: Self::Job) -> Done {
         let mut working = Working { shared: self, job: Some(job) };
         tokio::task::coop::consume_budget().await;
-        let ending = match &mut working.job {
+        let driven = match &mut working.job {
             Some(job) => self.drive(&mut job.task).await,
             None => unreachable!("taken below, and only there"),
         };
         match working.job.take() {
-            Some(job) => Done { job, ending },
+            Some(job) => Done { job, driven },
             None => unreachable!("taken here, and only here"),
         }
     }

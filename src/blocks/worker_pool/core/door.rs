@@ -56,7 +56,7 @@ impl<T: Seeker> Core<T> {
         if self.closed {
             return Err(No::because(Reason::Closed));
         }
-        if place.weight.get() > self.seats.limit() {
+        if place.weight.get() > self.seats.max() {
             return Err(No::because(Reason::TooLarge));
         }
         if let Some(deadline) = place.deadline {

@@ -19,7 +19,7 @@ impl<T: Seeker> Core<T> {
             return None;
         }
         self.recall_for(weight);
-        if weight > self.seats.free() {
+        if weight > self.seats.room() {
             return None;
         }
         self.ledger.accepted += 1;
@@ -27,7 +27,9 @@ impl<T: Seeker> Core<T> {
         // While seats are leased only one in so many comes here: that one is timed.
         let is_timed = self.timing.includes(id.0) || self.leased > 0 && self.timing.is_on();
         let since = is_timed.then(|| now.get());
-        Some(self.seats.sit(Seated { id, weight, since, runner: Runner::Caller }))
+        let seat = self.seats.sit(Seated { id, weight, since, runner: Runner::Caller });
+        self.count_start();
+        Some(seat)
     }
 
     /// While nobody waits and half of the seats are free: leases one to callers on this stripe.
