@@ -83,6 +83,13 @@ impl Seats {
     #[inline]
     pub(super) fn sit(&mut self, one: Seated) -> SeatNo {
         debug_assert!(one.weight <= self.room(), "nobody sits on anybody's lap");
+        self.keep(one)
+    }
+
+    /// The same for one that has had a seat, which was taken back just now: though there may be fewer
+    /// by now.
+    #[inline]
+    pub(super) fn keep(&mut self, one: Seated) -> SeatNo {
         self.busy += one.weight;
         match self.vacant.pop() {
             Some(no) => {

@@ -150,9 +150,10 @@ impl<T: Seeker> Core<T> {
         let in_flight = if self.queue.is_empty() { busy } else { busy.max(limit) };
         let Some(scaling) = &mut self.scaling else { return };
         let Owner::Adaptive { tuner, min, max, drops, wanted } = &mut scaling.owner else { return };
+        // Who runs on somebody else's seat is not timed.
+        let Some(since) = seated.since else { return };
         let is_dropped = *drops > 0;
         *drops = drops.saturating_sub(1);
-        let Some(since) = seated.since else { return };
         if !is_dropped && ending != Ending::Completed {
             // A panic or a cancellation says nothing of what it called.
             return;
@@ -186,7 +187,7 @@ impl<T: Seeker> Core<T> {
     fn set_limit(&mut self, limit: u32, out: &mut Errands<T>) {
         let is_lower = limit < self.seats.limit();
         self.seats.set_limit(limit);
-        if is_lower && self.leased > 0 {
+        if is_lower && self.beside.leased > 0 {
             self.recall();
         }
         let Some(scaling) = &mut self.scaling else { return };
