@@ -4,6 +4,7 @@
 mod door;
 mod helping;
 mod lending;
+mod scaling;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -11,6 +12,7 @@ use std::time::{Duration, Instant};
 
 pub(super) use door::{Door, No, Step};
 use lending::Beside;
+use scaling::Scaling;
 
 use super::config::{Limits, Sample};
 use super::crew::{Next, Roster, WorkerNo};
@@ -25,7 +27,7 @@ use super::task::TaskId;
 use crate::gates::wait_queue::{Granted, Place, Plan, Room, Take, Ticket, WaitQueue};
 use crate::ground::metrics::Mean;
 use crate::ground::rng::Rng;
-use crate::ground::time::Now;
+use crate::ground::time::{Now, earlier};
 use crate::{Ending, Enforcement, Ledger, Priority, Reason};
 
 /// Tasks that take less than this are done one after another sooner than by several workers: about
@@ -106,6 +108,8 @@ pub(super) struct Core<T: Seeker> {
     untold: usize,
     /// The deadline of a heavy head that some resting worker waits for.
     watched: Option<Instant>,
+    /// `None`: the limit is fixed.
+    scaling: Option<Box<Scaling>>,
 }
 
 /// A task that has got its seat.
@@ -119,10 +123,11 @@ impl<T: Seeker> Core<T> {
     pub(super) fn new(limits: Limits) -> Self {
         let queue = WaitQueue::new(limits.rules);
         let gauge = Gauge::new(queue.limit(Priority::Low), queue.limit(Priority::Normal));
+        let (seats, max) = limits.scale.bounds();
         Self {
             queue,
             room: Room::new(limits.rules),
-            seats: Seats::new(limits.seats),
+            seats: Seats::new(seats, max),
             roster: Roster::default(),
             ledger: Ledger::default(),
             refused: Refusals::default(),
@@ -147,12 +152,13 @@ impl<T: Seeker> Core<T> {
             closed: false,
             place_freed: false,
             watched: None,
+            scaling: Scaling::new(limits.scale),
         }
     }
 
     /// After every verb: the level of pressure, if it has changed, is to be told.
     #[inline]
-    pub(super) fn measure(&mut self, out: &mut Errands<T>) {
+    pub(super) fn gauge(&mut self, out: &mut Errands<T>) {
         let depth = self.queue.len();
         if !self.gauge.is_at(depth) {
             out.more().pressure = self.gauge.moved(depth);
@@ -181,8 +187,10 @@ impl<T: Seeker> Core<T> {
         match committed.evicted {
             Some(victim) => self.left(victim, Ending::Evicted, out),
             None if self.callers == 0 && !self.is_mixed => {
-                if self.seats.free() > 0 {
-                    self.rouse(out);
+                match self.seats.free() > 0 {
+                    true => self.rouse(out),
+                    false if self.scaling.is_some() => self.count_wait(out),
+                    false => {}
                 }
                 return committed.ticket;
             }
@@ -208,6 +216,9 @@ impl<T: Seeker> Core<T> {
         out: &mut Errands<T>,
     ) -> Next<Job<T>> {
         self.look_into_slots();
+        if self.scaling.is_some() {
+            self.scale(Some(who), now, out);
+        }
         let job = match self.handed.pop_front() {
             Some(job) => {
                 self.seats.take_over(job.seat, who);
@@ -226,13 +237,24 @@ impl<T: Seeker> Core<T> {
             self.rouse(out);
         }
         match job {
-            Some(job) => Next::Job(job),
+            Some(job) => {
+                if self.scaling.is_some() {
+                    self.pass_watch_on(out);
+                }
+                Next::Job(job)
+            }
             None if self.is_over() => Next::Leave,
+            None if self.scaling.is_some() && self.dismisses(who, out) => Next::Leave,
             None if has_worked && self.queue.is_empty() && self.roster.lingers(who) => Next::Linger,
             None => {
-                self.roster.rest(who);
                 let head = if self.is_mixed { self.queue.head() } else { None };
-                Next::Rest { until: head.and_then(|head| head.deadline) }
+                let deadline = head.and_then(|head| head.deadline);
+                let due = if self.scaling.is_some() { self.take_watch(who, now) } else { None };
+                match due {
+                    None => self.roster.rest(who),
+                    Some(_) => self.roster.keep_watch(who),
+                }
+                Next::Rest { until: earlier(deadline, due) }
             }
         }
     }
@@ -241,7 +263,7 @@ impl<T: Seeker> Core<T> {
     #[inline]
     fn take(&mut self, who: WorkerNo, now: impl Now, out: &mut Errands<T>) -> Option<Job<T>> {
         loop {
-            match self.queue.take(self.seats.free(), now) {
+            match self.queue.take(self.seats.room(), now) {
                 Take::Granted(granted) => {
                     if let Some(job) = self.seat(granted, Runner::Worker(who), now, out) {
                         return Some(job);
@@ -255,6 +277,9 @@ impl<T: Seeker> Core<T> {
                 Take::Short { .. } => return None,
                 Take::Empty => {
                     self.is_mixed = false;
+                    if self.scaling.is_some() {
+                        self.count_idle();
+                    }
                     return None;
                 }
             }
@@ -276,10 +301,12 @@ impl<T: Seeker> Core<T> {
             self.callers -= 1;
             self.ledger.accepted += 1;
             let seat = self.sit(id, weight, Runner::Caller, now);
+            self.count_start();
             out.more().seated.push((granted.value, seat));
             return None;
         }
         let seat = self.sit(id, weight, runner, now);
+        self.count_start();
         Some(Job { seat, task: granted.value })
     }
 
@@ -289,6 +316,9 @@ impl<T: Seeker> Core<T> {
     pub(super) fn book(&mut self, seat: SeatNo, ending: Ending, now: impl Now) {
         let Some(seated) = self.seats.rise(seat) else { return };
         self.ledger.record(ending, 1);
+        if self.scaling.is_some() {
+            self.measure(&seated, ending, now);
+        }
         if let (Some(since), Ending::Completed | Ending::Failed) = (seated.since, ending) {
             let took = now.get().saturating_duration_since(since);
             self.service.sample(took);
@@ -369,6 +399,9 @@ impl<T: Seeker> Core<T> {
     /// After every change: seats callers of `run`, rouses a worker when a task could start, tells
     /// the room of free places, and sees whether the end has come.
     pub(super) fn settle(&mut self, now: impl Now, out: &mut Errands<T>) {
+        if self.scaling.is_some() {
+            self.scale(None, now, out);
+        }
         if !self.queue.is_empty() {
             self.recall_for(1);
         }
@@ -376,6 +409,9 @@ impl<T: Seeker> Core<T> {
             self.serve(now, out);
         } else if !self.queue.is_empty() && self.seats.free() > 0 {
             self.rouse(out);
+        }
+        if self.scaling.is_some() && !self.queue.is_empty() && self.seats.free() == 0 {
+            self.count_wait(out);
         }
         if std::mem::take(&mut self.place_freed) {
             let head = self.room.next();
@@ -416,7 +452,7 @@ impl<T: Seeker> Core<T> {
                 Take::Expired(one) => self.left(one, Ending::Expired, out),
                 Take::TooLarge(one) => self.left(one, Ending::Evicted, out),
                 Take::Granted(_) | Take::Empty => return,
-                Take::Short { missing } if missing > self.seats.free() => {
+                Take::Short { missing } if missing > self.seats.room() => {
                     if self.beside.leased > 0 && self.leases.is_open() {
                         self.recall();
                         continue;
@@ -444,7 +480,7 @@ impl<T: Seeker> Core<T> {
 
     /// Seats the head, a caller of `run` that fits.
     fn seat_caller(&mut self, now: impl Now, out: &mut Errands<T>) {
-        if let Take::Granted(granted) = self.queue.take(self.seats.free(), now) {
+        if let Take::Granted(granted) = self.queue.take(self.seats.room(), now) {
             let job = self.seat(granted, Runner::Caller, now, out);
             debug_assert!(job.is_none(), "the head was a caller of run");
         }
@@ -488,6 +524,7 @@ impl<T: Seeker> Core<T> {
             capacity: self.capacity,
             busy: self.seats.busy() - self.leases.look().seats,
             limit: self.seats.limit(),
+            limit_changes: self.scaling.as_ref().map_or(0, |scaling| scaling.changes()),
             room: self.room.len(),
             ledger: self.ledger(),
             refused: self.refused,
@@ -514,6 +551,7 @@ pub(super) struct Look {
     pub(super) capacity: usize,
     pub(super) busy: u32,
     pub(super) limit: u32,
+    pub(super) limit_changes: u64,
     pub(super) room: usize,
     pub(super) ledger: Ledger,
     pub(super) refused: Refusals,

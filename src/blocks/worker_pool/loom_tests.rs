@@ -169,7 +169,7 @@ fn loom_a_seat_granted_to_a_run_that_leaves_comes_back_once() {
         let owner = thread::spawn({
             let free = Arc::clone(&free);
             move || {
-                let seat = Seats::new(1).sit(anybody());
+                let seat = Seats::new(1, 1).sit(anybody());
                 if caller.seat(seat).is_err() {
                     // Nobody there any more: the seat is the owner's again.
                     free.fetch_add(1, Ordering::SeqCst);

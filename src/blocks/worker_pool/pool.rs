@@ -76,14 +76,15 @@ impl WorkerPool {
     ///
     /// # Cost
     ///
-    /// One tokio task for each seat.
+    /// One tokio task for each seat; more are started and retired with a limit that changes.
     pub fn new(config: WorkerPoolConfig) -> Result<Self, ConfigError> {
         let limits = config.check()?;
         let runtime = Handle::try_current().map_err(|_| ConfigError::NoRuntime)?;
         // Here rather than in a worker, where nobody would see it.
         drop(tokio::time::sleep(Duration::ZERO));
-        let shared = Arc::new(Shared::new(limits, config.task_timeout, runtime.id()));
-        Crew::start(&shared, limits.seats, &runtime);
+        let shared = Arc::new(Shared::new(limits, config.task_timeout, &runtime));
+        let workers = shared.read(super::core::Core::workers);
+        Crew::start(&shared, workers, &runtime);
         Ok(Self {
             owner: Arc::new(Owner { fronts: Fronts::new(&shared), shared, name: config.name }),
         })
@@ -255,6 +256,17 @@ impl WorkerPool {
     /// the lock, and so does one with a deadline or a weight. Who has to wait costs an allocation.
     pub async fn run<F: Future>(&self, task: impl Into<Task<F>>) -> Result<F::Output, Refused<F>> {
         run::inline(&self.owner.shared, task.into()).await
+    }
+
+    /// Says that what its tasks call has too much to do, as an answer 429 or 503 says: an
+    /// [`Adaptive`](super::Adaptive) limit takes the next task that ends for one that was dropped,
+    /// as it does one that times out. To be called inside a task. Nothing with another limit.
+    ///
+    /// # Cost
+    ///
+    /// One lock.
+    pub fn report_overload(&self) {
+        self.owner.shared.with(|core, _, _| core.dropped());
     }
 
     /// Takes no more work from here on. What was accepted goes on; who waits in `submit` is

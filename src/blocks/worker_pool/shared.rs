@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
-use tokio::runtime::Id;
+use tokio::runtime::{Handle, Id};
 use tokio::sync::watch;
 use tokio::task::coop::{Unconstrained, unconstrained};
 use tokio::time::Sleep;
@@ -98,10 +98,12 @@ pub(super) struct Shared {
     timeout: Option<Duration>,
     /// Where tasks run.
     runtime: Id,
+    /// Starts workers there, where their number changes.
+    hires: Option<Handle>,
 }
 
 impl Shared {
-    pub(super) fn new(limits: Limits, timeout: Option<Duration>, runtime: Id) -> Self {
+    pub(super) fn new(limits: Limits, timeout: Option<Duration>, runtime: &Handle) -> Self {
         let core = Core::new(limits);
         Self {
             leases: Arc::clone(&core.leases),
@@ -113,7 +115,8 @@ impl Shared {
             ended: CancellationToken::new(),
             pressure: Announcer::new(),
             timeout,
-            runtime,
+            runtime: runtime.id(),
+            hires: limits.scale.changes().then(|| runtime.clone()),
         }
     }
 
@@ -127,7 +130,7 @@ impl Shared {
         let mut errands = Errands::default();
         let mut core = self.core.lock();
         let result = verb(&mut core, &now, &mut errands);
-        core.measure(&mut errands);
+        core.gauge(&mut errands);
         drop(core);
         if !errands.is_empty() {
             self.run_errands(errands);
@@ -213,7 +216,7 @@ impl Shared {
 
     #[cold]
     fn run_more(self: &Arc<Self>, more: More<Work>) {
-        let More { left, drained, seated, wakers, spent, pressure, ended } = more;
+        let More { left, drained, seated, wakers, spent, pressure, hired, ended } = more;
         drop_quietly(spent);
         if let Some(change) = pressure {
             self.pressure.announce(change);
@@ -225,6 +228,9 @@ impl Shared {
             }
         }
         wakers.into_iter().for_each(wake_quietly);
+        if let Some(runtime) = &self.hires {
+            hired.into_iter().for_each(|no| Crew::hire(self, no, runtime));
+        }
         let callbacks = left.iter().filter(|(one, _)| one.has_callback()).count()
             + usize::from(drained.is_some());
         let drained = drained.into_iter();
@@ -337,6 +343,9 @@ impl Shared {
         let alarm = alarm.as_pin_mut().and_then(Option::as_pin_mut);
         let Some(alarm) = alarm else { return Poll::Pending };
         ready!(alarm.poll(cx));
+        if self.hires.is_some() {
+            self.core.lock().dropped();
+        }
         Poll::Ready(task.give_up(TaskError::TimedOut))
     }
 

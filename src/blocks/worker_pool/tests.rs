@@ -8,14 +8,14 @@ use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 
-use super::config::Limits;
+use super::config::{Limits, Scale};
 use super::core::{Core, Door, Look, No, Seeker, Step, TaskSlot};
 use super::crew::{Next, WorkerNo};
 use super::errands::{Errands, More};
 use super::lease::Gave;
 use super::seats::SeatNo;
 use super::task::TaskId;
-use super::{Timing, WorkerPoolConfig};
+use super::{Adaptive, Autoscale, Timing, WorkerPoolConfig};
 use crate::gates::wait_queue::{Place, Rules, Ticket};
 use crate::ground::tenant::Tenant;
 use crate::{Ending, Enforcement, Priority, Reason};
@@ -88,7 +88,7 @@ const SECOND: Duration = Duration::from_secs(1);
 
 fn limits(seats: u32, places: usize) -> Limits {
     let config = WorkerPoolConfig::default().with_timing(Timing::All);
-    Limits { rules: Rules::new(places), seats, ..config.check().unwrap() }
+    Limits { rules: Rules::new(places), scale: Scale::Fixed(seats), ..config.check().unwrap() }
 }
 
 /// Who is to be woken so far.
@@ -152,6 +152,19 @@ fn taking(core: &mut Pool, time: Duration) {
         let seat = core.sit_inline(&weighing(1), start()).unwrap();
         core.book(seat, Ending::Completed, start() + time);
     }
+}
+
+#[cfg(all(feature = "json", feature = "serde"))]
+#[test]
+fn a_configuration_loads_by_the_names_of_its_fields() {
+    let config: WorkerPoolConfig = serde_json::from_str("{}").unwrap();
+    assert_eq!(config, WorkerPoolConfig::default());
+    let load = |json| serde_json::from_str::<WorkerPoolConfig>(json).map(|c| c.concurrency);
+    let autoscale = load(r#"{"concurrency": {"autoscale": {"min": 2, "max": 9}}}"#).unwrap();
+    assert_eq!(autoscale, Autoscale::between(2, 9).into());
+    let adaptive = load(r#"{"concurrency": {"adaptive": {"max": 9}}}"#).unwrap();
+    assert_eq!(adaptive, Adaptive::between(1, 9).into());
+    load(r#"{"concurrency": {"adaptive": {"most": 9}}}"#).unwrap_err();
 }
 
 #[test]
@@ -531,7 +544,7 @@ impl Naive {
         }
         let depth = depth(&look);
         assert_eq!(depth, self.waiting.len() + self.inline_waiting.len());
-        assert!(depth <= limits.rules.cap && look.busy <= limits.seats);
+        assert!(depth <= limits.rules.cap && look.busy <= limits.scale.bounds().1);
         assert_eq!(look.refused.total(), self.refused);
     }
 }

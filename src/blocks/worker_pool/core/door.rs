@@ -59,7 +59,7 @@ impl<T: Seeker> Core<T> {
             return Err(No::because(Reason::Closed));
         }
         self.close_slots();
-        if place.weight.get() > self.seats.limit() {
+        if place.weight.get() > self.seats.max() {
             return Err(No::because(Reason::TooLarge));
         }
         let mut spared = None;

@@ -22,7 +22,7 @@ impl<T: Seeker> Core<T> {
             return None;
         }
         self.recall_for(1);
-        let job = match self.queue.take(self.seats.free(), now) {
+        let job = match self.queue.take(self.seats.room(), now) {
             Take::Granted(granted) => self.seat(granted, Runner::Helper, now, out),
             Take::Expired(one) => {
                 self.left(one, Ending::Expired, out);

@@ -47,13 +47,15 @@ impl<T: Seeker> Core<T> {
             return None;
         }
         self.recall_for(weight);
-        if weight > self.seats.free() {
+        if weight > self.seats.room() {
             return None;
         }
         self.ledger.accepted += 1;
         self.beside.is_due |= self.beside.leased > 0;
         let id = TaskId(self.queue.next_number());
-        Some(self.sit(id, weight, Runner::Caller, now))
+        let seat = self.sit(id, weight, Runner::Caller, now);
+        self.count_start();
+        Some(seat)
     }
 
     /// Whether the next one to sit down is timed: by its number, or because those before it were
@@ -179,7 +181,7 @@ impl<T: Seeker> Core<T> {
         }
         self.unlease();
         let id = task.number(|| self.queue.next_number());
-        let seat = self.seats.sit(Seated { id, weight: 1, since: None, runner: Runner::Helper });
+        let seat = self.seats.keep(Seated { id, weight: 1, since: None, runner: Runner::Helper });
         self.handed.push_back(Job { seat, task });
         self.rouse(out);
         Ok(())
