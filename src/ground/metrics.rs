@@ -35,13 +35,17 @@ pub(crate) struct Mean {
 
 impl Mean {
     pub(crate) fn sample(&mut self, took: Duration) {
+        self.samples(took, 1);
+    }
+
+    /// As if so many samples of this size had come one after the other.
+    pub(crate) fn samples(&mut self, took: Duration, n: u64) {
         let ns = took.as_nanos() as f64;
-        if self.samples == 0 {
-            self.mean_ns = ns;
-        } else {
-            self.mean_ns += (ns - self.mean_ns) / 8.0;
-        }
-        self.samples = self.samples.saturating_add(1);
+        let n = u32::try_from(n).unwrap_or(u32::MAX);
+        // What is left of the old mean; nothing of none.
+        let left = if self.samples == 0 { 0.0 } else { 0.875_f64.powi(n.min(1_000) as i32) };
+        self.mean_ns = ns + (self.mean_ns - ns) * left;
+        self.samples = self.samples.saturating_add(n);
     }
 
     /// `None` before the first sample.

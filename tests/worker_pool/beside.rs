@@ -199,3 +199,31 @@ fn when_the_runtime_has_gone_it_is_returned_and_the_next_is_refused() {
     let ledger = pool.snapshot().ledger;
     assert!(ledger.is_exact() && ledger.live == 0, "{ledger}");
 }
+
+#[tokio::test]
+async fn with_all_timed_every_one_is() {
+    let pool = WorkerPool::new(config(2, 10).with_timing(Timing::All)).unwrap();
+    for _ in 0..100 {
+        pool.try_submit(async {}).unwrap().await.unwrap();
+        pool.run(async {}).await.unwrap();
+        pool.try_submit(tokio::task::yield_now()).unwrap().await.unwrap();
+    }
+    let snapshot = pool.snapshot();
+    assert_eq!((snapshot.run_time.count(), snapshot.queue_wait.count()), (300, 200));
+    assert!(snapshot.mean_service.is_some());
+    ends_exactly(&pool).await;
+}
+
+#[tokio::test]
+async fn a_sample_of_all_is_timed_whether_it_waits_or_not() {
+    let pool = WorkerPool::new(config(2, 10).with_timing(Timing::Sampled(8))).unwrap();
+    for _ in 0..800 {
+        pool.try_submit(async {}).unwrap().await.unwrap();
+        pool.try_submit(tokio::task::yield_now()).unwrap().await.unwrap();
+        pool.run(async {}).await.unwrap();
+    }
+    // The first 8, and one in 8, of what each way counts for itself.
+    let timed = pool.snapshot().run_time.count();
+    assert!((300..400).contains(&timed), "{timed} of 2,400");
+    ends_exactly(&pool).await;
+}

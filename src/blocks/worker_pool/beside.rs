@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Instant;
 
 use super::error::TaskError;
 use super::node::{Join, Put, Work};
@@ -82,14 +83,15 @@ impl Stripe {
         let Some(mut task) = self.shared.leases().slot(self.no).take_own(join) else {
             return false;
         };
+        let since = self.shared.begin_beside(self.no);
         match self.shared.begin(&mut task, cx) {
-            Poll::Ready(ending) => self.end(task, ending),
+            Poll::Ready(ending) => self.end(task, since, ending),
             Poll::Pending => {
-                let adopted = self.shared.with(|core, _, out| core.adopt(task, out));
+                let adopted = self.shared.with(|core, _, out| core.adopt(task, since, out));
                 if let Err(mut task) = adopted {
                     // The runtime has gone meanwhile.
                     let ending = task.give_up(TaskError::Cancelled);
-                    self.end(task, ending);
+                    self.end(task, None, ending);
                 }
             }
         }
@@ -97,9 +99,8 @@ impl Stripe {
     }
 
     #[inline]
-    fn end(&self, task: Work, ending: Ending) {
-        let gave = self.shared.leases().give(self.no, ending);
-        self.shared.given(gave);
+    fn end(&self, task: Work, since: Option<Instant>, ending: Ending) {
+        self.shared.end_beside(self.no, since, ending);
         task.publish();
     }
 
@@ -110,7 +111,7 @@ impl Stripe {
             && let Some(mut task) = self.shared.leases().slot(self.no).take_own(join)
         {
             let ending = task.give_up(TaskError::Cancelled);
-            return self.end(task, ending);
+            return self.end(task, None, ending);
         }
         self.shared.uncrowd();
         self.shared.with(|core, now, out| {

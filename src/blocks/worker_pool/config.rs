@@ -90,11 +90,6 @@ impl Sample {
     pub(super) fn is_on(self) -> bool {
         self.mask.is_some()
     }
-
-    /// How many in a row need not be timed, once so many have been.
-    pub(super) fn untimed(self, number: u64) -> u64 {
-        self.mask.map_or(u64::MAX, |mask| if number > mask { mask } else { 0 })
-    }
 }
 
 /// Who decides how many seats a pool has. A task takes as many seats as it weighs.

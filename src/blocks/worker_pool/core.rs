@@ -202,7 +202,7 @@ impl<T: Seeker> Core<T> {
 
     #[inline]
     fn sit(&mut self, id: TaskId, weight: u32, runner: Runner, now: impl Now) -> SeatNo {
-        let since = self.is_timed(id).then(|| now.get());
+        let since = self.timing.includes(id.0).then(|| now.get());
         self.seats.sit(Seated { id, weight, since, runner })
     }
 

@@ -19,9 +19,13 @@
 //! 4. Claims are counted in the word itself, endings beside it: so the ledger can still be checked.
 //!    A task that is moved under the lock takes its claim along: the core counts those.
 
+use std::time::{Duration, Instant};
+
+use super::config::Sample;
 use crate::Ending;
 use crate::ground::primitives::atomic::{AtomicU64, Ordering};
 use crate::ground::stripe::{Padded, STRIPES};
+use crate::ground::time;
 
 /// Seats may be taken here.
 const OPEN: u64 = 1;
@@ -38,14 +42,17 @@ pub(super) struct Leases<S>(Box<[Padded<Stripe<S>>; STRIPES]>);
 struct Stripe<S> {
     word: AtomicU64,
     slot: S,
-    /// So many claims in a row, and then one goes through the lock, to be timed.
-    most: AtomicU64,
     /// Endings of what was claimed here.
     completed: AtomicU64,
     failed: AtomicU64,
     cancelled: AtomicU64,
     /// Claims that came to nothing.
     withdrawn: AtomicU64,
+    /// What has begun here: by this number it is timed or not.
+    begun: AtomicU64,
+    /// How many of those that ran to their end were timed, and what they took together.
+    timed: AtomicU64,
+    took_ns: AtomicU64,
 }
 
 impl<S: Default> Default for Stripe<S> {
@@ -54,11 +61,13 @@ impl<S: Default> Default for Stripe<S> {
         Self {
             word: zero(),
             slot: S::default(),
-            most: zero(),
             completed: zero(),
             failed: zero(),
             cancelled: zero(),
             withdrawn: zero(),
+            begun: zero(),
+            timed: zero(),
+            took_ns: zero(),
         }
     }
 }
@@ -74,6 +83,8 @@ pub(super) struct Tally {
     pub(super) failed: u64,
     pub(super) cancelled: u64,
     pub(super) withdrawn: u64,
+    pub(super) timed: u64,
+    pub(super) took_ns: u64,
 }
 
 impl Tally {
@@ -110,17 +121,14 @@ impl<S: Default> Leases<S> {
         &self.0[stripe].slot
     }
 
-    /// Takes a seat beside the lock; not if it is time for one that is timed.
+    /// Takes a seat beside the lock.
     #[inline]
     pub(super) fn claim(&self, stripe: usize) -> bool {
-        let Stripe { word, most, .. } = &*self.0[stripe];
-        // Relaxed: a number that was written before the word was opened.
-        let most = most.load(Ordering::Relaxed);
+        let word = &self.0[stripe].word;
         // Relaxed: the exchange below checks it.
         let mut was = word.load(Ordering::Relaxed);
         loop {
-            let is_open = was & OPEN != 0 && seats(was) != 0;
-            if !is_open || was / CLAIM >= most {
+            if was & OPEN == 0 || seats(was) == 0 {
                 return false;
             }
             // Acquire: pairs with `give`, so that what was done on the seat before is seen.
@@ -166,12 +174,32 @@ impl<S: Default> Leases<S> {
         if was & OPEN == 0 { Gave::Collect } else { Gave::Done }
     }
 
-    /// Under the lock: opens a stripe for `most` claims in a row from here on. Its claims so far,
-    /// and whether there is a seat in it.
-    pub(super) fn open(&self, stripe: usize, most: u64) -> (u64, bool) {
-        let Stripe { word, most: limit, .. } = &*self.0[stripe];
-        // Relaxed: a word that is open already may still go by the old number.
-        limit.store(most, Ordering::Relaxed);
+    /// When what begins here begins, if it is one that is timed.
+    #[inline]
+    pub(super) fn begin(&self, stripe: usize, sample: Sample) -> Option<Instant> {
+        if !sample.is_on() {
+            return None;
+        }
+        let begun = &self.0[stripe].begun;
+        // Relaxed, and not one operation: should two threads share the line, a number is used
+        // twice, which does not matter.
+        let number = begun.load(Ordering::Relaxed);
+        begun.store(number.wrapping_add(1), Ordering::Relaxed);
+        sample.includes(number).then(time::now)
+    }
+
+    /// One that was timed has run to its end.
+    pub(super) fn took(&self, stripe: usize, took: Duration) {
+        let Stripe { timed, took_ns, .. } = &*self.0[stripe];
+        let ns = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+        // Relaxed: a statistic.
+        took_ns.fetch_add(ns, Ordering::Relaxed);
+        timed.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Under the lock: opens a stripe. Its claims so far, and whether there is a seat in it.
+    pub(super) fn open(&self, stripe: usize) -> (u64, bool) {
+        let word = &self.0[stripe].word;
         // AcqRel, here and below: as in `give`.
         word.fetch_or(OPEN, Ordering::AcqRel);
         let was = word.fetch_and(CLAIM - 1, Ordering::AcqRel);
@@ -210,6 +238,8 @@ impl<S: Default> Leases<S> {
             all.failed += stripe.failed.load(Ordering::Acquire);
             all.cancelled += stripe.cancelled.load(Ordering::Acquire);
             all.withdrawn += stripe.withdrawn.load(Ordering::Acquire);
+            all.timed += stripe.timed.load(Ordering::Relaxed);
+            all.took_ns = all.took_ns.wrapping_add(stripe.took_ns.load(Ordering::Relaxed));
             let was = stripe.word.load(Ordering::Acquire);
             all.seats += seats(was);
             all.claims += was / CLAIM;

@@ -212,7 +212,7 @@ fn loom_nobody_waits_beside_a_leased_seat() {
     loom::model(|| {
         let leases = Arc::new(Leases::<Slot>::new());
         leases.lend(0);
-        assert_eq!(leases.open(0, u64::MAX), (0, true));
+        assert_eq!(leases.open(0), (0, true));
         let owner = Arc::new(Mutex::new(Owner::default()));
         let caller = thread::spawn({
             let (leases, owner) = (Arc::clone(&leases), Arc::clone(&owner));
@@ -239,7 +239,7 @@ fn loom_one_leased_seat_is_claimed_by_one() {
     loom::model(|| {
         let leases = Arc::new(Leases::<Slot>::new());
         leases.lend(0);
-        assert_eq!(leases.open(0, u64::MAX), (0, true));
+        assert_eq!(leases.open(0), (0, true));
         let other = thread::spawn({
             let leases = Arc::clone(&leases);
             move || leases.claim(0)
@@ -301,7 +301,7 @@ fn loom_a_seat_and_a_task_are_somewhere_when_the_slot_closes() {
     loom::model(|| {
         let leases = Arc::new(Leases::<Slot>::new());
         leases.lend(0);
-        assert_eq!(leases.open(0, u64::MAX), (0, true));
+        assert_eq!(leases.open(0), (0, true));
         leases.slot(0).open();
         let owner = Arc::new(Mutex::new(Owner { waits: true, ..Owner::default() }));
         let submitter = thread::spawn({

@@ -30,6 +30,10 @@ impl Meters {
         }
     }
 
+    pub(super) fn sample(&self) -> Sample {
+        self.sample
+    }
+
     /// Whether the wait of this submission is timed.
     #[inline]
     pub(super) fn times_next(&self) -> bool {

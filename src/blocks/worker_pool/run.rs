@@ -4,6 +4,7 @@ use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Instant;
 
 use super::core::{Door, No};
 use super::error::TaskError;
@@ -24,7 +25,7 @@ pub(super) async fn inline<F: Future>(
     let is_plain = place.weight.get() == 1 && place.deadline.is_none();
     let stripe = stripe::mine();
     let seat = if is_plain && shared.leases().claim(stripe) {
-        Seat { shared, place: Taken::Leased { stripe } }
+        Seat { shared, place: Taken::Leased { stripe, since: shared.begin_beside(stripe) } }
     } else {
         match take_seat(shared, place).await {
             Ok(no) => Seat { shared, place: Taken::Seat(no) },
@@ -152,7 +153,7 @@ enum Taken {
     /// Through the lock.
     Seat(SeatNo),
     /// Beside it.
-    Leased { stripe: usize },
+    Leased { stripe: usize, since: Option<Instant> },
 }
 
 impl Seat<'_> {
@@ -165,9 +166,7 @@ impl Seat<'_> {
     fn give_up(&self, ending: Ending) {
         match self.place {
             Taken::Seat(no) => self.shared.release(no, ending),
-            Taken::Leased { stripe } => {
-                self.shared.given(self.shared.leases().give(stripe, ending));
-            }
+            Taken::Leased { stripe, since } => self.shared.end_beside(stripe, since, ending),
         }
     }
 }

@@ -272,6 +272,28 @@ impl Shared {
         &self.leases
     }
 
+    /// When what begins on this stripe's seat begins, if it is one that is timed.
+    #[inline]
+    pub(super) fn begin_beside(&self, stripe: usize) -> Option<Instant> {
+        self.leases.begin(stripe, self.meters.sample())
+    }
+
+    /// What was run beside the lock has ended, and gives its seat back.
+    #[inline]
+    pub(super) fn end_beside(
+        self: &Arc<Self>,
+        stripe: usize,
+        since: Option<Instant>,
+        ending: Ending,
+    ) {
+        if let (Some(since), Ending::Completed | Ending::Failed) = (since, ending) {
+            let took = time::now().saturating_duration_since(since);
+            self.leases.took(stripe, took);
+            self.meters.runs.record(took);
+        }
+        self.given(self.leases.give(stripe, ending));
+    }
+
     /// A leased seat has come back; the core must hear of it, if somebody waits.
     #[inline]
     pub(super) fn given(self: &Arc<Self>, gave: Gave) {

@@ -697,7 +697,7 @@ fn run_own(
     if ends {
         give(core, naive, (stripe, Ending::Completed), now, out);
     } else {
-        core.adopt(One::Task(task), out).unwrap();
+        core.adopt(One::Task(task), None, out).unwrap();
         naive.handed.insert(task);
     }
 }

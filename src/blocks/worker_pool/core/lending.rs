@@ -1,9 +1,11 @@
 //! Seats and slots that are lent out, to be used beside the lock (`lease.rs`).
 
-use super::{Core, Job, Seeker, TaskSlot};
+use std::time::{Duration, Instant};
+
+use super::{Core, Job, SHORT, Seeker, TaskSlot};
 use crate::Priority;
 use crate::blocks::worker_pool::errands::Errands;
-use crate::blocks::worker_pool::lease::Collected;
+use crate::blocks::worker_pool::lease::{Collected, Tally};
 use crate::blocks::worker_pool::seats::{Runner, SeatNo, Seated};
 use crate::blocks::worker_pool::task::TaskId;
 use crate::gates::wait_queue::{Place, Ticket};
@@ -23,8 +25,9 @@ pub(super) struct Beside {
     open: u32,
     /// Those that were moved into the queue since slots were last opened: not more than slots.
     queued: Vec<Ticket>,
-    /// Whoever sits down next is timed: those before it were beside the lock, and not.
-    is_due: bool,
+    /// So many of those that were timed are in the mean by now, and took so long together.
+    timed: u64,
+    took_ns: u64,
 }
 
 impl Beside {
@@ -51,29 +54,21 @@ impl<T: Seeker> Core<T> {
             return None;
         }
         self.ledger.accepted += 1;
-        self.beside.is_due |= self.beside.leased > 0;
         let id = TaskId(self.queue.next_number());
         let seat = self.sit(id, weight, Runner::Caller, now);
         self.count_start();
         Some(seat)
     }
 
-    /// Whether the next one to sit down is timed: by its number, or because those before it were
-    /// beside the lock.
-    #[inline]
-    pub(super) fn is_timed(&mut self, id: TaskId) -> bool {
-        std::mem::take(&mut self.beside.is_due) && self.timing.is_on() || self.timing.includes(id.0)
-    }
-
     /// While nobody waits and half of the seats are free: leases one to whoever is on this stripe,
     /// and opens the slot there.
     pub(in crate::blocks::worker_pool) fn lease(&mut self, stripe: usize) {
         let nobody_waits = self.queue.is_empty() && self.room.len() == 0 && !self.closed;
-        let untimed = self.timing.untimed(self.queue.number());
-        if !nobody_waits || untimed == 0 {
+        if !nobody_waits || self.is_adaptive() {
             return;
         }
-        let (claims, has_seat) = self.leases.open(stripe, untimed);
+        self.learn();
+        let (claims, has_seat) = self.leases.open(stripe);
         self.beside.claims += claims;
         if !has_seat && self.seats.free() >= self.seats.limit() / 2 && self.seats.free() > 0 {
             self.seats.lend(1);
@@ -106,7 +101,7 @@ impl<T: Seeker> Core<T> {
 
     #[cold]
     fn close_each(&mut self) {
-        self.beside.is_due = true;
+        self.learn();
         while self.beside.open != 0 {
             let stripe = self.beside.open.trailing_zeros() as usize;
             self.beside.open &= self.beside.open - 1;
@@ -126,6 +121,7 @@ impl<T: Seeker> Core<T> {
 
     #[cold]
     fn look_into_each(&mut self) {
+        self.learn();
         let mut open = self.beside.open;
         let mut found = Vec::new();
         while open != 0 {
@@ -135,6 +131,18 @@ impl<T: Seeker> Core<T> {
         if !found.is_empty() {
             found.into_iter().for_each(|task| self.move_to_queue(task));
             self.close_slots();
+        }
+    }
+
+    /// What was timed beside the lock goes into the mean.
+    fn learn(&mut self) {
+        let Tally { timed, took_ns, .. } = self.leases.look();
+        let Beside { timed: known, took_ns: known_ns, .. } = &mut self.beside;
+        let samples = timed - std::mem::replace(known, timed);
+        let ns = took_ns.wrapping_sub(std::mem::replace(known_ns, took_ns));
+        if samples > 0 {
+            self.service.samples(Duration::from_nanos(ns / samples), samples);
+            self.is_short = self.service.get().is_some_and(|mean| mean < SHORT);
         }
     }
 
@@ -170,10 +178,11 @@ impl<T: Seeker> Core<T> {
         self.rouse(out);
     }
 
-    /// Whoever began this, out of a slot, can't go on with it: a worker is to, if there is one.
+    /// Whoever began this then, out of a slot, can't go on with it: a worker is to, if there is one.
     pub(in crate::blocks::worker_pool) fn adopt(
         &mut self,
         task: T,
+        since: Option<Instant>,
         out: &mut Errands<T>,
     ) -> Result<(), T> {
         if self.deserted {
@@ -181,7 +190,7 @@ impl<T: Seeker> Core<T> {
         }
         self.unlease();
         let id = task.number(|| self.queue.next_number());
-        let seat = self.seats.keep(Seated { id, weight: 1, since: None, runner: Runner::Helper });
+        let seat = self.seats.keep(Seated { id, weight: 1, since, runner: Runner::Helper });
         self.handed.push_back(Job { seat, task });
         self.rouse(out);
         Ok(())

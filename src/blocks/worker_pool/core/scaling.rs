@@ -94,6 +94,12 @@ impl<T: Seeker> Core<T> {
         self.scaling.as_ref().map_or(self.seats.limit(), |scaling| scaling.staff.hired)
     }
 
+    /// Whether every end is a sample: then all must go through the lock.
+    pub(super) fn is_adaptive(&self) -> bool {
+        let owner = self.scaling.as_ref().map(|scaling| &scaling.owner);
+        matches!(owner, Some(Owner::Adaptive { .. }))
+    }
+
     /// Somebody has got a seat.
     #[inline]
     pub(super) fn count_start(&mut self) {
@@ -188,6 +194,7 @@ impl<T: Seeker> Core<T> {
         let is_lower = limit < self.seats.limit();
         self.seats.set_limit(limit);
         if is_lower && self.beside.leased > 0 {
+            self.close_slots();
             self.recall();
         }
         let Some(scaling) = &mut self.scaling else { return };
