@@ -18,8 +18,8 @@ pub(crate) const STRIPES: usize = 8;
 pub(crate) struct Padded<T>(T);
 
 impl<T> Padded<T> {
-    pub(crate) const fn new(thing: T) -> Self {
-        Self(thing)
+    pub(crate) const fn new(alone: T) -> Self {
+        Self(alone)
     }
 }
 

@@ -7,6 +7,7 @@
     reason = "a test fails by panicking, and brings its own clock"
 )]
 
+mod beside;
 mod blocking;
 mod callbacks;
 mod cancelling;
@@ -16,6 +17,7 @@ mod helping;
 #[cfg(feature = "tower")]
 mod layer;
 mod lifecycle;
+mod nested;
 mod order;
 #[cfg(feature = "test-util")]
 mod paused;

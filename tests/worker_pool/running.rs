@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use headworks::worker_pool::{Concurrency, WorkerPoolConfig};
+use headworks::worker_pool::{Adaptive, Autoscale, Concurrency, WorkerPoolConfig};
 use headworks::{ConfigError, Reason, TaskError, WorkerPool};
 use tokio::sync::Barrier;
 
@@ -235,6 +235,22 @@ async fn an_impossible_configuration_names_its_field() {
             "worker_pool.thresholds",
         ),
         (config(1, 10).with_concurrency(Concurrency::Fixed(1 << 20)), "worker_pool.concurrency"),
+        (
+            config(1, 10).with_concurrency(Autoscale::between(3, 2)),
+            "worker_pool.concurrency.autoscale",
+        ),
+        (
+            config(1, 10).with_concurrency(Autoscale::between(1, 2).with_cool_down(Duration::ZERO)),
+            "worker_pool.concurrency.autoscale.cool_down",
+        ),
+        (
+            config(1, 10).with_concurrency(Adaptive::between(0, 2)),
+            "worker_pool.concurrency.adaptive",
+        ),
+        (
+            config(1, 10).with_concurrency(Adaptive::between(1, 65_537)),
+            "worker_pool.concurrency.adaptive",
+        ),
     ];
     for (config, name) in cases {
         match WorkerPool::new(config) {

@@ -1,6 +1,7 @@
 //! What a pool is told.
 
 use std::borrow::Cow;
+use std::num::NonZero;
 use std::thread;
 use std::time::Duration;
 
@@ -104,13 +105,162 @@ impl Sample {
 pub enum Concurrency {
     /// Always so many.
     Fixed(usize),
+    /// As many as keep the wait in the queue short: for a backend that takes what it is given.
+    Autoscale(Autoscale),
+    /// As many as the backend can do with: for one that slows down, or refuses, when it has too
+    /// much to do.
+    Adaptive(Adaptive),
 }
 
 impl Default for Concurrency {
     /// Four times the parallelism of the machine: tasks of an operator mostly wait for others.
     fn default() -> Self {
-        Self::Fixed(thread::available_parallelism().map_or(4, |n| n.get().saturating_mul(4)))
+        Self::Fixed(parallelism().saturating_mul(4))
     }
+}
+
+impl From<Autoscale> for Concurrency {
+    fn from(autoscale: Autoscale) -> Self {
+        Self::Autoscale(autoscale)
+    }
+}
+
+impl From<Adaptive> for Concurrency {
+    fn from(adaptive: Adaptive) -> Self {
+        Self::Adaptive(adaptive)
+    }
+}
+
+fn parallelism() -> usize {
+    thread::available_parallelism().map_or(1, NonZero::get)
+}
+
+/// Seats that follow the wait in the queue.
+///
+/// It starts with [`min`](Self::min). When tasks have waited, with every seat taken, for
+/// [`target_wait`](Self::target_wait), and more of them wait than could be started in that time,
+/// it takes as many seats as would have started them all, and those that come meanwhile, in one
+/// step. Seats that were not needed for [`idle_after`](Self::idle_after) go, but for one in eight
+/// of those that were; they come back the same way as the first ones came. Never two changes
+/// within [`cool_down`](Self::cool_down).
+///
+/// A worker more than there are seats decides, resting until the next decision is due; a submission
+/// or the end of a task costs no look at the clock for it. From [`close`](super::WorkerPool::close)
+/// on nothing changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
+#[non_exhaustive]
+pub struct Autoscale {
+    /// The fewest seats. Default: the parallelism of the machine.
+    pub min: usize,
+    /// The most seats. A task that weighs more is refused; one that weighs more than there are
+    /// just now runs when nobody else does. Default: four times the parallelism.
+    pub max: usize,
+    /// How long a task may wait before there are more seats. Default: 100 ms.
+    pub target_wait: Duration,
+    /// The least time from one change to the next. Default: 1 s.
+    pub cool_down: Duration,
+    /// How long a seat may stay unused: it goes after this time, and twice as much at the latest.
+    /// Default: 5 min.
+    pub idle_after: Duration,
+}
+
+impl Default for Autoscale {
+    fn default() -> Self {
+        Self {
+            min: parallelism(),
+            max: parallelism().saturating_mul(4),
+            target_wait: Duration::from_millis(100),
+            cool_down: Duration::from_secs(1),
+            idle_after: Duration::from_secs(300),
+        }
+    }
+}
+
+impl Autoscale {
+    /// With these bounds, and every other property at its default.
+    #[must_use]
+    pub fn between(min: usize, max: usize) -> Self {
+        Self { min, max, ..Self::default() }
+    }
+
+    /// Sets [`target_wait`](Self::target_wait).
+    #[must_use]
+    pub fn with_target_wait(mut self, time: Duration) -> Self {
+        self.target_wait = time;
+        self
+    }
+
+    /// Sets [`cool_down`](Self::cool_down).
+    #[must_use]
+    pub fn with_cool_down(mut self, time: Duration) -> Self {
+        self.cool_down = time;
+        self
+    }
+
+    /// Sets [`idle_after`](Self::idle_after).
+    #[must_use]
+    pub fn with_idle_after(mut self, time: Duration) -> Self {
+        self.idle_after = time;
+        self
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        bounds("worker_pool.concurrency.autoscale", self.min, self.max)?;
+        let times = [
+            ("worker_pool.concurrency.autoscale.target_wait", self.target_wait),
+            ("worker_pool.concurrency.autoscale.cool_down", self.cool_down),
+            ("worker_pool.concurrency.autoscale.idle_after", self.idle_after),
+        ];
+        times.into_iter().try_for_each(|(field, time)| {
+            ConfigError::unless(time > Duration::ZERO, field, "0ns", "more than 0")
+        })
+    }
+}
+
+/// Seats by what the backend can do with, found by trying.
+///
+/// It starts with [`min`](Self::min) and doubles while that doubles the throughput; then it tries a
+/// tenth more now and then, and keeps it if at least half of that comes out as throughput. So it
+/// does not climb in a saturated backend. When tasks take half as long again as they do in an idle
+/// backend, it takes less, unless throughput falls with it. A task that runs out of time, and a
+/// [`report_overload`](super::WorkerPool::report_overload), count as dropped: of the share that was
+/// dropped, half is taken off the limit.
+///
+/// Tasks should be alike: of very different ones the mean says little. The time each task takes is
+/// measured, whatever [`Timing`] says; those that panic or are cancelled are not counted. What it is
+/// compared with, and how it does, stands with [`worker_pool`](super#how-the-adaptive-limit-was-chosen).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
+#[non_exhaustive]
+pub struct Adaptive {
+    /// The fewest seats. Default: 1.
+    pub min: usize,
+    /// The most seats. A task that weighs more is refused; one that weighs more than there are
+    /// just now runs when nobody else does. Default: 1,000.
+    pub max: usize,
+}
+
+impl Default for Adaptive {
+    fn default() -> Self {
+        Self { min: 1, max: 1_000 }
+    }
+}
+
+impl Adaptive {
+    /// With these bounds.
+    #[must_use]
+    pub fn between(min: usize, max: usize) -> Self {
+        Self { min, max }
+    }
+}
+
+fn bounds(field: &'static str, min: usize, max: usize) -> Result<(), ConfigError> {
+    let value = format_args!("{min}..={max}");
+    let is_good = min >= 1 && min <= max && max <= MOST_SEATS;
+    ConfigError::unless(is_good, field, value, "1 ≤ min ≤ max ≤ 65536")
 }
 
 impl Default for WorkerPoolConfig {
@@ -166,8 +316,8 @@ impl WorkerPoolConfig {
 
     /// Sets [`concurrency`](Self::concurrency).
     #[must_use]
-    pub fn with_concurrency(mut self, concurrency: Concurrency) -> Self {
-        self.concurrency = concurrency;
+    pub fn with_concurrency(mut self, concurrency: impl Into<Concurrency>) -> Self {
+        self.concurrency = concurrency.into();
         self
     }
 
@@ -186,18 +336,12 @@ impl WorkerPoolConfig {
     }
 
     pub(super) fn check(&self) -> Result<Limits, ConfigError> {
-        let Concurrency::Fixed(seats) = self.concurrency;
+        let scale = Scale::of(self.concurrency)?;
         ConfigError::unless(
             (1..=MOST_PLACES).contains(&self.queue_capacity),
             "worker_pool.queue_capacity",
             self.queue_capacity,
             "1..=1073741824",
-        )?;
-        ConfigError::unless(
-            (1..=MOST_SEATS).contains(&seats),
-            "worker_pool.concurrency",
-            seats,
-            "1..=65536",
         )?;
         ConfigError::unless(
             self.starvation_bound >= 1,
@@ -226,9 +370,11 @@ impl WorkerPoolConfig {
                 starvation_bound: self.starvation_bound,
                 evicts: true,
             },
-            // At most 2^16, checked above.
-            seats: seats as u32,
-            timing: Sample::of(self.timing),
+            scale,
+            timing: match scale {
+                Scale::Adaptive { .. } => Sample::of(Timing::All),
+                _ => Sample::of(self.timing),
+            },
             enforcement: self.enforcement,
             seed: Rng::from_entropy().next(),
         })
@@ -239,9 +385,51 @@ impl WorkerPoolConfig {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
     pub(super) rules: Rules,
-    pub(super) seats: u32,
+    pub(super) scale: Scale,
     pub(super) timing: Sample,
     pub(super) enforcement: Enforcement,
     /// Of the chance by which a share is refused.
     pub(super) seed: u64,
+}
+
+/// The same of who decides the limit.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Scale {
+    Fixed(u32),
+    Autoscale(Autoscale),
+    Adaptive { min: u32, max: u32 },
+}
+
+impl Scale {
+    fn of(concurrency: Concurrency) -> Result<Self, ConfigError> {
+        Ok(match concurrency {
+            Concurrency::Fixed(seats) => {
+                let is_good = (1..=MOST_SEATS).contains(&seats);
+                ConfigError::unless(is_good, "worker_pool.concurrency", seats, "1..=65536")?;
+                // Checked here as below: at most 2^16.
+                Self::Fixed(seats as u32)
+            }
+            Concurrency::Autoscale(autoscale) => {
+                autoscale.check()?;
+                Self::Autoscale(autoscale)
+            }
+            Concurrency::Adaptive(Adaptive { min, max }) => {
+                bounds("worker_pool.concurrency.adaptive", min, max)?;
+                Self::Adaptive { min: min as u32, max: max as u32 }
+            }
+        })
+    }
+
+    /// Seats to begin with, and at the most.
+    pub(super) fn bounds(self) -> (u32, u32) {
+        match self {
+            Self::Fixed(seats) => (seats, seats),
+            Self::Autoscale(Autoscale { min, max, .. }) => (min as u32, max as u32),
+            Self::Adaptive { min, max } => (min, max),
+        }
+    }
+
+    pub(super) fn changes(self) -> bool {
+        !matches!(self, Self::Fixed(_))
+    }
 }

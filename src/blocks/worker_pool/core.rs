@@ -4,18 +4,21 @@
 mod door;
 mod helping;
 mod lending;
+mod scaling;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 pub(super) use door::{Door, No, Step};
+use lending::Beside;
+use scaling::Scaling;
 
 use super::config::{Limits, Sample};
 use super::crew::{Next, Roster, WorkerNo};
 use super::drain::Drain;
 use super::errands::Errands;
-use super::lease::{Collected, Leases};
+use super::lease::Leases;
 use super::meters::Meters;
 use super::metrics::Refusals;
 use super::pressure::Gauge;
@@ -24,7 +27,7 @@ use super::task::TaskId;
 use crate::gates::wait_queue::{Granted, Place, Plan, Room, Take, Ticket, WaitQueue};
 use crate::ground::metrics::Mean;
 use crate::ground::rng::Rng;
-use crate::ground::time::Now;
+use crate::ground::time::{Now, earlier};
 use crate::{Ending, Enforcement, Ledger, Priority, Reason};
 
 /// Tasks that take less than this are done one after another sooner than by several workers: about
@@ -34,16 +37,38 @@ const SHORT: Duration = Duration::from_micros(5);
 const BACKLOG: usize = 16;
 
 /// What stands in the queue.
-pub(super) trait Seeker {
+pub(super) trait Seeker: Sized {
+    /// Where a task lies beside the lock.
+    type Slot: TaskSlot<Self>;
+
     /// Whether it is a caller of `run`, who waits for a seat, rather than a task.
     fn is_caller(&self) -> bool;
+
+    fn class(&self) -> Priority;
+
+    /// Its number, given by `next` if it has none yet.
+    fn number(&self, next: impl FnOnce() -> u64) -> TaskId;
+
+    /// Its number from here on; it has none yet, and nobody else knows of it.
+    fn set_number(&self, number: TaskId);
 
     /// Whether somebody is called at its end.
     fn has_callback(&self) -> bool;
 }
 
+/// A place for one task, into which it is put without the lock. What is here is done under it.
+pub(super) trait TaskSlot<T>: Default {
+    fn open(&self);
+
+    /// What lies here; the slot stays open.
+    fn look(&self) -> Option<T>;
+
+    /// What lies here, and nothing will any more.
+    fn close(&self) -> Option<T>;
+}
+
 #[derive(Debug)]
-pub(super) struct Core<T> {
+pub(super) struct Core<T: Seeker> {
     queue: WaitQueue<T>,
     room: Room,
     seats: Seats,
@@ -58,11 +83,8 @@ pub(super) struct Core<T> {
     gauge: Gauge,
     timing: Sample,
     pub(super) meters: Arc<Meters>,
-    pub(super) leases: Arc<Leases>,
-    /// Seats in the leases' words and in the hands of those who claimed them.
-    leased: u32,
-    /// Claims that were collected.
-    claims: u64,
+    pub(super) leases: Arc<Leases<T::Slot>>,
+    beside: Beside,
     service: Mean,
     drain: Drain,
     /// Begun by whoever awaits them, and to be gone on with by a worker. They have their seats.
@@ -86,6 +108,8 @@ pub(super) struct Core<T> {
     untold: usize,
     /// The deadline of a heavy head that some resting worker waits for.
     watched: Option<Instant>,
+    /// `None`: the limit is fixed.
+    scaling: Option<Box<Scaling>>,
 }
 
 /// A task that has got its seat.
@@ -99,10 +123,11 @@ impl<T: Seeker> Core<T> {
     pub(super) fn new(limits: Limits) -> Self {
         let queue = WaitQueue::new(limits.rules);
         let gauge = Gauge::new(queue.limit(Priority::Low), queue.limit(Priority::Normal));
+        let (seats, max) = limits.scale.bounds();
         Self {
             queue,
             room: Room::new(limits.rules),
-            seats: Seats::new(limits.seats),
+            seats: Seats::new(seats, max),
             roster: Roster::default(),
             ledger: Ledger::default(),
             refused: Refusals::default(),
@@ -114,8 +139,7 @@ impl<T: Seeker> Core<T> {
             meters: Arc::new(Meters::new(limits.timing)),
             untold: 0,
             leases: Arc::new(Leases::new()),
-            leased: 0,
-            claims: 0,
+            beside: Beside::default(),
             service: Mean::default(),
             drain: Drain::default(),
             handed: VecDeque::new(),
@@ -128,12 +152,13 @@ impl<T: Seeker> Core<T> {
             closed: false,
             place_freed: false,
             watched: None,
+            scaling: Scaling::new(limits.scale),
         }
     }
 
     /// After every verb: the level of pressure, if it has changed, is to be told.
     #[inline]
-    pub(super) fn measure(&mut self, out: &mut Errands<T>) {
+    pub(super) fn gauge(&mut self, out: &mut Errands<T>) {
         let depth = self.queue.len();
         if !self.gauge.is_at(depth) {
             out.more().pressure = self.gauge.moved(depth);
@@ -155,13 +180,17 @@ impl<T: Seeker> Core<T> {
             false => self.ledger.accepted += 1,
         }
         self.is_mixed |= place.deadline.is_some() || place.weight.get() > 1;
+        // The one that `commit` gives it.
+        one.set_number(TaskId(self.queue.number() + 1));
         self.recall_for(place.weight.get());
         let committed = self.queue.commit(plan, *place, one, now);
         match committed.evicted {
             Some(victim) => self.left(victim, Ending::Evicted, out),
             None if self.callers == 0 && !self.is_mixed => {
-                if self.seats.free() > 0 {
-                    self.rouse(out);
+                match self.seats.free() > 0 {
+                    true => self.rouse(out),
+                    false if self.scaling.is_some() => self.count_wait(out),
+                    false => {}
                 }
                 return committed.ticket;
             }
@@ -173,7 +202,7 @@ impl<T: Seeker> Core<T> {
 
     #[inline]
     fn sit(&mut self, id: TaskId, weight: u32, runner: Runner, now: impl Now) -> SeatNo {
-        let since = self.timing.includes(id.0).then(|| now.get());
+        let since = self.is_timed(id).then(|| now.get());
         self.seats.sit(Seated { id, weight, since, runner })
     }
 
@@ -186,6 +215,10 @@ impl<T: Seeker> Core<T> {
         now: impl Now,
         out: &mut Errands<T>,
     ) -> Next<Job<T>> {
+        self.look_into_slots();
+        if self.scaling.is_some() {
+            self.scale(Some(who), now, out);
+        }
         let job = match self.handed.pop_front() {
             Some(job) => {
                 self.seats.take_over(job.seat, who);
@@ -204,13 +237,24 @@ impl<T: Seeker> Core<T> {
             self.rouse(out);
         }
         match job {
-            Some(job) => Next::Job(job),
+            Some(job) => {
+                if self.scaling.is_some() {
+                    self.pass_watch_on(out);
+                }
+                Next::Job(job)
+            }
             None if self.is_over() => Next::Leave,
+            None if self.scaling.is_some() && self.dismisses(who, out) => Next::Leave,
             None if has_worked && self.queue.is_empty() && self.roster.lingers(who) => Next::Linger,
             None => {
-                self.roster.rest(who);
                 let head = if self.is_mixed { self.queue.head() } else { None };
-                Next::Rest { until: head.and_then(|head| head.deadline) }
+                let deadline = head.and_then(|head| head.deadline);
+                let due = if self.scaling.is_some() { self.take_watch(who, now) } else { None };
+                match due {
+                    None => self.roster.rest(who),
+                    Some(_) => self.roster.keep_watch(who),
+                }
+                Next::Rest { until: earlier(deadline, due) }
             }
         }
     }
@@ -219,7 +263,7 @@ impl<T: Seeker> Core<T> {
     #[inline]
     fn take(&mut self, who: WorkerNo, now: impl Now, out: &mut Errands<T>) -> Option<Job<T>> {
         loop {
-            match self.queue.take(self.seats.free(), now) {
+            match self.queue.take(self.seats.room(), now) {
                 Take::Granted(granted) => {
                     if let Some(job) = self.seat(granted, Runner::Worker(who), now, out) {
                         return Some(job);
@@ -227,10 +271,15 @@ impl<T: Seeker> Core<T> {
                 }
                 Take::Expired(one) => self.left(one, Ending::Expired, out),
                 Take::TooLarge(one) => self.left(one, Ending::Evicted, out),
-                Take::Short { .. } if self.leased > 0 && self.leases.is_open() => self.recall(),
+                Take::Short { .. } if self.beside.leased > 0 && self.leases.is_open() => {
+                    self.recall()
+                }
                 Take::Short { .. } => return None,
                 Take::Empty => {
                     self.is_mixed = false;
+                    if self.scaling.is_some() {
+                        self.count_idle();
+                    }
                     return None;
                 }
             }
@@ -252,10 +301,12 @@ impl<T: Seeker> Core<T> {
             self.callers -= 1;
             self.ledger.accepted += 1;
             let seat = self.sit(id, weight, Runner::Caller, now);
+            self.count_start();
             out.more().seated.push((granted.value, seat));
             return None;
         }
         let seat = self.sit(id, weight, runner, now);
+        self.count_start();
         Some(Job { seat, task: granted.value })
     }
 
@@ -265,6 +316,9 @@ impl<T: Seeker> Core<T> {
     pub(super) fn book(&mut self, seat: SeatNo, ending: Ending, now: impl Now) {
         let Some(seated) = self.seats.rise(seat) else { return };
         self.ledger.record(ending, 1);
+        if self.scaling.is_some() {
+            self.measure(&seated, ending, now);
+        }
         if let (Some(since), Ending::Completed | Ending::Failed) = (seated.since, ending) {
             let took = now.get().saturating_duration_since(since);
             self.service.sample(took);
@@ -314,6 +368,7 @@ impl<T: Seeker> Core<T> {
     /// No new work from here on.
     pub(super) fn close(&mut self, now: impl Now, out: &mut Errands<T>) {
         self.closed = true;
+        self.close_slots();
         out.more().pressure = self.gauge.close();
         self.recall();
         let waiting = self.room.close();
@@ -324,6 +379,7 @@ impl<T: Seeker> Core<T> {
     /// The end: closes, and empties the queue. Who runs is to be stopped by the owner, whose
     /// workers are all woken.
     pub(super) fn halt(&mut self, ending: Ending, now: impl Now, out: &mut Errands<T>) {
+        self.close_slots();
         let callers = std::mem::take(&mut self.callers);
         self.ledger.record(ending, (self.queue.len() - callers) as u64);
         self.refused.count(Reason::Closed, callers as u64);
@@ -343,6 +399,9 @@ impl<T: Seeker> Core<T> {
     /// After every change: seats callers of `run`, rouses a worker when a task could start, tells
     /// the room of free places, and sees whether the end has come.
     pub(super) fn settle(&mut self, now: impl Now, out: &mut Errands<T>) {
+        if self.scaling.is_some() {
+            self.scale(None, now, out);
+        }
         if !self.queue.is_empty() {
             self.recall_for(1);
         }
@@ -351,12 +410,16 @@ impl<T: Seeker> Core<T> {
         } else if !self.queue.is_empty() && self.seats.free() > 0 {
             self.rouse(out);
         }
+        if self.scaling.is_some() && !self.queue.is_empty() && self.seats.free() == 0 {
+            self.count_wait(out);
+        }
         if std::mem::take(&mut self.place_freed) {
             let head = self.room.next();
             out.more().wakers.extend(head);
         }
         if self.closed && self.queue.is_empty() {
-            let ended = self.seats.len() == 0 && self.leased == 0 && self.untold == 0;
+            let leased = self.beside.leased as usize;
+            let ended = self.seats.len() + leased + self.untold == 0;
             let more = out.more();
             more.wakers.extend(self.roster.rouse_all());
             more.ended |= ended;
@@ -375,6 +438,7 @@ impl<T: Seeker> Core<T> {
             return;
         }
         let startable = waiting.min(self.seats.free() as usize) + self.handed.len();
+        let startable = startable + self.beside.slots();
         while let Some(worker) = self.roster.rouse(startable.max(1)) {
             out.wake(worker);
         }
@@ -388,8 +452,8 @@ impl<T: Seeker> Core<T> {
                 Take::Expired(one) => self.left(one, Ending::Expired, out),
                 Take::TooLarge(one) => self.left(one, Ending::Evicted, out),
                 Take::Granted(_) | Take::Empty => return,
-                Take::Short { missing } if missing > self.seats.free() => {
-                    if self.leased > 0 && self.leases.is_open() {
+                Take::Short { missing } if missing > self.seats.room() => {
+                    if self.beside.leased > 0 && self.leases.is_open() {
                         self.recall();
                         continue;
                     }
@@ -416,7 +480,7 @@ impl<T: Seeker> Core<T> {
 
     /// Seats the head, a caller of `run` that fits.
     fn seat_caller(&mut self, now: impl Now, out: &mut Errands<T>) {
-        if let Take::Granted(granted) = self.queue.take(self.seats.free(), now) {
+        if let Take::Granted(granted) = self.queue.take(self.seats.room(), now) {
             let job = self.seat(granted, Runner::Caller, now, out);
             debug_assert!(job.is_none(), "the head was a caller of run");
         }
@@ -425,16 +489,15 @@ impl<T: Seeker> Core<T> {
     /// The ledger with its independent count of what is live: the queue's own and the seats'.
     /// Of those on leased seats it is derived, for they come and go beside the lock.
     pub(super) fn ledger(&self) -> Ledger {
-        let (Collected { claims, .. }, [completed, failed, cancelled]) = self.leases.look();
-        let claims = self.claims + claims;
-        let ended = completed + failed + cancelled;
+        let tally = self.leases.look();
+        let claims = self.beside.claims + tally.claims - tally.withdrawn;
         let live = self.queue.len() - self.callers + self.seats.len();
         let mut ledger = self.ledger.with_live(live);
         ledger.accepted += claims;
-        ledger.completed += completed;
-        ledger.failed += failed;
-        ledger.cancelled += cancelled;
-        ledger.live += claims - ended;
+        ledger.completed += tally.completed;
+        ledger.failed += tally.failed;
+        ledger.cancelled += tally.cancelled;
+        ledger.live += self.beside.claims + tally.claims - tally.over() - self.beside.moved;
         ledger
     }
 
@@ -449,12 +512,19 @@ impl<T: Seeker> Core<T> {
         self.seats.free() > 0
     }
 
+    /// A look at all, with those in the queue that lay beside it.
+    pub(super) fn take_stock(&mut self) -> Look {
+        self.close_slots();
+        self.look()
+    }
+
     pub(super) fn look(&self) -> Look {
         Look {
             depth: Priority::ALL.map(|class| self.queue.depth(class)),
             capacity: self.capacity,
-            busy: self.seats.busy() - self.leases.look().0.seats,
+            busy: self.seats.busy() - self.leases.look().seats,
             limit: self.seats.limit(),
+            limit_changes: self.scaling.as_ref().map_or(0, |scaling| scaling.changes()),
             room: self.room.len(),
             ledger: self.ledger(),
             refused: self.refused,
@@ -481,6 +551,7 @@ pub(super) struct Look {
     pub(super) capacity: usize,
     pub(super) busy: u32,
     pub(super) limit: u32,
+    pub(super) limit_changes: u64,
     pub(super) room: usize,
     pub(super) ledger: Ledger,
     pub(super) refused: Refusals,

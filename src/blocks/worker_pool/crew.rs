@@ -14,6 +14,7 @@
 //!    it got to rest is polled again by its runtime: no wake-up is lost.
 //! 3. The one who rested last is woken first: it is the one whose memory is still near.
 //! 4. A worker leaves only when it is told to, or when its runtime ends; the last one says so.
+//!    One that keeps watch is woken for work after all others.
 //!
 //! Workers are polled by the runtime they were started on, so their wakers are that runtime's: to
 //! clone one under the lock runs no code of a user's.
@@ -106,6 +107,18 @@ impl Roster {
         self.resting.push(who);
     }
 
+    /// The same for one that rests until some time: the last to be woken.
+    pub(crate) fn keep_watch(&mut self, who: WorkerNo) {
+        self.resting.insert(0, who);
+    }
+
+    /// A worker has left, or will never begin: its number is for another.
+    pub(crate) fn left(&mut self, who: WorkerNo) {
+        if let Some(waker) = self.wakers.get_mut(who.0 as usize) {
+            *waker = None;
+        }
+    }
+
     /// A worker found nothing: whether it is to look once more before it rests. One at a time.
     #[inline]
     pub(crate) fn lingers(&mut self, who: WorkerNo) -> bool {
@@ -179,6 +192,13 @@ impl Crew {
         for no in 0..workers {
             runtime.spawn(worker(Leaving(Arc::clone(post)), WorkerNo(no)));
         }
+    }
+
+    /// Starts one more, with a number that nobody has.
+    pub(crate) fn hire<P: Post>(post: &Arc<P>, no: WorkerNo, runtime: &Handle) {
+        // Relaxed: as when enlisting. Should the last one be leaving just now, this one is the last.
+        post.crew().alive.fetch_add(1, Ordering::Relaxed);
+        runtime.spawn(worker(Leaving(Arc::clone(post)), no));
     }
 
     /// A member more, who does something else than pull.

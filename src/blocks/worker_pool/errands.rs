@@ -4,6 +4,7 @@
 
 use std::task::Waker;
 
+use super::crew::WorkerNo;
 use super::pressure::Change;
 use super::seats::SeatNo;
 use crate::Ending;
@@ -31,6 +32,8 @@ pub(super) struct More<T> {
     pub(super) spent: Vec<Waker>,
     /// The level has changed.
     pub(super) pressure: Option<Change>,
+    /// Workers to be started.
+    pub(super) hired: Vec<WorkerNo>,
     /// Closed, and nothing is live any more.
     pub(super) ended: bool,
 }
@@ -50,6 +53,7 @@ impl<T> Default for More<T> {
             wakers: Vec::new(),
             spent: Vec::new(),
             pressure: None,
+            hired: Vec::new(),
             ended: false,
         }
     }

@@ -21,8 +21,10 @@ pub struct WorkerPoolSnapshot {
     pub capacity: usize,
     /// Seats taken.
     pub busy: u32,
-    /// Seats there are.
+    /// Seats there are now. More may be taken for a while after it fell.
     pub limit: u32,
+    /// How often the limit has changed.
+    pub limit_changes: u64,
     /// Callers of `submit` that wait to be accepted.
     pub room: usize,
     /// Where everything accepted has gone. `live` is counted from the queue and the seats, not
@@ -54,6 +56,7 @@ impl WorkerPoolSnapshot {
             capacity: look.capacity,
             busy: look.busy,
             limit: look.limit,
+            limit_changes: look.limit_changes,
             room: look.room,
             ledger: look.ledger,
             refused: look.refused,

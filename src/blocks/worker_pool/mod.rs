@@ -1,6 +1,6 @@
 //! A priority worker pool with one cap, graded backpressure and an exact ledger.
 //!
-//! A [`WorkerPool`] runs futures on a fixed number of seats, in order of class, behind one bounded
+//! A [`WorkerPool`] runs futures on so many seats, fixed or found by itself, in order of class, behind one bounded
 //! queue. It says no at once and why, instead of growing; it tells every submitter how its task
 //! ended; and at shutdown it accounts for every one.
 //!
@@ -26,6 +26,9 @@
 //!   only their share ([`Thresholds`]); in a full queue the newest of the lowest class gives its
 //!   place to a higher one, and the newest of a tenant that holds more gives it to one that
 //!   holds less.
+//! - *Limit.* [`Concurrency`] alone decides how many seats there are. A limit that falls stops
+//!   nobody: those who run go on, and nobody starts until fewer run. A task that weighs more than
+//!   the limit just now, though not more than it may become, runs when nobody else does.
 //! - *Order.* The highest class first; a class passed over
 //!   [`starvation_bound`](WorkerPoolConfig::starvation_bound) times in a row gets the next turn.
 //!   Tenants of a class take turns by seats; first in, first out inside a tenant. The task is
@@ -41,11 +44,39 @@
 //! - *Shutdown.* [`WorkerPool::shutdown`] returns 100 ms after `within` at the latest, given a
 //!   runtime worker that still runs.
 //!
+//! # How the adaptive limit was chosen
+//!
+//! Three rules that say by latency whether a limit should go up or down, each with the same guard:
+//! more concurrency is kept only if it brought more throughput, less only if it did not cost it (the
+//! auto-tuner of Uber's Cinnamon looks at the covariance of the two for the same reason). In a
+//! simulated backend that can do 1,000 calls a second, 100 at once, 100 ms each (σ = 0.3), with one
+//! always waiting, from a limit of 1 on; mean of 8 seeds over 240 s. Each cell: goodput of what is
+//! possible, 99th percentile of a call, how far above the knee the limit was on average.
+//!
+//! | backend | AIMD | Gradient2 | **Vegas** | Gradient2, no guard | Vegas, no guard |
+//! |---|---|---|---|---|---|
+//! | saturated | 97 %, 207 ms, 6 % | 97 %, 207 ms, 6 % | 97 %, 207 ms, 6 % | 92 %, 365 ms, 65 % | 98 %, 350 ms, 64 % |
+//! | thrashes when overloaded | 95 %, 208 ms, 3 % | 95 %, 208 ms, 3 % | 95 %, 208 ms, 3 % | 77 %, 370 ms, 40 % | 82 %, 367 ms, 40 % |
+//! | noisy (σ = 1) | 88 %, 654 ms, 4 % | 88 %, 654 ms, 4 % | 88 %, 651 ms, 3 % | 73 %, 825 ms, 21 % | 89 %, 871 ms, 33 % |
+//! | 1 % hang, 5 s each | 68 %, 296 ms, 42 % | 67 %, 289 ms, 39 % | 66 %, 256 ms, 28 % | 68 %, 344 ms, 53 % | 21 %, 192 ms, 0 % |
+//! | capacity × 0.3 for 80 s, and back | 97 %, 523 ms, 92 % | 94 %, 294 ms, 30 % | 94 %, 223 ms, 12 % | 88 %, 404 ms, 58 % | 98 %, 619 ms, 134 % |
+//! | a call takes twice as long from 80 s on | 96 %, 379 ms, 6 % | 96 %, 373 ms, 5 % | 96 %, 379 ms, 6 % | 76 %, 376 ms, 6 % | 97 %, 480 ms, 29 % |
+//! | capacity drifts by ± 60 % | 97 %, 532 ms, 100 % | 96 %, 298 ms, 39 % | 96 %, 231 ms, 15 % | 83 %, 327 ms, 52 % | 98 %, 346 ms, 64 % |
+//! | demand at 0.7 of it | 99 %, 196 ms, 2 % | 99 %, 196 ms, 2 % | 99 %, 196 ms, 2 % | 96 %, 192 ms, 57 % | 100 %, 193 ms, 96 % |
+//!
+//! After the fall of capacity Vegas has its limit there within 4 s, and full goodput 7 s after its
+//! return; AIMD and Gradient2 never come down to 1.5 × the knee. When every call takes exactly its
+//! timeout of 5 s for ten minutes the limit falls to its minimum; in a backend that stays saturated
+//! for a day it stays within 15 %, where Gradient2 without the guard climbs to its maximum.
+//! `HEADWORKS_SEEDS=8 cargo test --all-features --lib limit::simulation -- --nocapture` prints it.
+//!
 //! # What it does not do
 //!
 //! A task that never comes to an await point can't be stopped, by anybody; it is listed. A task
-//! that submits to its own full pool and awaits that waits for a seat it holds itself: its
-//! deadline or timeout ends it. Tasks need the runtime that was entered in [`WorkerPool::new`]:
+//! that submits to its own pool and awaits that runs it on its own seat if need be; but one that
+//! waits for it through a third, which holds no seat, is not seen to: the deadline of what waits ends
+//! that. Tasks that come from several threads at once, while nobody waits, have no order among each
+//! other. Tasks need the runtime that was entered in [`WorkerPool::new`]:
 //! when that ends, running tasks end cancelled and waiting ones returned.
 
 // Invariants
@@ -63,13 +94,17 @@
 //    nothing waits beside a free seat.
 // 5. Workers hold the shared part, handles of the pool hold its owner: the last handle's drop halts
 //    the pool, the last worker's end closes it. Handles of tasks hold neither.
-// 6. Leased seats and helpers keep to the same order and cap (`lease.rs`, `help.rs`).
-// 7. After every verb the level of pressure is compared with the depth; a change is announced after
+// 6. Leased seats, tasks in slots, helpers and nested tasks keep to the same order and cap
+//    (`lease.rs`, `node/slot.rs`, `help.rs`, `nested.rs`).
+// 7. A limit that is not fixed is changed under the lock, where an end is booked or a resting worker
+//    looks (`core/scaling.rs`); there are always as many workers as tasks could run.
+// 8. After every verb the level of pressure is compared with the depth; a change is announced after
 //    the unlock, with its number, so that the newest stays (`pressure.rs`).
-// 8. The clock is read when a verb first asks for it: a task without a deadline, that is ready at
+// 9. The clock is read when a verb first asks for it: a task without a deadline, that is ready at
 //    its first poll and not timed, costs no look at all, but for one in 32 that leave a queue in
 //    which others wait (`drain.rs`).
 
+mod beside;
 mod blocking;
 mod completions;
 mod config;
@@ -83,11 +118,13 @@ mod help;
 #[cfg(feature = "tower")]
 mod layer;
 mod lease;
+mod limit;
 #[cfg(all(test, headworks_loom))]
 mod loom_tests;
 mod many;
 mod meters;
 mod metrics;
+mod nested;
 mod node;
 mod pool;
 mod pressure;
@@ -103,7 +140,7 @@ pub use crate::gates::wait_queue::Thresholds;
 pub use crate::ground::metrics::Histogram;
 pub use blocking::Blocking;
 pub use completions::Completions;
-pub use config::{Concurrency, Timing, WorkerPoolConfig};
+pub use config::{Adaptive, Autoscale, Concurrency, Timing, WorkerPoolConfig};
 pub use error::{Panic, TaskError};
 pub use handle::TaskHandle;
 #[cfg(feature = "tower")]

@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
+use super::beside::Fronts;
 use super::config::WorkerPoolConfig;
 use super::crew::Crew;
 use super::handle::TaskHandle;
@@ -51,6 +52,7 @@ pub struct WorkerPool {
 /// What all handles of a pool hold together, and no worker: the last one to go ends the pool.
 struct Owner {
     shared: Arc<Shared>,
+    fronts: Fronts,
     name: Cow<'static, str>,
 }
 
@@ -74,15 +76,18 @@ impl WorkerPool {
     ///
     /// # Cost
     ///
-    /// One tokio task for each seat.
+    /// One tokio task for each seat; more are started and retired with a limit that changes.
     pub fn new(config: WorkerPoolConfig) -> Result<Self, ConfigError> {
         let limits = config.check()?;
         let runtime = Handle::try_current().map_err(|_| ConfigError::NoRuntime)?;
         // Here rather than in a worker, where nobody would see it.
         drop(tokio::time::sleep(Duration::ZERO));
-        let shared = Arc::new(Shared::new(limits, config.task_timeout, runtime.id()));
-        Crew::start(&shared, limits.seats, &runtime);
-        Ok(Self { owner: Arc::new(Owner { shared, name: config.name }) })
+        let shared = Arc::new(Shared::new(limits, config.task_timeout, &runtime));
+        let workers = shared.read(super::core::Core::workers);
+        Crew::start(&shared, workers, &runtime);
+        Ok(Self {
+            owner: Arc::new(Owner { fronts: Fronts::new(&shared), shared, name: config.name }),
+        })
     }
 
     /// Accepts the task, or gives it back; never waits. In a full queue it may take the place of
@@ -101,7 +106,8 @@ impl WorkerPool {
     ///
     /// # Cost
     ///
-    /// One lock, one allocation, O(1). A refusal after another one allocates nothing; the first
+    /// One allocation, O(1). While nobody waits and what this thread submits is awaited at once: no
+    /// lock, and no line of memory that another thread writes. Else one lock. A refusal after another one allocates nothing; the first
     /// one after some success gives its allocation back.
     pub fn try_submit<F>(
         &self,
@@ -111,7 +117,7 @@ impl WorkerPool {
         F: Future + Send + 'static,
         F::Output: Send,
     {
-        submit::now_or_never(&self.owner.shared, task.into())
+        submit::now_or_never(self.owner.fronts.mine(), task.into())
     }
 
     /// Accepts each of the tasks or gives it back, as [`try_submit`](Self::try_submit) would one
@@ -150,7 +156,7 @@ impl WorkerPool {
         F: Future + Send + 'static,
         F::Output: Send,
     {
-        many::submit(&self.owner.shared, tasks)
+        many::submit(self.owner.fronts.mine(), tasks)
     }
 
     /// Accepts a closure that computes for long or blocks, or gives it back; never waits. It runs
@@ -217,7 +223,7 @@ impl WorkerPool {
         F: Future + Send + 'static,
         F::Output: Send,
     {
-        submit::in_turn(&self.owner.shared, task.into()).await
+        submit::in_turn(self.owner.fronts.mine(), task.into()).await
     }
 
     /// Runs the future right here, polled by the caller, once it has its turn in the queue and a
@@ -250,6 +256,17 @@ impl WorkerPool {
     /// the lock, and so does one with a deadline or a weight. Who has to wait costs an allocation.
     pub async fn run<F: Future>(&self, task: impl Into<Task<F>>) -> Result<F::Output, Refused<F>> {
         run::inline(&self.owner.shared, task.into()).await
+    }
+
+    /// Says that what its tasks call has too much to do, as an answer 429 or 503 says: an
+    /// [`Adaptive`](super::Adaptive) limit takes the next task that ends for one that was dropped,
+    /// as it does one that times out. To be called inside a task. Nothing with another limit.
+    ///
+    /// # Cost
+    ///
+    /// One lock.
+    pub fn report_overload(&self) {
+        self.owner.shared.with(|core, _, _| core.dropped());
     }
 
     /// Takes no more work from here on. What was accepted goes on; who waits in `submit` is
@@ -321,8 +338,8 @@ impl WorkerPool {
     /// histograms, which are counted beside it.
     #[must_use]
     pub fn snapshot(&self) -> WorkerPoolSnapshot {
-        let Owner { shared, name } = &*self.owner;
-        let look = shared.read(super::core::Core::look);
+        let Owner { shared, name, .. } = &*self.owner;
+        let look = shared.with(|core, _, _| core.take_stock());
         WorkerPoolSnapshot::of(name.clone(), look, shared.meters())
     }
 }

@@ -9,6 +9,8 @@ use super::task::TaskId;
 #[derive(Debug)]
 pub(super) struct Seats {
     limit: u32,
+    /// What the limit may become.
+    max: u32,
     busy: u32,
     seated: Vec<Option<Seated>>,
     vacant: Vec<u32>,
@@ -39,12 +41,21 @@ pub(super) enum Runner {
 }
 
 impl Seats {
-    pub(super) fn new(limit: u32) -> Self {
-        Self { limit, busy: 0, seated: Vec::new(), vacant: Vec::new() }
+    pub(super) fn new(limit: u32, max: u32) -> Self {
+        Self { limit, max, busy: 0, seated: Vec::new(), vacant: Vec::new() }
     }
 
     pub(super) fn limit(&self) -> u32 {
         self.limit
+    }
+
+    /// From now on. Those who have a seat keep it.
+    pub(super) fn set_limit(&mut self, limit: u32) {
+        self.limit = limit;
+    }
+
+    pub(super) fn max(&self) -> u32 {
+        self.max
     }
 
     pub(super) fn busy(&self) -> u32 {
@@ -56,16 +67,29 @@ impl Seats {
         self.limit.saturating_sub(self.busy)
     }
 
+    /// The most that the next one may weigh. Alone it may weigh more than there are seats just now.
+    #[inline]
+    pub(super) fn room(&self) -> u32 {
+        if self.busy == 0 { self.max } else { self.free() }
+    }
+
     /// How many run, counted from the table itself.
     #[inline]
     pub(super) fn len(&self) -> usize {
         self.seated.len() - self.vacant.len()
     }
 
-    /// The caller has looked at [`free`](Self::free).
+    /// The caller has looked at [`room`](Self::room).
     #[inline]
     pub(super) fn sit(&mut self, one: Seated) -> SeatNo {
-        debug_assert!(one.weight <= self.free(), "nobody sits on anybody's lap");
+        debug_assert!(one.weight <= self.room(), "nobody sits on anybody's lap");
+        self.keep(one)
+    }
+
+    /// The same for one that has had a seat, which was taken back just now: though there may be fewer
+    /// by now.
+    #[inline]
+    pub(super) fn keep(&mut self, one: Seated) -> SeatNo {
         self.busy += one.weight;
         match self.vacant.pop() {
             Some(no) => {

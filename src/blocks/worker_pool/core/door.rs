@@ -60,7 +60,8 @@ impl<T: Seeker> Core<T> {
         if self.closed {
             return Err(No::because(Reason::Closed));
         }
-        if place.weight.get() > self.seats.limit() {
+        self.close_slots();
+        if place.weight.get() > self.seats.max() {
             return Err(No::because(Reason::TooLarge));
         }
         let mut spared = None;
