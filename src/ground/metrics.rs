@@ -49,8 +49,8 @@ impl Mean {
     }
 
     /// `None` before the first sample.
-    pub(crate) fn any(&self) -> Option<Duration> {
-        (self.samples > 0).then(|| Duration::from_nanos(self.mean_ns as u64))
+    pub(crate) fn any_ns(&self) -> Option<f64> {
+        (self.samples > 0).then_some(self.mean_ns)
     }
 
     /// `None` below 20 samples: too few to refuse anybody by.

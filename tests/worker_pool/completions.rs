@@ -20,7 +20,7 @@ async fn results_come_in_the_order_of_their_ends() {
         .enumerate()
         .map(|(n, gate)| {
             let pass = gate.pass();
-            (n, pool.try_submit(async move { pass.await }).unwrap())
+            (n, pool.try_submit(pass).unwrap())
         })
         .collect();
     assert_eq!(completions.len(), 3);

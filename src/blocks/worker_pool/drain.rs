@@ -5,7 +5,7 @@
 //! pool that has come to a standstill does not live on its past: not every one, but the first, the
 //! second, the fourth, the eighth and so on, and every 64th.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::ground::time::Now;
 
@@ -26,8 +26,8 @@ pub(super) struct Drain {
     starts: u32,
     /// Refusals since then.
     asked: u32,
-    /// What the open window says so far, by the last look.
-    so_far_ns: f64,
+    /// The mean, or more if the open window says so at the last look. 0 when nothing is known.
+    gap_ns: u64,
 }
 
 impl Drain {
@@ -53,31 +53,40 @@ impl Drain {
         self.starts = 0;
     }
 
+    #[cold]
     fn close(&mut self, now: Instant) {
         if let Some(since) = self.since.take() {
             let ns = nanos(since, now) / f64::from(self.starts);
             let weight = WEIGHT * f64::from(self.starts) / f64::from(WINDOW);
-            self.mean_ns = Some(self.mean_ns.map_or(ns, |mean| mean + (ns - mean) * weight));
+            let mean = self.mean_ns.map_or(ns, |mean| mean + (ns - mean) * weight);
+            (self.mean_ns, self.gap_ns) = (Some(mean), mean as u64);
         }
-        (self.starts, self.asked, self.so_far_ns) = (0, 0, 0.0);
+        (self.starts, self.asked) = (0, 0);
     }
 
-    /// The time between two starts, for somebody who is refused. `guess` stands in until a window
-    /// has been closed; `None`: nothing was ever measured.
-    pub(super) fn gap(&mut self, guess: Option<Duration>, now: impl Now) -> Option<Duration> {
-        let mean = self.mean_ns.or_else(|| guess.map(|guess| guess.as_nanos() as f64));
-        if self.asked % ASKED == 0 || self.asked.is_power_of_two() {
+    /// The nanoseconds between two starts, for somebody who is refused. `guess` stands in until a
+    /// window has been closed; 0: nothing was ever measured.
+    #[inline]
+    pub(super) fn gap_ns(&mut self, guess: impl FnOnce() -> u64, now: impl Now) -> u64 {
+        let asked = self.asked;
+        self.asked = asked.wrapping_add(1);
+        if asked.is_multiple_of(ASKED) || asked.is_power_of_two() {
             self.look(now.get());
         }
-        self.asked = self.asked.wrapping_add(1);
-        let is_measured = mean.is_some() || self.so_far_ns > 0.0;
-        is_measured.then(|| Duration::from_nanos(mean.unwrap_or(0.0).max(self.so_far_ns) as u64))
+        match self.mean_ns {
+            Some(_) => self.gap_ns,
+            None => self.gap_ns.max(guess()),
+        }
     }
 
+    #[cold]
     fn look(&mut self, now: Instant) {
         match self.since {
             // The next start is still to come: it can't be sooner than now.
-            Some(since) => self.so_far_ns = nanos(since, now) / f64::from(self.starts + 1),
+            Some(since) => {
+                let so_far = nanos(since, now) / f64::from(self.starts + 1);
+                self.gap_ns = so_far.max(self.mean_ns.unwrap_or(0.0)) as u64;
+            }
             None => (self.since, self.starts) = (Some(now), 0),
         }
     }
@@ -89,9 +98,18 @@ fn nanos(since: Instant, now: Instant) -> f64 {
 
 #[cfg(all(test, not(headworks_loom)))]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     const MS: Duration = Duration::from_millis(1);
+
+    impl Drain {
+        fn gap(&mut self, guess: Option<Duration>, now: impl Now) -> Option<Duration> {
+            let guess = || guess.map_or(0, |guess| guess.as_nanos() as u64);
+            Some(self.gap_ns(guess, now)).filter(|&ns| ns > 0).map(Duration::from_nanos)
+        }
+    }
 
     fn start() -> Instant {
         crate::ground::time::now()
@@ -181,6 +199,10 @@ mod tests {
         let (mut drain, now) = (Drain::default(), start() + 100 * MS);
         drained(&mut drain, now, MS, WINDOW);
         drained(&mut drain, now - 50 * MS, Duration::ZERO, WINDOW);
-        assert_eq!(drain.gap(None, now - 100 * MS), Some(Duration::ZERO));
+        assert_eq!(
+            drain.gap(None, now - 100 * MS),
+            None,
+            "at the same instant, as far as is known"
+        );
     }
 }

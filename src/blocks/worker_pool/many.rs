@@ -8,7 +8,7 @@ use super::core::No;
 use super::handle::TaskHandle;
 use super::node::{self, Join, Work};
 use super::submit::make;
-use super::task::{Task, current_span};
+use super::task::Task;
 use crate::Refused;
 use crate::gates::wait_queue::Ticket;
 
@@ -28,15 +28,13 @@ where
     F::Output: Send,
 {
     // The caller's iterator is his code: it is done with before anything is made.
-    let tasks: Vec<Task<F>> = tasks.into_iter().collect();
+    let mut tasks: Vec<Task<F>> = tasks.into_iter().collect();
+    tasks.iter_mut().for_each(Task::trace);
     let mut verdicts = Vec::with_capacity(tasks.len());
     let mut rest = tasks.into_iter();
     while rest.len() > 0 {
-        let (works, joins): (Vec<_>, Vec<_>) = rest
-            .by_ref()
-            .take(AT_ONCE)
-            .map(|task| make(&front.shared, task, current_span()))
-            .unzip();
+        let (works, joins): (Vec<_>, Vec<_>) =
+            rest.by_ref().take(AT_ONCE).map(|task| make(&front.shared, task)).unzip();
         let pushed = front.shared.push_all(works);
         let settled = pushed.into_iter().zip(joins);
         verdicts.extend(settled.map(|(pushed, join)| verdict(front, pushed, join)));

@@ -327,7 +327,7 @@ impl WorkerPool {
     ///
     /// # Cost
     ///
-    /// Two comparisons for each operation; when the level changes, what
+    /// One comparison for each operation; when the level changes, what
     /// [`watch`](tokio::sync::watch) costs.
     #[must_use]
     pub fn pressure(&self) -> watch::Receiver<Pressure> {

@@ -55,8 +55,8 @@ pub(super) struct Gauge {
     level: Pressure,
     /// It stays while the depth is at least this,
     from: usize,
-    /// and less than this.
-    to: usize,
+    /// and by less than this more.
+    width: usize,
     bounds: [(Pressure, usize); 3],
     changes: u64,
 }
@@ -76,13 +76,14 @@ impl Gauge {
             (Pressure::High, low),
             (Pressure::Critical, normal),
         ];
-        Self { level: Pressure::Nominal, from: 0, to: bounds[0].1, bounds, changes: 0 }
+        Self { level: Pressure::Nominal, from: 0, width: bounds[0].1, bounds, changes: 0 }
     }
 
-    /// Two comparisons while the level stays.
+    /// Whether the level stays.
     #[inline]
     pub(super) fn is_at(&self, depth: usize) -> bool {
-        self.from <= depth && depth < self.to
+        // Below `from` this wraps, and is more than any width.
+        depth.wrapping_sub(self.from) < self.width
     }
 
     /// The level has changed with the depth.
@@ -107,7 +108,7 @@ impl Gauge {
         let here = self.bounds.iter().find(|&&(at, _)| at == level);
         let next = self.bounds.iter().find(|&&(at, _)| at > level);
         self.from = here.map_or(0, |here| kept_from(bound_of(here)));
-        self.to = next.map_or(usize::MAX, bound_of);
+        self.width = next.map_or(usize::MAX / 2, bound_of) - self.from;
         self.level = level;
         self.changes += 1;
         Change { number: self.changes, level }

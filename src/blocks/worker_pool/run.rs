@@ -21,7 +21,10 @@ pub(super) async fn inline<F: Future>(
     shared: &Arc<Shared>,
     task: Task<F>,
 ) -> Result<F::Output, Refused<F>> {
-    let Task { future, place, options: _ } = task;
+    let Task { future, place, options } = task;
+    if let Some(options) = options {
+        drop(options);
+    }
     let is_plain = place.weight.get() == 1 && place.deadline.is_none();
     let stripe = stripe::mine();
     let seat = if is_plain && shared.leases().claim(stripe) {

@@ -4,14 +4,12 @@ use std::future::Future;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use tracing::Span;
-
 use super::beside::{Front, Spot};
 use super::core::{Door, No, Step};
 use super::handle::TaskHandle;
 use super::node::{self, Join, Work};
 use super::shared::{PoolCore, PoolErrands, Shared};
-use super::task::{Options, Task, current_span};
+use super::task::{Options, Task};
 use crate::gates::wait_queue::{Place, Plan, Ticket};
 use crate::ground::time::{self, Glance};
 use crate::{Reason, Refused};
@@ -21,12 +19,13 @@ type Accepted<F> = (Join<<F as Future>::Output>, Ticket);
 /// Accepts the task or gives it back, never waiting.
 pub(super) fn now_or_never<F>(
     front: &Arc<Front>,
-    task: Task<F>,
+    mut task: Task<F>,
 ) -> Result<TaskHandle<F::Output>, Refused<F>>
 where
     F: Future + Send + 'static,
     F::Output: Send,
 {
+    task.trace();
     if front.shared.is_crowded() {
         return if_admitted(front, task);
     }
@@ -44,22 +43,25 @@ where
     F: Future + Send + 'static,
     F::Output: Send,
 {
-    let ((work, place), join) = make(&front.shared, task, current_span());
+    let ((work, place), join) = make(&front.shared, task);
     let put = if place.is_plain() { front.put(work) } else { Err(work) };
     let pushed = put.or_else(|work| front.shared.push(work, &place, count).map(Spot::of));
     match pushed {
         Ok(spot) => Ok(TaskHandle::new(join, front, spot)),
         Err((no, work)) => {
-            let (future, mut options) = node::take_back(work, join);
-            // Not in the next try, which may be under the lock.
-            drop(options.as_mut().and_then(|options| options.span.take()));
+            let (future, options) = node::take_back(work, join);
             Err((no, Task { future, place, options }))
         }
     }
 }
 
 fn refused<F>(no: No, task: Task<F>) -> Refused<F> {
-    Refused::new(no.reason, no.retry_after, task.future)
+    let Task { future, options, .. } = task;
+    // Mostly there are none: told so, the compiler drops nothing.
+    if let Some(options) = options {
+        drop(options);
+    }
+    Refused::new(no.reason, no.retry_after, future)
 }
 
 /// The same where a refusal is likely: the future moves to the heap under the lock, once it is
@@ -69,22 +71,21 @@ where
     F: Future + Send + 'static,
     F::Output: Send,
 {
-    let span = current_span();
     let accepted =
         front.shared.with(|core, now, out| match core.admit(Door::Street, &task.place, now, out) {
-            Ok(plan) => Ok(accept(&front.shared, core, (plan, task, span), now, out)),
-            Err(no) => Err((core.refuse(no), task, span)),
+            Ok(plan) => Ok(accept(&front.shared, core, (plan, task), now, out)),
+            Err(no) => Err((core.refuse(no), task)),
         });
     match accepted {
         Ok((join, ticket)) => Ok(TaskHandle::new(join, front, Spot::of(ticket))),
-        Err((no, task, _)) => Err(refused(no, task)),
+        Err((no, task)) => Err(refused(no, task)),
     }
 }
 
 fn accept<F>(
     shared: &Shared,
     core: &mut PoolCore,
-    (plan, task, span): (Plan, Task<F>, Option<Span>),
+    (plan, task): (Plan, Task<F>),
     now: &Glance,
     out: &mut PoolErrands,
 ) -> Accepted<F>
@@ -92,22 +93,19 @@ where
     F: Future + Send + 'static,
     F::Output: Send,
 {
-    let ((work, place), join) = make(shared, task, span);
+    let ((work, place), join) = make(shared, task);
     (join, core.enqueue(plan, &place, work, now, out))
 }
 
 /// Both sides of a task, the pool's with the place it asks for.
-pub(super) fn make<F>(
-    shared: &Shared,
-    task: Task<F>,
-    span: Option<Span>,
-) -> ((Work, Place), Join<F::Output>)
+#[inline]
+pub(super) fn make<F>(shared: &Shared, task: Task<F>) -> ((Work, Place), Join<F::Output>)
 where
     F: Future + Send + 'static,
     F::Output: Send,
 {
     let Task { future, place, options } = task;
-    let options = Options::fit(options, place.deadline, span, shared.meters());
+    let options = Options::fit(options, place.deadline, shared.meters());
     let (work, join) = node::task(future, place.class, options);
     ((work, place), join)
 }
@@ -115,12 +113,13 @@ where
 /// Accepts the task once there is room, or gives it back.
 pub(super) async fn in_turn<F>(
     front: &Arc<Front>,
-    task: Task<F>,
+    mut task: Task<F>,
 ) -> Result<TaskHandle<F::Output>, Refused<F>>
 where
     F: Future + Send + 'static,
     F::Output: Send,
 {
+    task.trace();
     let shared = &front.shared;
     let task = match shared.is_crowded() {
         true => task,
@@ -169,11 +168,11 @@ where
         // Gone only once it was accepted; then nobody polls again.
         let Some(place) = task.as_ref().map(|task| task.place) else { return Poll::Pending };
         // Somebody else's code, as every waker's: not under the lock.
-        let (waker, mut span) = (cx.waker().clone(), current_span());
+        let waker = cx.waker().clone();
         shared.with(|core, now, out| {
             match (core.step(ticket, &place, waker, now, out), task.take()) {
                 (Step::In(plan), Some(task)) => {
-                    Poll::Ready(Ok(accept(shared, core, (plan, task, span.take()), now, out)))
+                    Poll::Ready(Ok(accept(shared, core, (plan, task), now, out)))
                 }
                 (Step::Out(no), kept) => {
                     *task = kept;

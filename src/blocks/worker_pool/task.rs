@@ -38,6 +38,25 @@ pub struct Task<F> {
     pub(super) options: Option<Box<Options>>,
 }
 
+impl<F> Task<F> {
+    /// Keeps the span that is entered here, if somebody listens. It asks the subscriber, somebody
+    /// else's code: not under a lock.
+    #[inline]
+    pub(super) fn trace(&mut self) {
+        if LevelFilter::current() != LevelFilter::OFF {
+            self.keep_span();
+        }
+    }
+
+    #[cold]
+    fn keep_span(&mut self) {
+        let span = Span::current();
+        if !span.is_disabled() {
+            self.options.get_or_insert_default().span = Some(span);
+        }
+    }
+}
+
 impl<F: Future> Task<F> {
     /// With every property at its default.
     pub fn new(future: F) -> Self {
@@ -118,14 +137,6 @@ impl<F: Future> Task<F> {
     }
 }
 
-/// The span that is entered here, if somebody listens. It asks the subscriber, somebody else's
-/// code: not under a lock.
-#[inline]
-pub(super) fn current_span() -> Option<Span> {
-    let is_heard = LevelFilter::current() != LevelFilter::OFF;
-    is_heard.then(Span::current).filter(|span| !span.is_disabled())
-}
-
 /// Called with the result of a task.
 pub(super) type Callback<T> = Box<dyn FnOnce(&Result<T, TaskError>) + Send>;
 
@@ -163,20 +174,29 @@ impl Options {
     pub(super) fn fit(
         options: Option<Box<Self>>,
         deadline: Option<Instant>,
-        span: Option<Span>,
         meters: &Arc<Meters>,
     ) -> Option<Box<Self>> {
         let is_timed = meters.times_next();
-        if options.is_none() && deadline.is_none() && span.is_none() && !is_timed {
+        if options.is_none() && deadline.is_none() && !is_timed {
             return None;
         }
+        Some(Self::fitted(options, deadline, is_timed, meters))
+    }
+
+    #[cold]
+    fn fitted(
+        options: Option<Box<Self>>,
+        deadline: Option<Instant>,
+        is_timed: bool,
+        meters: &Arc<Meters>,
+    ) -> Box<Self> {
         let mut fitted = options.unwrap_or_default();
         if is_timed || fitted.on_end.is_some() {
             fitted.meters = Some(Arc::clone(meters));
         }
         fitted.came = is_timed.then(time::now);
-        (fitted.deadline, fitted.span) = (deadline, span);
-        Some(fitted)
+        fitted.deadline = deadline;
+        fitted
     }
 
     /// It is about to be polled.

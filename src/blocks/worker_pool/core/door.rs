@@ -11,8 +11,10 @@ use crate::{Ending, Enforcement, Priority, Reason};
 
 /// Told to come back no sooner than this: below it, coming back costs more than waiting.
 const SOONEST: Duration = Duration::from_millis(1);
+const SOONEST_NS: u64 = SOONEST.as_nanos() as u64;
 /// And no later than this: by then, what was measured is no guide any more.
 const LATEST: Duration = Duration::from_secs(60);
+const LATEST_NS: u64 = LATEST.as_nanos() as u64;
 
 /// Where somebody comes from who wants in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -153,13 +155,14 @@ impl<T: Seeker> Core<T> {
         if self.closed || !matches!(reason, Reason::QueueFull | Reason::Evicted | Reason::Expired) {
             return No::because(reason);
         }
-        let guess = self.service.any().map(|mean| mean / self.seats.limit().max(1));
         let above = (self.queue.len() + 1).saturating_sub(self.queue.limit(class)).max(1);
-        let places = (above + self.room.len()) as f64;
-        let gap = self.drain.gap(guess, now);
-        let retry_after = gap.map(|gap| {
-            Duration::from_nanos((gap.as_nanos() as f64 * places) as u64).clamp(SOONEST, LATEST)
-        });
+        let places = (above + self.room.len()) as u64;
+        let seats = f64::from(self.seats.limit().max(1));
+        let service = &self.service;
+        let guess = || service.any_ns().map_or(0, |ns| (ns / seats) as u64);
+        let gap = self.drain.gap_ns(guess, now);
+        let wait = gap.saturating_mul(places).clamp(SOONEST_NS, LATEST_NS);
+        let retry_after = (gap > 0).then(|| Duration::from_nanos(wait));
         No { reason, retry_after }
     }
 
