@@ -168,7 +168,11 @@ impl<T: Seeker> Core<T> {
     #[inline]
     fn sit(&mut self, id: TaskId, weight: u32, runner: Runner, now: impl Now) -> SeatNo {
         let since = self.is_timed(id).then(|| now.get());
-        self.seats.sit(Seated { id, weight, since, runner })
+        let seat = self.seats.sit(Seated { id, weight, since, runner });
+        if self.scaling.is_some() {
+            self.count_start();
+        }
+        seat
     }
 
     /// A worker asks for work.
@@ -208,17 +212,12 @@ impl<T: Seeker> Core<T> {
                 }
                 Next::Job(job)
             }
-            None if self.is_over() => Next::Leave,
-            None if self.scaling.is_some() && self.dismisses(who, out) => Next::Leave,
+            None if self.is_over() || self.dismisses(who, out) => Next::Leave,
             None if has_worked && self.queue.is_empty() && self.roster.lingers(who) => Next::Linger,
             None => {
                 let head = if self.is_mixed { self.queue.head() } else { None };
                 let deadline = head.and_then(|head| head.deadline);
-                let due = if self.scaling.is_some() { self.take_watch(who, now) } else { None };
-                match due {
-                    None => self.roster.rest(who),
-                    Some(_) => self.roster.keep_watch(who),
-                }
+                let due = self.rest(who, now);
                 Next::Rest { until: earlier(deadline, due) }
             }
         }
@@ -265,12 +264,10 @@ impl<T: Seeker> Core<T> {
             self.callers -= 1;
             self.ledger.accepted += 1;
             let seat = self.sit(id, weight, Runner::Caller, now);
-            self.count_start();
             out.more().seated.push((granted.value, seat));
             return None;
         }
         let seat = self.sit(id, weight, runner, now);
-        self.count_start();
         Some(Job { seat, task: granted.value })
     }
 

@@ -53,9 +53,7 @@ impl<T: Seeker> Core<T> {
         self.ledger.accepted += 1;
         self.beside.is_due |= self.beside.leased > 0;
         let id = TaskId(self.queue.next_number());
-        let seat = self.sit(id, weight, Runner::Caller, now);
-        self.count_start();
-        Some(seat)
+        Some(self.sit(id, weight, Runner::Caller, now))
     }
 
     /// Whether the next one to sit down is timed: by its number, or because those before it were

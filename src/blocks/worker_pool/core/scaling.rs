@@ -95,7 +95,7 @@ impl<T: Seeker> Core<T> {
     }
 
     /// Somebody has got a seat.
-    #[inline]
+    #[cold]
     pub(super) fn count_start(&mut self) {
         if let Some(scaling) = &mut self.scaling
             && let Owner::Autoscale(autoscaler) = &mut scaling.owner
@@ -105,7 +105,7 @@ impl<T: Seeker> Core<T> {
     }
 
     /// A worker found the queue empty.
-    #[inline]
+    #[cold]
     pub(super) fn count_idle(&mut self) {
         if let Some(scaling) = &mut self.scaling
             && let Owner::Autoscale(autoscaler) = &mut scaling.owner
@@ -212,8 +212,13 @@ impl<T: Seeker> Core<T> {
     }
 
     /// Whether this worker, who found nothing to do, is to go.
-    #[cold]
+    #[inline]
     pub(super) fn dismisses(&mut self, who: WorkerNo, out: &mut Errands<T>) -> bool {
+        self.scaling.is_some() && self.dismiss(who, out)
+    }
+
+    #[cold]
+    fn dismiss(&mut self, who: WorkerNo, out: &mut Errands<T>) -> bool {
         let goes = self.surplus() > 0;
         if goes && let Some(scaling) = &mut self.scaling {
             scaling.staff.leave(who);
@@ -224,8 +229,18 @@ impl<T: Seeker> Core<T> {
     }
 
     /// A worker rests: until when, if he is to take the watch.
+    #[inline]
+    pub(super) fn rest(&mut self, who: WorkerNo, now: impl Now) -> Option<Instant> {
+        let due = if self.scaling.is_some() { self.take_watch(who, now) } else { None };
+        match due {
+            None => self.roster.rest(who),
+            Some(_) => self.roster.keep_watch(who),
+        }
+        due
+    }
+
     #[cold]
-    pub(super) fn take_watch(&mut self, who: WorkerNo, now: impl Now) -> Option<Instant> {
+    fn take_watch(&mut self, who: WorkerNo, now: impl Now) -> Option<Instant> {
         let limit = self.seats.limit();
         let scaling = self.scaling.as_mut()?;
         let Owner::Autoscale(autoscaler) = &mut scaling.owner else { return None };
