@@ -19,7 +19,6 @@ use crate::blocks::worker_pool::config::Scale;
 use crate::blocks::worker_pool::crew::WorkerNo;
 use crate::blocks::worker_pool::errands::Errands;
 use crate::blocks::worker_pool::limit::{Autoscaler, Load, Sample, Tuner, Vegas};
-use crate::blocks::worker_pool::seats::Seated;
 use crate::ground::time::Now;
 
 #[derive(Debug)]
@@ -94,13 +93,13 @@ impl<T: Seeker> Core<T> {
         self.scaling.as_ref().map_or(self.seats.limit(), |scaling| scaling.staff.hired)
     }
 
-    /// Somebody has got a seat.
+    /// Somebody gets seats, so many.
     #[cold]
-    pub(super) fn count_start(&mut self) {
+    pub(super) fn count_start(&mut self, weight: u32) {
         if let Some(scaling) = &mut self.scaling
             && let Owner::Autoscale(autoscaler) = &mut scaling.owner
         {
-            autoscaler.started(self.seats.busy());
+            autoscaler.started(self.seats.busy() + weight);
         }
     }
 
@@ -141,17 +140,23 @@ impl<T: Seeker> Core<T> {
         }
     }
 
-    /// A task ended that held this seat until now.
+    /// A task ended that held so many seats until now.
     #[cold]
-    pub(super) fn measure(&mut self, seated: &Seated, ending: Ending, now: impl Now) {
+    pub(super) fn measure(
+        &mut self,
+        weight: u32,
+        since: Option<Instant>,
+        ending: Ending,
+        now: impl Now,
+    ) {
         let limit = self.seats.limit();
-        let busy = self.seats.busy() + seated.weight;
+        let busy = self.seats.busy() + weight;
         // Who waits would run as well if he might.
         let in_flight = if self.queue.is_empty() { busy } else { busy.max(limit) };
         let Some(scaling) = &mut self.scaling else { return };
         let Owner::Adaptive { tuner, min, max, drops, wanted } = &mut scaling.owner else { return };
         // Who runs on somebody else's seat is not timed.
-        let Some(since) = seated.since else { return };
+        let Some(since) = since else { return };
         let is_dropped = *drops > 0;
         *drops = drops.saturating_sub(1);
         if !is_dropped && ending != Ending::Completed {
