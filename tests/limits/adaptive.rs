@@ -114,3 +114,26 @@ async fn a_limit_that_falls_stops_nobody_and_evicts_nobody() {
     let report = ends_exactly(&pool).await;
     assert_eq!(report.ledger.evicted, 0);
 }
+
+#[tokio::test(start_paused = true)]
+async fn while_more_run_than_the_limit_nobody_starts() {
+    let (pool, backend) = (pool(Adaptive::between(1, 200)), Backend::new(100));
+    press(&pool, SECOND * 30, || backend.call()).await;
+    let (mut last, mut above) = (pool.snapshot(), 0);
+    for round in 0..20_000 {
+        while pool.snapshot().queued() < 1_000 {
+            let hangs = Task::new(std::future::pending::<()>()).timeout(MS * (50 + round % 100));
+            drop(pool.try_submit(hangs).unwrap());
+        }
+        sleep(MS).await;
+        let look = pool.snapshot();
+        if look.busy > look.limit {
+            above += 1;
+            assert!(look.busy <= last.busy.max(look.limit), "{last:?} -> {look:?}");
+        }
+        last = look;
+    }
+    assert!(above > 10, "it fell below what ran: {above}");
+    assert_eq!(last.limit, 1);
+    pool.shutdown(Duration::ZERO).await;
+}

@@ -55,9 +55,7 @@ impl<T: Seeker> Core<T> {
         }
         self.ledger.accepted += 1;
         let id = TaskId(self.queue.next_number());
-        let seat = self.sit(id, weight, Runner::Caller, now);
-        self.count_start();
-        Some(seat)
+        Some(self.sit(id, weight, Runner::Caller, now))
     }
 
     /// While nobody waits and half of the seats are free: leases one to whoever is on this stripe,

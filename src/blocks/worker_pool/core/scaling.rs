@@ -19,7 +19,6 @@ use crate::blocks::worker_pool::config::Scale;
 use crate::blocks::worker_pool::crew::WorkerNo;
 use crate::blocks::worker_pool::errands::Errands;
 use crate::blocks::worker_pool::limit::{Autoscaler, Load, Sample, Tuner, Vegas};
-use crate::blocks::worker_pool::seats::Seated;
 use crate::ground::time::Now;
 
 #[derive(Debug)]
@@ -100,18 +99,18 @@ impl<T: Seeker> Core<T> {
         matches!(owner, Some(Owner::Adaptive { .. }))
     }
 
-    /// Somebody has got a seat.
-    #[inline]
-    pub(super) fn count_start(&mut self) {
+    /// Somebody gets seats, so many.
+    #[cold]
+    pub(super) fn count_start(&mut self, weight: u32) {
         if let Some(scaling) = &mut self.scaling
             && let Owner::Autoscale(autoscaler) = &mut scaling.owner
         {
-            autoscaler.started(self.seats.busy());
+            autoscaler.started(self.seats.busy() + weight);
         }
     }
 
     /// A worker found the queue empty.
-    #[inline]
+    #[cold]
     pub(super) fn count_idle(&mut self) {
         if let Some(scaling) = &mut self.scaling
             && let Owner::Autoscale(autoscaler) = &mut scaling.owner
@@ -147,17 +146,23 @@ impl<T: Seeker> Core<T> {
         }
     }
 
-    /// A task ended that held this seat until now.
+    /// A task ended that held so many seats until now.
     #[cold]
-    pub(super) fn measure(&mut self, seated: &Seated, ending: Ending, now: impl Now) {
+    pub(super) fn measure(
+        &mut self,
+        weight: u32,
+        since: Option<Instant>,
+        ending: Ending,
+        now: impl Now,
+    ) {
         let limit = self.seats.limit();
-        let busy = self.seats.busy() + seated.weight;
+        let busy = self.seats.busy() + weight;
         // Who waits would run as well if he might.
         let in_flight = if self.queue.is_empty() { busy } else { busy.max(limit) };
         let Some(scaling) = &mut self.scaling else { return };
         let Owner::Adaptive { tuner, min, max, drops, wanted } = &mut scaling.owner else { return };
         // Who runs on somebody else's seat is not timed.
-        let Some(since) = seated.since else { return };
+        let Some(since) = since else { return };
         let is_dropped = *drops > 0;
         *drops = drops.saturating_sub(1);
         if !is_dropped && ending != Ending::Completed {
@@ -219,8 +224,13 @@ impl<T: Seeker> Core<T> {
     }
 
     /// Whether this worker, who found nothing to do, is to go.
-    #[cold]
+    #[inline]
     pub(super) fn dismisses(&mut self, who: WorkerNo, out: &mut Errands<T>) -> bool {
+        self.scaling.is_some() && self.dismiss(who, out)
+    }
+
+    #[cold]
+    fn dismiss(&mut self, who: WorkerNo, out: &mut Errands<T>) -> bool {
         let goes = self.surplus() > 0;
         if goes && let Some(scaling) = &mut self.scaling {
             scaling.staff.leave(who);
@@ -231,8 +241,18 @@ impl<T: Seeker> Core<T> {
     }
 
     /// A worker rests: until when, if he is to take the watch.
+    #[inline]
+    pub(super) fn rest(&mut self, who: WorkerNo, now: impl Now) -> Option<Instant> {
+        let due = if self.scaling.is_some() { self.take_watch(who, now) } else { None };
+        match due {
+            None => self.roster.rest(who),
+            Some(_) => self.roster.keep_watch(who),
+        }
+        due
+    }
+
     #[cold]
-    pub(super) fn take_watch(&mut self, who: WorkerNo, now: impl Now) -> Option<Instant> {
+    fn take_watch(&mut self, who: WorkerNo, now: impl Now) -> Option<Instant> {
         let limit = self.seats.limit();
         let scaling = self.scaling.as_mut()?;
         let Owner::Autoscale(autoscaler) = &mut scaling.owner else { return None };
