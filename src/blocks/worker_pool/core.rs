@@ -18,7 +18,7 @@ use super::config::{Limits, Sample};
 use super::crew::{Next, Roster, WorkerNo};
 use super::drain::Drain;
 use super::errands::Errands;
-use super::lease::Leases;
+use super::lease::{Leases, Tally};
 use super::meters::Meters;
 use super::metrics::Refusals;
 use super::pressure::Gauge;
@@ -91,6 +91,10 @@ pub(super) struct Core<T: Seeker> {
     handed: VecDeque<Job<T>>,
     /// Who awaits a task and runs it just now.
     helpers: usize,
+    /// What runs on somebody else's seat: it counts as if it still waited.
+    nested: usize,
+    /// Those of them that went back into the queue, and may have left it since.
+    put_back: Vec<Ticket>,
     /// No worker will ever pull again.
     deserted: bool,
     /// By the mean service time; not while there is none.
@@ -144,6 +148,8 @@ impl<T: Seeker> Core<T> {
             drain: Drain::default(),
             handed: VecDeque::new(),
             helpers: 0,
+            nested: 0,
+            put_back: Vec::new(),
             deserted: false,
             is_short: false,
             callers: 0,
@@ -182,7 +188,8 @@ impl<T: Seeker> Core<T> {
         self.is_mixed |= place.deadline.is_some() || place.weight.get() > 1;
         // The one that `commit` gives it.
         one.set_number(TaskId(self.queue.number() + 1));
-        self.recall_for(place.weight.get());
+        // Whoever took a seat beside the lock from here on would go ahead of this one.
+        self.recall();
         let committed = self.queue.commit(plan, *place, one, now);
         match committed.evicted {
             Some(victim) => self.left(victim, Ending::Evicted, out),
@@ -270,9 +277,6 @@ impl<T: Seeker> Core<T> {
                 }
                 Take::Expired(one) => self.left(one, Ending::Expired, out),
                 Take::TooLarge(one) => self.left(one, Ending::Evicted, out),
-                Take::Short { .. } if self.beside.leased > 0 && self.leases.is_open() => {
-                    self.recall()
-                }
                 Take::Short { .. } => return None,
                 Take::Empty => {
                     self.is_mixed = false;
@@ -314,6 +318,9 @@ impl<T: Seeker> Core<T> {
     pub(super) fn book(&mut self, seat: SeatNo, ending: Ending, now: impl Now) {
         let Some(seated) = self.seats.rise(seat) else { return };
         self.ledger.record(ending, 1);
+        if seated.weight == 0 {
+            self.left_nest();
+        }
         if self.scaling.is_some() {
             self.measure(seated.weight, seated.since, ending, now);
         }
@@ -379,7 +386,9 @@ impl<T: Seeker> Core<T> {
     pub(super) fn halt(&mut self, ending: Ending, now: impl Now, out: &mut Errands<T>) {
         self.close_slots();
         let callers = std::mem::take(&mut self.callers);
-        self.ledger.record(ending, (self.queue.len() - callers) as u64);
+        let begun = self.begun_in_queue();
+        self.ledger.record(Ending::Cancelled, begun as u64);
+        self.ledger.record(ending, (self.queue.len() - callers - begun) as u64);
         self.refused.count(Reason::Closed, callers as u64);
         let more = out.more();
         more.drained = Some((self.queue.close(), ending));
@@ -399,9 +408,6 @@ impl<T: Seeker> Core<T> {
     pub(super) fn settle(&mut self, now: impl Now, out: &mut Errands<T>) {
         if self.scaling.is_some() {
             self.scale(None, now, out);
-        }
-        if !self.queue.is_empty() {
-            self.recall_for(1);
         }
         if self.callers > 0 || self.is_mixed {
             self.serve(now, out);
@@ -451,10 +457,6 @@ impl<T: Seeker> Core<T> {
                 Take::TooLarge(one) => self.left(one, Ending::Evicted, out),
                 Take::Granted(_) | Take::Empty => return,
                 Take::Short { missing } if missing > self.seats.room() => {
-                    if self.beside.leased > 0 && self.leases.is_open() {
-                        self.recall();
-                        continue;
-                    }
                     return self.watch_head(out);
                 }
                 Take::Short { .. } => match self.queue.head().map(|head| head.value.is_caller()) {
@@ -487,7 +489,10 @@ impl<T: Seeker> Core<T> {
     /// The ledger with its independent count of what is live: the queue's own and the seats'.
     /// Of those on leased seats it is derived, for they come and go beside the lock.
     pub(super) fn ledger(&self) -> Ledger {
-        let tally = self.leases.look();
+        self.ledger_with(&self.leases.look())
+    }
+
+    fn ledger_with(&self, tally: &Tally) -> Ledger {
         let claims = self.beside.claims + tally.claims - tally.withdrawn;
         let live = self.queue.len() - self.callers + self.seats.len();
         let mut ledger = self.ledger.with_live(live);
@@ -505,11 +510,6 @@ impl<T: Seeker> Core<T> {
         tasks.map(|seated| seated.id)
     }
 
-    #[cfg(all(test, not(headworks_loom)))]
-    pub(super) fn has_free_seat(&self) -> bool {
-        self.seats.free() > 0
-    }
-
     /// A look at all, with those in the queue that lay beside it.
     pub(super) fn take_stock(&mut self) -> Look {
         self.close_slots();
@@ -517,14 +517,15 @@ impl<T: Seeker> Core<T> {
     }
 
     pub(super) fn look(&self) -> Look {
+        let tally = self.leases.look();
         Look {
             depth: Priority::ALL.map(|class| self.queue.depth(class)),
             capacity: self.capacity,
-            busy: self.seats.busy() - self.leases.look().seats,
+            busy: self.seats.busy() - tally.seats,
             limit: self.seats.limit(),
             limit_changes: self.scaling.as_ref().map_or(0, |scaling| scaling.changes()),
             room: self.room.len(),
-            ledger: self.ledger(),
+            ledger: self.ledger_with(&tally),
             refused: self.refused,
             would_refuse: self.would_refuse,
             mean_service: self.service.get(),

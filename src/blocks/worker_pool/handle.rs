@@ -8,16 +8,24 @@ use std::task::{Context, Poll, ready};
 
 use super::beside::{Front, Spot};
 use super::error::TaskError;
+use super::help::is_on;
 use super::nested::{Inside, Nested};
 use super::node::Join;
 use super::task::TaskId;
+use crate::ground::primitives::Mutex;
 
 /// The result of an accepted task, once it is there.
 ///
 /// Awaited on the pool's runtime while its task is the next one and a seat is free, it runs the
 /// task right there, which saves the way to a worker and back; a worker goes on with a task that
 /// does not end in one go. So a task that computes for long without an await point holds up
-/// whoever awaits it, should nobody have begun it by then.
+/// whoever awaits it, should nobody have begun it by then. The runtime is that of the task that
+/// awaits, as spawned: one that enters another by hand meanwhile runs it there; and a task that is
+/// awaited in a `LocalSet` may be polled there, where `block_in_place` panics.
+///
+/// Awaited inside a task of the same pool, one that waits for a seat is run there as well, on the seat
+/// of that task, up to 64 levels deep. From then on it goes on only when its handle is polled, and
+/// keeps its place in the queue until it has ended.
 ///
 /// Dropping it detaches: the task goes on, and its result is dropped. See
 /// [`cancel_on_drop`](Self::cancel_on_drop) for the other way.
@@ -31,7 +39,7 @@ pub struct TaskHandle<T> {
     join: Join<T>,
     front: Arc<Front>,
     /// While it runs here, on the seat of whoever awaits it.
-    nested: Option<Box<Nested>>,
+    nested: Option<Box<Mutex<Nested>>>,
     spot: Spot,
     /// Not polled yet.
     is_fresh: bool,
@@ -77,12 +85,20 @@ impl<T> TaskHandle<T> {
     /// it still waits.
     #[cold]
     fn run_nested(&mut self, cx: &mut Context<'_>) -> Poll<Result<T, TaskError>> {
+        let shared = &self.front.shared;
         if self.nested.is_none() {
-            self.nested = Nested::take(&self.front.shared, self.spot, &self.join).map(Box::new);
+            let nested = Nested::take(shared, self.spot, &self.join);
+            self.nested = nested.map(|nested| Box::new(Mutex::new(nested)));
+        } else if !is_on(shared.runtime()) {
+            // Another runtime's timers and sockets are not for it.
+            let left = self.nested.take().and_then(|mut nested| nested.get_mut().leave());
+            self.spot = left.unwrap_or(self.spot);
         }
         if let Some(nested) = &mut self.nested {
-            ready!(nested.poll(cx));
+            ready!(nested.get_mut().poll(cx));
             self.nested = None;
+            // As for whoever helps: awaiting such ones in a loop still yields.
+            ready!(tokio::task::coop::poll_proceed(cx)).made_progress();
         }
         self.join.poll(cx)
     }
@@ -111,7 +127,7 @@ impl<T> Drop for TaskHandle<T> {
     fn drop(&mut self) {
         if self.when_dropped == WhenDropped::Cancel {
             self.cancel();
-            self.nested.iter_mut().for_each(|nested| nested.cancel());
+            self.nested.iter_mut().for_each(|nested| nested.get_mut().cancel());
         }
     }
 }

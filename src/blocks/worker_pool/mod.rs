@@ -74,8 +74,9 @@
 //!
 //! A task that never comes to an await point can't be stopped, by anybody; it is listed. A task
 //! that submits to its own pool and awaits that runs it on its own seat if need be; but one that
-//! waits for it through a third, which holds no seat, is not seen to: the deadline of what waits ends
-//! that. Tasks that come from several threads at once, while nobody waits, have no order among each
+//! waits for it through a third, which holds no seat or one of another pool, or inside a `run` on
+//! another runtime, is not seen to: the deadline of what waits ends that. Tasks that run so are beside
+//! the seats: one seat is no mutual exclusion among a task and those it awaits. Tasks that come from several threads at once, while nobody waits, have no order among each
 //! other. Tasks need the runtime that was entered in [`WorkerPool::new`]:
 //! when that ends, running tasks end cancelled and waiting ones returned.
 

@@ -6,16 +6,22 @@
 //!
 //! 1. It is known by a mark on the thread, set around every poll of what has a seat: so only the
 //!    innermost pool is seen, and nothing that was handed to another task in between.
-//! 2. What is run so is live, listed and timed out like any other, on a seat of weight 0.
-//! 3. It goes on only when its handle is polled. When that is dropped half-way, it goes back into the
-//!    queue, at its old place and past the cap: it was accepted.
+//! 2. What is run so is live, listed and timed out like any other, on a seat of weight 0. It keeps its
+//!    place in the queue: what runs nested and what waits are together as many as the cap allows.
+//! 3. It goes on only when its handle is polled, on the pool's runtime. When that is dropped half-way,
+//!    or polled elsewhere, it goes back into the queue, at its old place; its timeout starts anew.
+//!    A halt wakes whoever polled it last.
 //! 4. Not deeper than [`DEEPEST`]: each level is a frame on the stack.
 
 use std::cell::Cell;
+use std::future::Future;
 use std::pin::Pin;
 use std::ptr;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+
+use tokio::task::coop::{Unconstrained, unconstrained};
+use tokio_util::sync::WaitForCancellationFutureOwned;
 
 use super::beside::{Spot, ticket};
 use super::core::Job;
@@ -66,25 +72,32 @@ pub(super) struct Nested {
     job: Option<Job<Work>>,
     place: Place,
     alarm: Pin<Box<Alarm>>,
+    halting: Pin<Box<Unconstrained<WaitForCancellationFutureOwned>>>,
 }
 
 impl Nested {
-    /// The task of this ticket, if it waits and is not about to start.
+    /// The task of this handle, if it waits and is not about to start.
     pub(super) fn take<T>(shared: &Arc<Shared>, at: Spot, join: &Join<T>) -> Option<Self> {
         let (place, job) = shared.with(|core, now, out| {
+            // It may lie there.
+            core.close_slots();
             let ticket = ticket(core, at, join);
             core.take_nested(ticket, now, out)
         })?;
         let alarm = Box::pin(Alarm::default());
-        Some(Self { shared: Arc::clone(shared), job: Some(job), place, alarm })
+        let halting = Box::pin(unconstrained(shared.halting()));
+        Some(Self { shared: Arc::clone(shared), job: Some(job), place, alarm, halting })
     }
 
     /// Whether it has ended by now; its handle has been told then.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if let Some(Job { task, .. }) = &mut self.job {
-            let ending = ready!(self.shared.poll(task, self.alarm.as_mut(), cx));
-            self.end(|_| ending);
+        let Some(Job { task, .. }) = &mut self.job else { return Poll::Ready(()) };
+        let mut polled = self.shared.poll(task, self.alarm.as_mut(), cx);
+        if polled.is_pending() && self.halting.as_mut().poll(cx).is_ready() {
+            polled = self.shared.poll(task, self.alarm.as_mut(), cx);
         }
+        let ending = ready!(polled);
+        self.end(|_| ending);
         Poll::Ready(())
     }
 
@@ -92,6 +105,19 @@ impl Nested {
     pub(super) fn cancel(&mut self) {
         if self.job.as_ref().is_some_and(|job| job.task.stops()) {
             self.give_up();
+        }
+    }
+
+    /// It can't go on where it is polled now: where it waits for a worker.
+    pub(super) fn leave(&mut self) -> Option<Spot> {
+        match self.shared.put_back(self.job.take()?, &self.place) {
+            Ok(ticket) => ticket.map(Spot::of),
+            Err(job) => {
+                // The pool has halted.
+                self.job = Some(job);
+                self.give_up();
+                None
+            }
         }
     }
 
@@ -110,9 +136,6 @@ impl Nested {
 
 impl Drop for Nested {
     fn drop(&mut self) {
-        let Some(job) = self.job.take() else { return };
-        self.job = self.shared.put_back(job, &self.place).err();
-        // The pool has halted.
-        self.give_up();
+        self.leave();
     }
 }

@@ -57,10 +57,12 @@ const POOL_GONE: u64 = 1 << 3;
 const STOP: u64 = 1 << 4;
 /// Not a task, but a caller of `run` who waits for a seat. Set when it is made, or never.
 const CALLER: u64 = 1 << 5;
+/// It had begun when it came into the queue again.
+const BEGUN: u64 = 1 << 6;
 /// Two bits: the class, by index. Set when it is made.
-const CLASS: u32 = 6;
+const CLASS: u32 = 7;
 /// Above those: the task's number, and 0 until it has one.
-const NUMBER: u32 = 8;
+const NUMBER: u32 = 9;
 
 type Outcome<T> = Result<T, TaskError>;
 
@@ -268,6 +270,15 @@ impl Work {
     pub(super) fn is_caller(&self) -> bool {
         // Relaxed: written before the node was shared, and never changed.
         self.header().word.load(Ordering::Relaxed) & CALLER != 0
+    }
+
+    pub(super) fn mark_begun(&self) {
+        // Relaxed: whoever looks has got it under the lock, after this.
+        self.header().word.fetch_or(BEGUN, Ordering::Relaxed);
+    }
+
+    pub(super) fn has_begun(&self) -> bool {
+        self.header().word.load(Ordering::Relaxed) & BEGUN != 0
     }
 
     pub(super) fn class(&self) -> Priority {

@@ -69,7 +69,9 @@ async fn take_seat(shared: &Arc<Shared>, place: Place) -> Result<SeatNo, No> {
         }
         if Inside::is_in(shared) {
             // The seat that would have to come free may be the one this is polled on.
-            return Ok(Turn::Now(core.sit_nested()));
+            let no = core.sit_nested(now);
+            core.settle(now, out);
+            return Ok(Turn::Now(no));
         }
         let (work, join) = node::caller();
         let ticket = core.enqueue(plan, &place, work, now, out);

@@ -13,7 +13,7 @@ use tokio::runtime::{Handle, Id};
 use tokio::sync::watch;
 use tokio::task::coop::{Unconstrained, unconstrained};
 use tokio::time::Sleep;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use super::config::Limits;
 use super::core::{Core, Door, Job, No, Seeker, TaskSlot};
@@ -92,6 +92,8 @@ pub(super) struct Shared {
     crowded: AtomicBool,
     /// What runs is to end at its next await point.
     halted: AtomicBool,
+    /// The same, for those whom nobody knows how to wake.
+    halting: CancellationToken,
     ended: CancellationToken,
     pressure: Announcer,
     /// The longest a task runs that does not say itself.
@@ -112,6 +114,7 @@ impl Shared {
             crew: Crew::new(),
             crowded: AtomicBool::new(false),
             halted: AtomicBool::new(false),
+            halting: CancellationToken::new(),
             ended: CancellationToken::new(),
             pressure: Announcer::new(),
             timeout,
@@ -236,6 +239,12 @@ impl Shared {
         let drained = drained.into_iter();
         let drained = drained.flat_map(|(drain, ending)| drain.map(move |one| (one, ending)));
         for (mut one, ending) in left.into_iter().chain(drained) {
+            // One that was put back had begun: `Core::halt` counts it so as well.
+            let ending = if ending == Ending::Returned && one.has_begun() {
+                Ending::Cancelled
+            } else {
+                ending
+            };
             one.give_up(TaskError::unfinished(ending));
             one.publish();
         }
@@ -299,7 +308,7 @@ impl Shared {
     pub(super) fn given(self: &Arc<Self>, gave: Gave) {
         if gave == Gave::Collect {
             self.with(|core, now, out| {
-                core.recall();
+                core.collect();
                 core.settle(now, out);
             });
         }
@@ -316,6 +325,7 @@ impl Shared {
             // empty: so nothing is started only to be stopped.
             self.halted.store(true, Ordering::Release);
         });
+        self.halting.cancel();
     }
 
     /// Waits until nothing is live and every worker has left; whether that came in time.
@@ -371,19 +381,24 @@ impl Shared {
         Poll::Ready(task.give_up(TaskError::TimedOut))
     }
 
+    /// Done when what runs is to end at its next await point.
+    pub(super) fn halting(&self) -> WaitForCancellationFutureOwned {
+        self.halting.clone().cancelled_owned()
+    }
+
     /// What its handle was running goes back into the queue; not when the pool has halted.
     pub(super) fn put_back(
         self: &Arc<Self>,
         job: Job<Work>,
         place: &Place,
-    ) -> Result<(), Job<Work>> {
+    ) -> Result<Option<Ticket>, Job<Work>> {
+        job.task.mark_begun();
         self.with(|core, now, out| {
             // Relaxed: written under this lock.
             if self.halted.load(Ordering::Relaxed) {
                 return Err(job);
             }
-            core.put_back(job, place, now, out);
-            Ok(())
+            Ok(core.put_back(job, place, now, out))
         })
     }
 }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use proptest::prelude::*;
 
 use super::config::{Limits, Scale};
-use super::core::{Core, Door, Look, No, Seeker, Step, TaskSlot};
+use super::core::{Core, Door, Job, Look, No, Seeker, Step, TaskSlot};
 use super::crew::{Next, WorkerNo};
 use super::errands::{Errands, More};
 use super::lease::Gave;
@@ -448,6 +448,8 @@ enum Op {
     End { which: usize, ending: usize },
     Cancel { which: usize },
     Help { which: usize, ends: bool },
+    Nest { which: usize },
+    EndNested { which: usize, ends: bool },
     Pass { ms: u64 },
     Close,
     Halt,
@@ -467,6 +469,9 @@ fn op() -> impl Strategy<Value = Op> {
         6 => (any::<usize>(), 0..3_usize).prop_map(|(which, ending)| Op::End { which, ending }),
         2 => any::<usize>().prop_map(|which| Op::Cancel { which }),
         6 => (any::<usize>(), any::<bool>()).prop_map(|(which, ends)| Op::Help { which, ends }),
+        4 => any::<usize>().prop_map(|which| Op::Nest { which }),
+        4 => (any::<usize>(), any::<bool>())
+            .prop_map(|(which, ends)| Op::EndNested { which, ends }),
         3 => (0..30_u64).prop_map(|ms| Op::Pass { ms }),
         1 => Just(Op::Close),
         1 => Just(Op::Halt),
@@ -479,10 +484,14 @@ struct Naive {
     waiting: HashSet<u32>,
     running: HashMap<u32, SeatNo>,
     handed: HashSet<u32>,
+    nested: Vec<(u32, Place, Job<One>)>,
     inline_waiting: HashSet<u32>,
     inline_running: Vec<SeatNo>,
     /// By stripe.
     on_lease: Vec<usize>,
+    /// Put back, once.
+    begun: HashSet<u32>,
+    is_halted: bool,
     /// In a slot, and in which.
     in_slots: Vec<(u32, usize)>,
     accepted: u64,
@@ -504,7 +513,8 @@ impl Naive {
             match one {
                 One::Task(task) => {
                     assert!(self.waiting.remove(&task), "{task} left and did not wait");
-                    self.end(ending);
+                    let is_cut = ending == Ending::Returned && self.begun.contains(&task);
+                    self.end(if is_cut { Ending::Cancelled } else { ending });
                 }
                 One::Caller(caller) => {
                     assert!(self.inline_waiting.remove(&caller));
@@ -534,17 +544,17 @@ impl Naive {
         assert!(ledger.is_exact(), "{ledger}");
         let running = self.running.len() + self.handed.len() + self.inline_running.len();
         let beside = self.on_lease.len() + self.in_slots.len();
-        let live = self.waiting.len() + running + beside;
+        let live = self.waiting.len() + running + self.nested.len() + beside;
         assert_eq!(core.in_run() as usize, self.inline_running.len() + beside);
         assert!(self.in_slots.is_empty() || depth(&look) == 0, "a slot is open while one waits");
-        assert!(depth(&look) == 0 || core.has_free_seat() || core.leases.look().seats == 0);
+        assert!(depth(&look) == 0 || !core.leases.is_open(), "nobody goes ahead of who waits");
         assert_eq!((ledger.accepted, ledger.live), (self.accepted, live as u64));
         for ending in Ending::ALL {
             assert_eq!(ledger.count(ending), self.ended.get(&ending).copied().unwrap_or(0));
         }
         let depth = depth(&look);
         assert_eq!(depth, self.waiting.len() + self.inline_waiting.len());
-        assert!(depth <= limits.rules.cap && look.busy <= limits.scale.bounds().1);
+        assert!(depth + self.nested.len() <= limits.rules.cap && look.busy <= limits.scale.bounds().1);
         assert_eq!(look.refused.total(), self.refused);
     }
 }
@@ -557,7 +567,7 @@ fn apply(
     op: Op,
     core: &mut Pool,
     naive: &mut Naive,
-    tickets: &mut Vec<Ticket>,
+    tickets: &mut Vec<(Ticket, u32)>,
     n: u32,
     now: &mut Instant,
 ) {
@@ -574,7 +584,7 @@ fn apply(
                 Ok(ticket) => {
                     naive.accepted += 1;
                     naive.waiting.insert(n);
-                    tickets.push(ticket);
+                    tickets.push((ticket, n));
                 }
                 Err(no) => {
                     assert_eq!(core.refuse(no), no);
@@ -593,7 +603,8 @@ fn apply(
                     }
                     None => {
                         naive.inline_waiting.insert(n);
-                        tickets.push(core.enqueue(plan, &place, One::Caller(n), *now, &mut out));
+                        let one = One::Caller(n);
+                        tickets.push((core.enqueue(plan, &place, one, *now, &mut out), n));
                     }
                 },
                 Err(no) => {
@@ -630,7 +641,7 @@ fn apply(
         Op::End { which, ending } => end_one(core, naive, which, ending, *now, &mut out),
         Op::Cancel { which } => {
             if !tickets.is_empty() {
-                let ticket = tickets.swap_remove(which % tickets.len());
+                let (ticket, _) = tickets.swap_remove(which % tickets.len());
                 core.cancel(ticket, *now, &mut out);
                 let cancelled = core.ledger().cancelled;
                 core.cancel(ticket, *now, &mut out);
@@ -638,13 +649,27 @@ fn apply(
             }
         }
         Op::Help { which, ends } => {
-            if let Some(ticket) = tickets.get(which % tickets.len().max(1)).copied() {
+            if let Some((ticket, _)) = tickets.get(which % tickets.len().max(1)).copied() {
                 help(core, naive, (ticket, ends), *now, &mut out);
+            }
+        }
+        Op::Nest { which } => {
+            if let Some((ticket, task)) = tickets.get(which % tickets.len().max(1)).copied() {
+                nest(core, naive, (ticket, task), *now, &mut out);
+            }
+        }
+        Op::EndNested { which, ends } => {
+            if !naive.nested.is_empty() {
+                let one = naive.nested.swap_remove(which % naive.nested.len());
+                tickets.extend(end_nested(core, naive, one, ends, *now, &mut out));
             }
         }
         Op::Pass { ms } => *now += Duration::from_millis(ms),
         Op::Close => core.close(*now, &mut out),
-        Op::Halt => core.halt(Ending::Returned, *now, &mut out),
+        Op::Halt => {
+            naive.is_halted = true;
+            core.halt(Ending::Returned, *now, &mut out);
+        }
     }
     naive.follow(core);
     naive.do_errands(out);
@@ -661,7 +686,7 @@ fn give(
 ) {
     naive.end(ending);
     if core.leases.give(stripe, ending) == Gave::Collect {
-        core.recall();
+        core.collect();
         core.settle(now, out);
     }
 }
@@ -724,6 +749,53 @@ fn help(
     }
 }
 
+/// A task is awaited by one that has a seat.
+fn nest(
+    core: &mut Pool,
+    naive: &mut Naive,
+    (ticket, task): (Ticket, u32),
+    now: Instant,
+    out: &mut Out,
+) {
+    if naive.inline_waiting.contains(&task) {
+        return;
+    }
+    let had = naive.handed.len();
+    match core.take_nested(ticket, now, out) {
+        Some((place, job)) => {
+            naive.follow(core);
+            assert!(naive.waiting.remove(&task), "{task} was nested and did not wait");
+            naive.nested.push((task, place, job));
+        }
+        None if core.handed() > had => {
+            naive.follow(core);
+            assert!(naive.waiting.remove(&task), "{task} was handed over and did not wait");
+            naive.handed.insert(task);
+        }
+        None => {}
+    }
+}
+
+fn end_nested(
+    core: &mut Pool,
+    naive: &mut Naive,
+    (task, place, job): (u32, Place, Job<One>),
+    ends: bool,
+    now: Instant,
+    out: &mut Out,
+) -> Option<(Ticket, u32)> {
+    if ends || naive.is_halted {
+        core.book(job.seat, Ending::Completed, now);
+        core.settle(now, out);
+        naive.end(Ending::Completed);
+        return None;
+    }
+    let ticket = core.put_back(job, &place, now, out).expect("it had a seat");
+    naive.waiting.insert(task);
+    naive.begun.insert(task);
+    Some((ticket, task))
+}
+
 fn end_one(
     core: &mut Pool,
     naive: &mut Naive,
@@ -766,6 +838,7 @@ proptest! {
         apply(Op::Halt, &mut core, &mut naive, &mut tickets, 0, &mut now);
         while !(naive.running.is_empty()
             && naive.handed.is_empty()
+            && naive.nested.is_empty()
             && naive.on_lease.is_empty()
             && naive.inline_running.is_empty())
         {
@@ -773,6 +846,8 @@ proptest! {
             apply(give, &mut core, &mut naive, &mut tickets, 0, &mut now);
             apply(Op::Pull, &mut core, &mut naive, &mut tickets, 0, &mut now);
             let end = Op::End { which: 0, ending: 0 };
+            apply(end, &mut core, &mut naive, &mut tickets, 0, &mut now);
+            let end = Op::EndNested { which: 0, ends: true };
             apply(end, &mut core, &mut naive, &mut tickets, 0, &mut now);
         }
         naive.check(&core, limits);

@@ -128,7 +128,7 @@ impl<T: Seeker> Core<T> {
         let now = now.get();
         let no = |retry_after| Some(No { reason: Reason::DeadlineInfeasible, retry_after });
         let mean = self.service.get()?;
-        if self.queue.is_empty() && self.seats.free() > 0 {
+        if self.queue.is_empty() && self.seats.free() + self.leases.look().seats > 0 {
             return None;
         }
         let ahead: usize =

@@ -21,7 +21,6 @@ impl<T: Seeker> Core<T> {
         if !self.queue.is_next(ticket) {
             return None;
         }
-        self.recall_for(1);
         let job = match self.queue.take(self.seats.room(), now) {
             Take::Granted(granted) => self.seat(granted, Runner::Helper, now, out),
             Take::Expired(one) => {
@@ -68,7 +67,8 @@ impl<T: Seeker> Core<T> {
     }
 
     /// Who awaits this task has a seat of this pool already, and would run it on that: the task, if
-    /// it waits and is not about to start.
+    /// it waits. If it could start anyway, a worker gets it, and the seat at once: whoever came in
+    /// between might else take that, and wait for who waits for this.
     pub(in crate::blocks::worker_pool) fn take_nested(
         &mut self,
         ticket: Ticket,
@@ -76,49 +76,75 @@ impl<T: Seeker> Core<T> {
         out: &mut Errands<T>,
     ) -> Option<(Place, Job<T>)> {
         let place = self.queue.place(ticket)?;
-        if self.queue.is_next(ticket) {
-            self.recall_for(place.weight.get());
-            if place.weight.get() <= self.seats.free() {
-                // A worker was roused for it.
-                return None;
-            }
-        }
-        let task = self.queue.cancel(ticket)?;
-        let has_expired = place.deadline.is_some_and(|deadline| deadline <= now.get());
-        let job = if has_expired {
+        let mut nested = None;
+        if place.deadline.is_some_and(|deadline| deadline <= now.get()) {
+            let task = self.queue.cancel(ticket)?;
             self.left(task, Ending::Expired, out);
-            None
+        } else if self.queue.is_next(ticket) && place.weight.get() <= self.seats.room() {
+            if let Take::Granted(granted) = self.queue.take(self.seats.room(), now) {
+                let job = self.seat(granted, Runner::Helper, now, out);
+                self.handed.extend(job);
+                self.rouse(out);
+            }
         } else {
-            self.place_freed |= self.room.len() > 0;
-            let (id, runner) = (TaskId(ticket.serial), Runner::Helper);
-            let seat = self.seats.sit(Seated { id, weight: 0, since: None, runner });
-            Some((place, Job { seat, task }))
-        };
+            let task = self.queue.cancel(ticket)?;
+            let seat = self.nest(TaskId(ticket.serial), Runner::Helper, now);
+            nested = Some((place, Job { seat, task }));
+        }
         self.settle(now, out);
-        job
+        nested
     }
 
-    /// A caller of `run` who has a seat already, and finds no other: on that one.
-    pub(in crate::blocks::worker_pool) fn sit_nested(&mut self) -> SeatNo {
+    /// A caller of `run` who has a seat already, and finds no other: on that one. Then somebody must
+    /// settle.
+    pub(in crate::blocks::worker_pool) fn sit_nested(&mut self, now: impl Now) -> SeatNo {
         self.ledger.accepted += 1;
         let id = TaskId(self.queue.next_number());
-        self.seats.sit(Seated { id, weight: 0, since: None, runner: Runner::Caller })
+        self.nest(id, Runner::Caller, now)
     }
 
-    /// What was run so can't go on: back into the queue, at its old place and past the cap.
+    /// Keeps its place in the queue: so what runs nested is as bounded as what waits.
+    fn nest(&mut self, id: TaskId, runner: Runner, now: impl Now) -> SeatNo {
+        self.nested += 1;
+        self.queue.set_held(self.nested);
+        self.sit(id, 0, runner, now)
+    }
+
+    #[cold]
+    pub(super) fn left_nest(&mut self) {
+        self.nested -= 1;
+        self.queue.set_held(self.nested);
+        self.place_freed |= self.room.len() > 0;
+    }
+
+    /// What was run so can't go on: back into the queue, at its old place. The ticket it has there.
     pub(in crate::blocks::worker_pool) fn put_back(
         &mut self,
         job: Job<T>,
         place: &Place,
         now: impl Now,
         out: &mut Errands<T>,
-    ) {
-        if let Some(Seated { id: TaskId(number), .. }) = self.seats.rise(job.seat) {
-            self.close_slots();
-            self.is_mixed |= place.weight.get() > 1;
-            self.queue.readmit(*place, number, job.task);
-        }
+    ) -> Option<Ticket> {
+        let Seated { id: TaskId(number), .. } = self.seats.rise(job.seat)?;
+        self.left_nest();
+        self.close_slots();
+        self.recall();
+        self.is_mixed |= place.weight.get() > 1;
+        let ticket = self.queue.readmit(*place, number, job.task);
+        self.put_back.retain(|&ticket| self.queue.place(ticket).is_some());
+        self.put_back.push(ticket);
         self.settle(now, out);
+        Some(ticket)
+    }
+
+    #[cfg(all(test, not(headworks_loom)))]
+    pub(in crate::blocks::worker_pool) fn handed(&self) -> usize {
+        self.handed.len()
+    }
+
+    /// How many of those that wait had begun before they were put back.
+    pub(super) fn begun_in_queue(&self) -> usize {
+        self.put_back.iter().filter(|&&ticket| self.queue.place(ticket).is_some()).count()
     }
 
     /// The last worker has gone: what nobody will go on with.
@@ -128,7 +154,9 @@ impl<T: Seeker> Core<T> {
     }
 
     pub(super) fn is_over(&self) -> bool {
-        let helpers = self.helpers as u64 + u64::from(self.beside.leased);
-        self.closed && self.queue.is_empty() && self.handed.is_empty() && helpers == 0
+        let waiting = self.queue.len() + self.handed.len();
+        // Who may still hand something over.
+        let others = self.helpers + self.nested + self.beside.leased as usize;
+        self.closed && waiting + others == 0
     }
 }

@@ -17,6 +17,8 @@ use crate::ground::time::Now;
 pub(super) struct Beside {
     /// Seats in the leases' words, in the hands of those who claimed them, and of tasks in slots.
     pub(super) leased: u32,
+    /// Some word is, so that a seat may be taken, or given back there.
+    is_open: bool,
     /// Claims that were collected.
     pub(super) claims: u64,
     /// Claims of tasks that were moved: they are counted in the queue, or have a seat, by now.
@@ -66,6 +68,7 @@ impl<T: Seeker> Core<T> {
             return;
         }
         self.learn();
+        self.beside.is_open = true;
         let (claims, has_seat) = self.leases.open(stripe);
         self.beside.claims += claims;
         if !has_seat && self.seats.free() >= self.seats.limit() / 2 && self.seats.free() > 0 {
@@ -91,7 +94,7 @@ impl<T: Seeker> Core<T> {
     /// Before anybody is admitted: what lies in the slots joins the queue, and nothing is put there
     /// until they are opened again.
     #[inline]
-    pub(super) fn close_slots(&mut self) {
+    pub(in crate::blocks::worker_pool) fn close_slots(&mut self) {
         if self.beside.open != 0 {
             self.close_each();
         }
@@ -106,6 +109,9 @@ impl<T: Seeker> Core<T> {
             if let Some(task) = self.leases.slot(stripe).close() {
                 self.move_to_queue(task);
             }
+        }
+        if !self.queue.is_empty() {
+            self.recall();
         }
     }
 
@@ -196,14 +202,24 @@ impl<T: Seeker> Core<T> {
 
     /// Before anybody is told that there is no seat of this weight: takes back what is leased.
     #[inline]
-    pub(super) fn recall_for(&mut self, weight: u32) {
-        if self.beside.leased > 0 && weight > self.seats.free() {
+    fn recall_for(&mut self, weight: u32) {
+        if weight > self.seats.free() {
             self.recall();
         }
     }
 
-    /// Takes back all that is leased and not in use. Then somebody must settle.
-    pub(in crate::blocks::worker_pool) fn recall(&mut self) {
+    /// Takes back all that is leased and not in use.
+    #[inline]
+    pub(super) fn recall(&mut self) {
+        if self.beside.is_open {
+            self.collect();
+        }
+    }
+
+    /// The same, also of what has come back since. Then somebody must settle.
+    #[cold]
+    pub(in crate::blocks::worker_pool) fn collect(&mut self) {
+        self.beside.is_open = false;
         let Collected { seats, claims } = self.leases.recall();
         self.beside.leased -= seats;
         self.beside.claims += claims;

@@ -161,8 +161,8 @@ impl<T: Seeker> Core<T> {
         let in_flight = if self.queue.is_empty() { busy } else { busy.max(limit) };
         let Some(scaling) = &mut self.scaling else { return };
         let Owner::Adaptive { tuner, min, max, drops, wanted } = &mut scaling.owner else { return };
-        // Who runs on somebody else's seat is not timed.
-        let Some(since) = since else { return };
+        // Who runs on somebody else's seat says nothing of how many may.
+        let Some(since) = since.filter(|_| weight > 0) else { return };
         let is_dropped = *drops > 0;
         *drops = drops.saturating_sub(1);
         if !is_dropped && ending != Ending::Completed {
@@ -198,7 +198,7 @@ impl<T: Seeker> Core<T> {
     fn set_limit(&mut self, limit: u32, out: &mut Errands<T>) {
         let is_lower = limit < self.seats.limit();
         self.seats.set_limit(limit);
-        if is_lower && self.beside.leased > 0 {
+        if is_lower {
             self.close_slots();
             self.recall();
         }
