@@ -227,3 +227,37 @@ async fn a_sample_of_all_is_timed_whether_it_waits_or_not() {
     assert!((150..400).contains(&timed), "{timed} of 2,400");
     ends_exactly(&pool).await;
 }
+
+#[tokio::test]
+async fn a_run_does_not_go_ahead_of_what_waits() {
+    let pool = warm(2, 10).await;
+    pool.run(async {}).await.unwrap();
+    let (tell, mut told) = mpsc::unbounded_channel();
+    for name in ["first", "second"] {
+        let tell = tell.clone();
+        let task = Task::new(async move { tell.send(name).unwrap() });
+        drop(pool.try_submit(task.priority(Priority::Urgent).within(LONG)).unwrap());
+    }
+    let run = Task::new(async { tell.send("run").unwrap() }).priority(Priority::Low);
+    pool.run(run).await.unwrap();
+    for name in ["first", "second", "run"] {
+        assert_eq!(told.recv().await, Some(name));
+    }
+    ends_exactly(&pool).await;
+}
+
+#[cfg(feature = "test-util")]
+#[tokio::test(start_paused = true)]
+async fn an_idle_pool_tries_what_it_could_not_do_in_time_before() {
+    let pool = WorkerPool::new(config(1, 10).with_timing(Timing::Sampled(2))).unwrap();
+    for _ in 0..45 {
+        let slow = tokio::time::sleep(Duration::from_millis(10));
+        pool.try_submit(slow).unwrap().await.unwrap();
+    }
+    // Leaves the one seat leased.
+    pool.try_submit(async {}).unwrap().await.unwrap();
+    assert!(pool.snapshot().mean_service.unwrap() > Duration::from_millis(5));
+    let hasty = Task::new(async { 7 }).within(Duration::from_millis(2));
+    assert_eq!(pool.try_submit(hasty).unwrap().await.unwrap(), 7);
+    ends_exactly(&pool).await;
+}

@@ -1,12 +1,13 @@
 //! D7: a task that awaits a task of its own pool never waits for the seat it sits on itself.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::task::Poll;
 use std::time::Duration;
 
-use headworks::worker_pool::Task;
-use headworks::{Priority, TaskError, WorkerPool};
+use headworks::worker_pool::{Task, TaskHandle};
+use headworks::{Priority, Reason, TaskError, WorkerPool};
+use tokio::runtime::Builder;
 use tokio::sync::oneshot;
 use tokio::task::yield_now;
 
@@ -54,7 +55,7 @@ async fn several_go_on_together() {
         let mut waits = pin!(inner.try_submit(async { pong.await.unwrap() }).unwrap());
         let mut sends = pin!(inner.try_submit(async { ping.send(7).unwrap() }).unwrap());
         let mut answer = None;
-        std::future::poll_fn(|cx| {
+        poll_fn(|cx| {
             if let Poll::Ready(got) = waits.as_mut().poll(cx) {
                 answer = Some(got.unwrap());
             } else if let Poll::Ready(sent) = sends.as_mut().poll(cx) {
@@ -198,4 +199,136 @@ async fn too_many_levels_end_by_their_deadline_and_not_on_the_stack() {
     let outer = pool.try_submit(levels(pool.clone(), 500)).unwrap();
     assert!(outer.await.unwrap().is_err());
     assert!(ends_exactly(&pool).await.ledger.failed > 0);
+}
+
+#[tokio::test]
+async fn a_handle_can_be_shared_between_threads() {
+    fn is_shared<T: Send + Sync>(_: &T) {}
+    let pool = pool(1, 10);
+    let handle = pool.try_submit(async {}).unwrap();
+    is_shared(&handle);
+    handle.await.unwrap();
+}
+
+#[tokio::test]
+async fn tasks_that_await_each_other_all_end() {
+    let pool = pool(2, 10);
+    yield_now().await;
+    let (give, take) = oneshot::channel::<TaskHandle<u32>>();
+    // Its worker is woken first.
+    let first = async move { take.await.unwrap().await.unwrap() };
+    let first = pool.try_submit(Task::new(first).priority(Priority::High)).unwrap();
+    let other = tokio::spawn({
+        let pool = pool.clone();
+        async move {
+            let second = async move { first.await.unwrap() };
+            pool.try_submit(Task::new(second).priority(Priority::Urgent)).unwrap().await.unwrap()
+        }
+    });
+    // Waits while a seat is free, and is polled once before the first one gets it.
+    let mut child = pool.try_submit(Task::new(async { 7 }).priority(Priority::Low)).unwrap();
+    assert!(poll_once(Pin::new(&mut child)).is_pending());
+    assert!(give.send(child).is_ok());
+    assert_eq!(other.await.unwrap(), 7);
+    ends_exactly(&pool).await;
+}
+
+#[tokio::test]
+async fn what_runs_so_and_what_waits_are_no_more_than_the_cap() {
+    let pool = pool(1, 4);
+    let mut handles = Vec::new();
+    pool.run(async {
+        for _ in 0..4 {
+            let mut handle = pool.try_submit(std::future::pending::<()>()).unwrap();
+            poll_fn(|cx| Poll::Ready(assert!(Pin::new(&mut handle).poll(cx).is_pending()))).await;
+            handles.push(handle);
+        }
+        let refused = pool.try_submit(std::future::pending::<()>()).unwrap_err();
+        assert_eq!(refused.reason(), Reason::QueueFull);
+        handles.clear();
+        assert_eq!(pool.snapshot().queued(), 4);
+    })
+    .await
+    .unwrap();
+    // They had begun: so they are not returned.
+    let ledger = pool.shutdown(Duration::ZERO).await.ledger;
+    assert_eq!((ledger.cancelled, ledger.returned, ledger.live), (4, 0, 0), "{ledger}");
+}
+
+#[tokio::test]
+async fn a_shutdown_with_time_lets_it_end() {
+    let pool = pool(1, 10);
+    let (go, went) = oneshot::channel::<()>();
+    let run = pool.run(async { pool.try_submit(async { went.await.unwrap() }).unwrap().await });
+    let end = async {
+        yield_now().await;
+        let shutdown = tokio::spawn({
+            let pool = pool.clone();
+            async move { pool.shutdown(LONG).await }
+        });
+        yield_now().await;
+        go.send(()).unwrap();
+        shutdown.await.unwrap()
+    };
+    let (ran, report) = tokio::join!(run, end);
+    ran.unwrap().unwrap();
+    assert_eq!((report.ledger.completed, report.ledger.live), (2, 0));
+}
+
+#[tokio::test]
+async fn a_shutdown_without_time_reaches_it_in_a_run() {
+    let pool = pool(1, 10);
+    let run = pool
+        .run(async { pool.try_submit(std::future::pending::<()>()).unwrap().await.unwrap_err() });
+    let (error, report) = tokio::join!(run, pool.shutdown(Duration::ZERO));
+    assert!(matches!(error.unwrap(), TaskError::Cancelled));
+    assert_eq!((report.unresponsive, report.ledger.live), (vec![], 0));
+}
+
+#[tokio::test]
+async fn awaiting_such_tasks_in_a_loop_lets_others_run() {
+    let pool = pool(1, 10);
+    let other = tokio::spawn(async {});
+    pool.run(async {
+        let mut rounds = 0_u32;
+        while !other.is_finished() {
+            pool.try_submit(async {}).unwrap().await.unwrap();
+            rounds += 1;
+            assert!(rounds < 10_000, "nobody else ever runs");
+        }
+    })
+    .await
+    .unwrap();
+    ends_exactly(&pool).await;
+}
+
+#[test]
+fn polled_abroad_it_goes_on_at_home() {
+    let home = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let (go, went) = oneshot::channel::<()>();
+    let here = home.handle().id();
+    let (pool, handle) = home.block_on(async {
+        let pool = pool(1, 10);
+        let inner = pool.clone();
+        let task = async move {
+            let child = async {
+                went.await.unwrap();
+                tokio::runtime::Handle::current().id()
+            };
+            let mut child = inner.try_submit(child).unwrap();
+            poll_fn(|cx| Poll::Ready(assert!(Pin::new(&mut child).poll(cx).is_pending()))).await;
+            child
+        };
+        let handle = pool.try_submit(task).unwrap().await.unwrap();
+        (pool, handle)
+    });
+    let abroad = Builder::new_current_thread().enable_all().build().unwrap();
+    let mut handle = pin!(handle);
+    abroad.block_on(poll_fn(|cx| {
+        assert!(handle.as_mut().poll(cx).is_pending());
+        Poll::Ready(())
+    }));
+    go.send(()).unwrap();
+    assert_eq!(abroad.block_on(handle).unwrap(), here);
+    home.block_on(ends_exactly(&pool));
 }

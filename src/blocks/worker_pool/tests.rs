@@ -554,7 +554,9 @@ impl Naive {
         }
         let depth = depth(&look);
         assert_eq!(depth, self.waiting.len() + self.inline_waiting.len());
-        assert!(depth + self.nested.len() <= limits.rules.cap && look.busy <= limits.scale.bounds().1);
+        assert!(
+            depth + self.nested.len() <= limits.rules.cap && look.busy <= limits.scale.bounds().1
+        );
         assert_eq!(look.refused.total(), self.refused);
     }
 }
