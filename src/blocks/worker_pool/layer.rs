@@ -35,7 +35,7 @@ use crate::{Priority, Reason};
 /// match service.oneshot("health".to_owned()).await {
 ///     Ok(length) => assert_eq!(length, 6),
 ///     Err(ServiceError::Refused { reason, retry_after }) => panic!("{reason}, {retry_after:?}"),
-///     Err(ServiceError::Inner(never)) => match never {},
+///     Err(inner) => return Err(inner.into()),
 /// }
 /// # Ok(())
 /// # }
