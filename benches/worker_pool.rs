@@ -108,7 +108,23 @@ async fn in_bursts(tasks: u64) -> Duration {
     start.elapsed()
 }
 
+/// From `shutdown` to its report, with every worker resting.
+async fn ended_idle(pools: u64) -> Duration {
+    let mut took = Duration::ZERO;
+    for _ in 0..pools {
+        let pool = pool(16);
+        submit_await(&pool).await;
+        let start = Instant::now();
+        black_box(pool.shutdown(Duration::from_secs(5)).await);
+        took += start.elapsed();
+    }
+    took
+}
+
 fn worker_pool(c: &mut Criterion) {
+    c.bench_function("worker_pool/shutdown/idle/16", |b| {
+        b.iter_custom(|pools| runtime().block_on(ended_idle(pools)));
+    });
     c.bench_function("worker_pool/submit_await/idle/1", |b| {
         b.iter_custom(|tasks| runtime().block_on(one_by_one(tasks)));
     });

@@ -17,7 +17,7 @@ use std::time::Duration;
 use headworks::pipeline::{PhaseConfig, PhaseContext, PipelineConfig, phase_fn};
 use headworks::rate_limit::{Quota, TieredQuota};
 use headworks::semaphore::SemaphoreConfig;
-use headworks::worker_pool::{Concurrency, WorkerPoolConfig};
+use headworks::worker_pool::{Concurrency, Task, WorkerPoolConfig};
 use headworks::{
     Intent, IntentPipeline, Priority, PrioritySemaphore, RateLimiter, TieredRateLimiter, WorkerPool,
 };
@@ -280,5 +280,34 @@ fn a_subscriber_may_come_back_into_a_pipeline() {
         let (third, first) = tokio::join!(third, first);
         first.unwrap();
         third.unwrap().await.unwrap();
+    });
+}
+
+#[test]
+fn a_subscriber_may_come_back_into_a_pool() {
+    in_time(async || {
+        let config = WorkerPoolConfig::default()
+            .with_concurrency(Concurrency::Fixed(1))
+            .with_queue_capacity(2);
+        let pool = WorkerPool::new(config).unwrap();
+        let visits = pool.clone();
+        let visit: Visit = Arc::new(move || _ = visits.snapshot());
+        let _guard = tracing::subscriber::set_default(Visited(visit, std::sync::OnceLock::new()));
+        let _span = tracing::info_span!("a caller's").entered();
+        let first = pool.try_submit(std::future::ready(())).unwrap();
+        let second = pool.try_submit(std::future::ready(())).unwrap();
+        // Twice: the first refusal gives the task back, the second makes none.
+        assert!(pool.try_submit(std::future::ready(())).is_err());
+        assert!(pool.try_submit(std::future::ready(())).is_err());
+        let third = pool.submit(std::future::ready(()));
+        let (third, second) = tokio::join!(third, second);
+        second.unwrap();
+        third.unwrap().await.unwrap();
+        first.await.unwrap();
+        let urgent = Task::new(std::future::ready(())).priority(Priority::Urgent);
+        let [last, lost] = [pool.try_submit(urgent).unwrap(), pool.try_submit(async {}).unwrap()];
+        lost.cancel();
+        last.await.unwrap();
+        pool.shutdown(Duration::ZERO).await;
     });
 }

@@ -99,6 +99,11 @@ impl<T> Refused<T> {
         Self { reason, retry_after, thing }
     }
 
+    /// Another thing refused for the same reason.
+    pub(crate) fn map<U>(self, act: impl FnOnce(T) -> U) -> Refused<U> {
+        Refused::new(self.reason, self.retry_after, act(self.thing))
+    }
+
     /// Why.
     pub fn reason(&self) -> Reason {
         self.reason

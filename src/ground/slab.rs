@@ -43,6 +43,13 @@ impl<T> Slab<T> {
         self.insert_as(self.serial, entry)
     }
 
+    /// An entry that knows its own ticket.
+    pub(crate) fn insert_with(&mut self, make: impl FnOnce(Ticket) -> T) -> Ticket {
+        let vacant = self.slots.get(self.vacant as usize).is_some();
+        let index = if vacant { self.vacant } else { self.slots.len() as u32 };
+        self.insert(make(Ticket { index, serial: self.serial + 1 }))
+    }
+
     /// Under a number of the owner's, who never uses one for two entries.
     #[inline]
     pub(crate) fn insert_as(&mut self, serial: u64, entry: T) -> Ticket {

@@ -18,7 +18,7 @@ pub(crate) const STRIPES: usize = 8;
 pub(crate) struct Padded<T>(T);
 
 impl<T> Padded<T> {
-    pub(crate) fn new(alone: T) -> Self {
+    pub(crate) const fn new(alone: T) -> Self {
         Self(alone)
     }
 }

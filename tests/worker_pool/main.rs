@@ -8,14 +8,21 @@
 )]
 
 mod beside;
+mod blocking;
+mod callbacks;
 mod cancelling;
+mod completions;
 mod ending;
 mod helping;
+#[cfg(feature = "tower")]
+mod layer;
+mod lifecycle;
 mod nested;
 mod order;
 #[cfg(feature = "test-util")]
 mod paused;
 mod running;
+mod signals;
 mod submitting;
 
 use std::future::Future;

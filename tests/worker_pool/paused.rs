@@ -4,8 +4,8 @@ use std::num::NonZeroU32;
 use std::pin::pin;
 use std::time::{Duration, Instant};
 
-use headworks::worker_pool::Task;
-use headworks::{Reason, TaskError, WorkerPool};
+use headworks::worker_pool::{Task, Timing};
+use headworks::{Priority, Reason, TaskError, WorkerPool};
 use tokio::time::{advance, sleep};
 
 use super::{LONG, busy, config, ends_exactly, poll_once, pool};
@@ -152,6 +152,35 @@ async fn a_refusal_says_when_to_come_back() {
     gate.open(2);
     drop((held, queued));
     ends_exactly(&pool).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_timing_a_refusal_goes_by_the_measured_drain() {
+    let pool = WorkerPool::new(config(2, 100).with_timing(Timing::Off)).unwrap();
+    let full = |pool: &WorkerPool| {
+        let task = || Task::new(async { sleep(SECOND).await }).priority(Priority::Urgent);
+        loop {
+            match pool.try_submit(task()) {
+                Ok(handle) => drop(handle),
+                Err(no) => return no,
+            }
+        }
+    };
+    assert_eq!(full(&pool).retry_after(), None, "nothing has drained yet");
+    tokio::time::sleep(SECOND * 40).await;
+    let no = full(&pool);
+    // Two seats, a second each: a place every half second.
+    let after = no.retry_after().unwrap();
+    assert!(after.abs_diff(SECOND / 2) < SECOND / 8, "{after:?}");
+    // Of the lowest class, 21 places are to be worked off.
+    let no = pool.try_submit(Task::new(sleep(SECOND)).priority(Priority::Low)).unwrap_err();
+    let after = no.retry_after().unwrap();
+    assert!(after.abs_diff(SECOND * 21 / 2) < SECOND * 2, "{after:?}");
+    pool.close();
+    let no = pool.try_submit(sleep(SECOND)).unwrap_err();
+    assert_eq!((no.reason(), no.retry_after()), (Reason::Closed, None));
+    let ledger = pool.shutdown(Duration::ZERO).await.ledger;
+    assert!(ledger.is_exact(), "{ledger}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -5,8 +5,9 @@ use std::num::NonZero;
 use std::thread;
 use std::time::Duration;
 
-use crate::ConfigError;
 use crate::gates::wait_queue::{Rules, Thresholds};
+use crate::ground::rng::Rng;
+use crate::{ConfigError, Enforcement};
 
 /// The most places a queue may have: what its 32-bit links can name, with room to spare.
 const MOST_PLACES: usize = 1 << 30;
@@ -29,6 +30,12 @@ pub struct WorkerPoolConfig {
     pub thresholds: Thresholds,
     /// How many starts in a row may go above a waiting class before it gets one. Default: 32.
     pub starvation_bound: u32,
+    /// How much of what the thresholds, their evictions and infeasible deadlines ask for is
+    /// carried out. With less than `Full`, what is spared is counted in
+    /// [`would_refuse`](super::WorkerPoolSnapshot::would_refuse) and accepted. What can't be
+    /// spared: the queue's capacity always holds, with eviction for its places, and so do `TooLarge`,
+    /// `Closed` and deadlines that have passed. Default: `Full`.
+    pub enforcement: Enforcement,
     /// How many tasks run at once. Default: four times the parallelism of the machine.
     pub concurrency: Concurrency,
     /// How long a task may run unless it says otherwise; `None`: for ever. Default: 60 s.
@@ -263,6 +270,7 @@ impl Default for WorkerPoolConfig {
             queue_capacity: 2_000,
             thresholds: Thresholds::default(),
             starvation_bound: Rules::STARVATION_BOUND,
+            enforcement: Enforcement::Full,
             concurrency: Concurrency::default(),
             task_timeout: Some(Duration::from_secs(60)),
             timing: Timing::default(),
@@ -296,6 +304,13 @@ impl WorkerPoolConfig {
     #[must_use]
     pub fn with_starvation_bound(mut self, starts: u32) -> Self {
         self.starvation_bound = starts;
+        self
+    }
+
+    /// Sets [`enforcement`](Self::enforcement).
+    #[must_use]
+    pub fn with_enforcement(mut self, enforcement: Enforcement) -> Self {
+        self.enforcement = enforcement;
         self
     }
 
@@ -347,6 +362,7 @@ impl WorkerPoolConfig {
             "one in 1 or more",
         )?;
         self.thresholds.check("worker_pool.thresholds")?;
+        self.enforcement.check("worker_pool.enforcement")?;
         Ok(Limits {
             rules: Rules {
                 cap: self.queue_capacity,
@@ -359,6 +375,8 @@ impl WorkerPoolConfig {
                 Scale::Adaptive { .. } => Sample::of(Timing::All),
                 _ => Sample::of(self.timing),
             },
+            enforcement: self.enforcement,
+            seed: Rng::from_entropy().next(),
         })
     }
 }
@@ -369,6 +387,9 @@ pub(super) struct Limits {
     pub(super) rules: Rules,
     pub(super) scale: Scale,
     pub(super) timing: Sample,
+    pub(super) enforcement: Enforcement,
+    /// Of the chance by which a share is refused.
+    pub(super) seed: u64,
 }
 
 /// The same of who decides the limit.

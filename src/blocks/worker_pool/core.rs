@@ -16,15 +16,19 @@ use scaling::Scaling;
 
 use super::config::{Limits, Sample};
 use super::crew::{Next, Roster, WorkerNo};
+use super::drain::Drain;
 use super::errands::Errands;
 use super::lease::Leases;
+use super::meters::Meters;
 use super::metrics::Refusals;
+use super::pressure::Gauge;
 use super::seats::{Runner, SeatNo, Seated, Seats};
 use super::task::TaskId;
 use crate::gates::wait_queue::{Granted, Place, Plan, Room, Take, Ticket, WaitQueue};
 use crate::ground::metrics::Mean;
+use crate::ground::rng::Rng;
 use crate::ground::time::{Now, earlier};
-use crate::{Ending, Ledger, Priority, Reason};
+use crate::{Ending, Enforcement, Ledger, Priority, Reason};
 
 /// Tasks that take less than this are done one after another sooner than by several workers: about
 /// what it costs to wake a thread.
@@ -47,6 +51,9 @@ pub(super) trait Seeker: Sized {
 
     /// Its number from here on; it has none yet, and nobody else knows of it.
     fn set_number(&self, number: TaskId);
+
+    /// Whether somebody is called at its end.
+    fn has_callback(&self) -> bool;
 }
 
 /// A place for one task, into which it is put without the lock. What is here is done under it.
@@ -68,10 +75,18 @@ pub(super) struct Core<T: Seeker> {
     pub(super) roster: Roster,
     ledger: Ledger,
     refused: Refusals,
+    /// What was let in although it would have been refused or displaced somebody.
+    would_refuse: Refusals,
+    enforcement: Enforcement,
+    /// Decides whom a share of enforcement spares.
+    rng: Rng,
+    gauge: Gauge,
     timing: Sample,
+    pub(super) meters: Arc<Meters>,
     pub(super) leases: Arc<Leases<T::Slot>>,
     beside: Beside,
     service: Mean,
+    drain: Drain,
     /// Begun by whoever awaits them, and to be gone on with by a worker. They have their seats.
     handed: VecDeque<Job<T>>,
     /// Who awaits a task and runs it just now.
@@ -89,6 +104,8 @@ pub(super) struct Core<T: Seeker> {
     closed: bool,
     /// A place in the queue came free since the room was last told that somebody waits in.
     place_freed: bool,
+    /// Left the queue with a callback that has not been called yet.
+    untold: usize,
     /// The deadline of a heavy head that some resting worker waits for.
     watched: Option<Instant>,
     /// `None`: the limit is fixed.
@@ -104,18 +121,27 @@ pub(super) struct Job<T> {
 
 impl<T: Seeker> Core<T> {
     pub(super) fn new(limits: Limits) -> Self {
+        let queue = WaitQueue::new(limits.rules);
+        let gauge = Gauge::new(queue.limit(Priority::Low), queue.limit(Priority::Normal));
         let (seats, max) = limits.scale.bounds();
         Self {
-            queue: WaitQueue::new(limits.rules),
+            queue,
             room: Room::new(limits.rules),
             seats: Seats::new(seats, max),
             roster: Roster::default(),
             ledger: Ledger::default(),
             refused: Refusals::default(),
+            would_refuse: Refusals::default(),
+            enforcement: limits.enforcement,
+            rng: Rng::seeded(limits.seed),
+            gauge,
             timing: limits.timing,
+            meters: Arc::new(Meters::new(limits.timing)),
+            untold: 0,
             leases: Arc::new(Leases::new()),
             beside: Beside::default(),
             service: Mean::default(),
+            drain: Drain::default(),
             handed: VecDeque::new(),
             helpers: 0,
             deserted: false,
@@ -127,6 +153,15 @@ impl<T: Seeker> Core<T> {
             place_freed: false,
             watched: None,
             scaling: Scaling::new(limits.scale),
+        }
+    }
+
+    /// After every verb: the level of pressure, if it has changed, is to be told.
+    #[inline]
+    pub(super) fn gauge(&mut self, out: &mut Errands<T>) {
+        let depth = self.queue.len();
+        if !self.gauge.is_at(depth) {
+            out.more().pressure = self.gauge.moved(depth);
         }
     }
 
@@ -259,6 +294,7 @@ impl<T: Seeker> Core<T> {
         out: &mut Errands<T>,
     ) -> Option<Job<T>> {
         self.place_freed |= self.room.len() > 0;
+        self.drain.started(self.queue.is_empty(), now);
         let (id, weight) = (TaskId(granted.accept_no), granted.weight.get());
         if granted.value.is_caller() {
             self.callers -= 1;
@@ -282,7 +318,9 @@ impl<T: Seeker> Core<T> {
             self.measure(seated.weight, seated.since, ending, now);
         }
         if let (Some(since), Ending::Completed | Ending::Failed) = (seated.since, ending) {
-            self.service.sample(now.get().saturating_duration_since(since));
+            let took = now.get().saturating_duration_since(since);
+            self.service.sample(took);
+            self.meters.runs.record(took);
             self.is_short = self.service.get().is_some_and(|mean| mean < SHORT);
         }
     }
@@ -320,6 +358,7 @@ impl<T: Seeker> Core<T> {
             }
         } else {
             self.ledger.record(ending, 1);
+            self.untold += usize::from(one.has_callback());
         }
         out.more().left.push((one, ending));
     }
@@ -328,6 +367,7 @@ impl<T: Seeker> Core<T> {
     pub(super) fn close(&mut self, now: impl Now, out: &mut Errands<T>) {
         self.closed = true;
         self.close_slots();
+        out.more().pressure = self.gauge.close();
         self.recall();
         let waiting = self.room.close();
         out.more().wakers.extend(waiting);
@@ -343,8 +383,15 @@ impl<T: Seeker> Core<T> {
         self.refused.count(Reason::Closed, callers as u64);
         let more = out.more();
         more.drained = Some((self.queue.close(), ending));
+        self.untold += 1;
         more.wakers.extend(self.roster.everybody());
         self.close(now, out);
+    }
+
+    /// So many callbacks of what left the queue have been called; those of a whole queue together
+    /// are one. Then somebody must settle.
+    pub(super) fn told(&mut self, callbacks: usize) {
+        self.untold -= callbacks;
     }
 
     /// After every change: seats callers of `run`, rouses a worker when a task could start, tells
@@ -369,7 +416,8 @@ impl<T: Seeker> Core<T> {
             out.more().wakers.extend(head);
         }
         if self.closed && self.queue.is_empty() {
-            let ended = self.seats.len() == 0 && self.beside.leased == 0;
+            let leased = self.beside.leased as usize;
+            let ended = self.seats.len() + leased + self.untold == 0;
             let more = out.more();
             more.wakers.extend(self.roster.rouse_all());
             more.ended |= ended;
@@ -478,6 +526,7 @@ impl<T: Seeker> Core<T> {
             room: self.room.len(),
             ledger: self.ledger(),
             refused: self.refused,
+            would_refuse: self.would_refuse,
             mean_service: self.service.get(),
         }
     }
@@ -504,5 +553,6 @@ pub(super) struct Look {
     pub(super) room: usize,
     pub(super) ledger: Ledger,
     pub(super) refused: Refusals,
+    pub(super) would_refuse: Refusals,
     pub(super) mean_service: Option<Duration>,
 }

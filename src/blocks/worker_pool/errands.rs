@@ -5,6 +5,7 @@
 use std::task::Waker;
 
 use super::crew::WorkerNo;
+use super::pressure::Change;
 use super::seats::SeatNo;
 use crate::Ending;
 use crate::gates::wait_queue::Drain;
@@ -29,6 +30,8 @@ pub(super) struct More<T> {
     pub(super) wakers: Vec<Waker>,
     /// Only to be dropped.
     pub(super) spent: Vec<Waker>,
+    /// The level has changed.
+    pub(super) pressure: Option<Change>,
     /// Workers to be started.
     pub(super) hired: Vec<WorkerNo>,
     /// Closed, and nothing is live any more.
@@ -49,6 +52,7 @@ impl<T> Default for More<T> {
             seated: Vec::new(),
             wakers: Vec::new(),
             spent: Vec::new(),
+            pressure: None,
             hired: Vec::new(),
             ended: false,
         }

@@ -5,11 +5,12 @@
 
 use std::future::poll_fn;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Wake, Waker};
 
 use loom::sync::atomic::{AtomicU32, Ordering};
 use loom::thread;
 
+use super::completions::{Call, Ready};
 use super::error::TaskError;
 use super::lease::{Collected, Gave, Leases};
 use super::node::{self, Join, Put, Slot, Work};
@@ -17,6 +18,7 @@ use super::seats::{Runner, Seated, Seats};
 use super::task::TaskId;
 use crate::ground::loom_tests::block_on;
 use crate::ground::primitives::Mutex;
+use crate::ground::slab::Ticket;
 use crate::{Ending, Priority};
 
 /// A result that counts how often it is dropped.
@@ -130,7 +132,7 @@ fn loom_cancel_of_a_waiting_task_against_a_worker_that_takes_it() {
 #[derive(Default)]
 struct Rung(AtomicU32);
 
-impl std::task::Wake for Rung {
+impl Wake for Rung {
     fn wake(self: Arc<Self>) {
         self.0.fetch_add(1, Ordering::SeqCst);
     }
@@ -369,5 +371,51 @@ fn loom_a_task_gets_one_number() {
             join.number(|| next(&mut given))
         };
         assert_eq!(mover.join().unwrap(), mine);
+    });
+}
+
+fn ticket(serial: u64) -> Ticket {
+    Ticket { index: serial as u32, serial }
+}
+
+#[test]
+fn loom_whoever_waits_for_the_next_result_hears_of_every_one() {
+    loom::model(|| {
+        let ready = Arc::new(Ready::new());
+        let calls = [1, 2].map(|serial| Arc::new(Call::new(ticket(serial), &ready)));
+        let callers = calls.clone().map(|call| thread::spawn(move || call.wake()));
+        let mut heard = [false; 2];
+        while heard != [true; 2] {
+            // Missed, one of them would hang the model.
+            let ticket = block_on(poll_fn(|cx| ready.poll_next(cx)));
+            heard[ticket.serial as usize - 1] = true;
+        }
+        callers.into_iter().for_each(|caller| caller.join().unwrap());
+    });
+}
+
+#[test]
+fn loom_what_happens_after_a_poll_is_polled_again() {
+    loom::model(|| {
+        let ready = Arc::new(Ready::new());
+        let call = Arc::new(Call::new(ticket(1), &ready));
+        let is_done = Arc::new(AtomicU32::new(0));
+        call.wake_by_ref();
+        let ender = {
+            let (call, is_done) = (Arc::clone(&call), Arc::clone(&is_done));
+            thread::spawn(move || {
+                is_done.store(1, Ordering::Release);
+                call.wake();
+            })
+        };
+        loop {
+            let ticket = block_on(poll_fn(|cx| ready.poll_next(cx)));
+            assert_eq!(ticket.serial, 1);
+            call.unlist();
+            if is_done.load(Ordering::Acquire) == 1 {
+                break;
+            }
+        }
+        ender.join().unwrap();
     });
 }

@@ -8,7 +8,7 @@ use super::core::No;
 use super::handle::TaskHandle;
 use super::node::{self, Join, Work};
 use super::submit::make;
-use super::task::Task;
+use super::task::{Task, current_span};
 use crate::Refused;
 use crate::gates::wait_queue::Ticket;
 
@@ -32,7 +32,11 @@ where
     let mut verdicts = Vec::with_capacity(tasks.len());
     let mut rest = tasks.into_iter();
     while rest.len() > 0 {
-        let (works, joins): (Vec<_>, Vec<_>) = rest.by_ref().take(AT_ONCE).map(make).unzip();
+        let (works, joins): (Vec<_>, Vec<_>) = rest
+            .by_ref()
+            .take(AT_ONCE)
+            .map(|task| make(&front.shared, task, current_span()))
+            .unzip();
         let pushed = front.shared.push_all(works);
         let settled = pushed.into_iter().zip(joins);
         verdicts.extend(settled.map(|(pushed, join)| verdict(front, pushed, join)));
@@ -48,7 +52,8 @@ fn verdict<F: Future>(
     match pushed {
         Ok(ticket) => Ok(TaskHandle::new(join, front, Spot::of(ticket))),
         Err((no, work)) => {
-            Err(Refused::new(no.reason, no.retry_after, node::take_back(work, join)))
+            let (future, _) = node::take_back(work, join);
+            Err(Refused::new(no.reason, no.retry_after, future))
         }
     }
 }

@@ -3,7 +3,10 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
+use super::core::Look;
+use super::meters::Meters;
 use super::task::TaskId;
+use crate::ground::metrics::Histogram;
 use crate::{Ledger, Priority, Reason};
 
 /// One look at a pool, taken under its lock: the numbers belong together.
@@ -29,11 +32,95 @@ pub struct WorkerPoolSnapshot {
     pub ledger: Ledger,
     /// What was not accepted.
     pub refused: Refusals,
+    /// What was accepted only because [`enforcement`](super::WorkerPoolConfig::enforcement) is
+    /// not full: `queue_full` and `deadline_infeasible` would have been refused (or have had to
+    /// wait, in [`submit`](super::WorkerPool::submit)); `evicted` were spared by those that would
+    /// have taken their places.
+    pub would_refuse: Refusals,
     /// How long a task runs, as an exponentially weighted mean; `None` below 20 samples.
     pub mean_service: Option<Duration>,
+    /// From the submission to the seat, of what stood in the queue and got one. Only of those that
+    /// are [timed](super::WorkerPoolConfig::timing).
+    pub queue_wait: Histogram,
+    /// From the seat to the end, of what completed or failed. Only of those that are timed.
+    pub run_time: Histogram,
+    /// Callbacks ([`Task::on_end`](super::Task::on_end)) that panicked.
+    pub callback_panics: u64,
 }
 
 impl WorkerPoolSnapshot {
+    pub(super) fn of(name: Cow<'static, str>, look: Look, meters: &Meters) -> Self {
+        Self {
+            name,
+            depth: look.depth,
+            capacity: look.capacity,
+            busy: look.busy,
+            limit: look.limit,
+            limit_changes: look.limit_changes,
+            room: look.room,
+            ledger: look.ledger,
+            refused: look.refused,
+            would_refuse: look.would_refuse,
+            mean_service: look.mean_service,
+            queue_wait: meters.waits.look(),
+            run_time: meters.runs.look(),
+            callback_panics: meters.callback_panics.get(),
+        }
+    }
+
+    /// Every number under the name it has in a metrics system, for whichever exporter there is;
+    /// the label that tells pools apart is the [`name`](Self::name). All start at zero when the
+    /// pool is made. What was *submitted* is what was accepted and what was rejected; *dropped* is
+    /// what was rejected, evicted or expired.
+    ///
+    /// ```
+    /// use headworks::worker_pool::{MetricValue, WorkerPoolConfig};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let config = WorkerPoolConfig::default().with_name("mail");
+    /// let pool = headworks::WorkerPool::new(config)?;
+    /// pool.try_submit(async {})?.await?;
+    /// let snapshot = pool.snapshot();
+    /// let mut lines = Vec::new();
+    /// for metric in snapshot.metrics() {
+    ///     let name = metric.name;
+    ///     let labels = format!("{{pool=\"{}\"}}", snapshot.name);
+    ///     match metric.value {
+    ///         MetricValue::Counter(n) | MetricValue::Gauge(n) => {
+    ///             lines.push(format!("{name}{labels} {n}"));
+    ///         }
+    ///         MetricValue::Histogram(seen) => {
+    ///             lines.push(format!("{name}_count{labels} {}", seen.count()));
+    ///         }
+    ///     }
+    /// }
+    /// assert!(lines.contains(&"worker_pool_tasks_completed_total{pool=\"mail\"} 1".to_owned()));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn metrics(&self) -> impl Iterator<Item = Metric<'_>> {
+        use MetricValue::{Counter, Gauge, Histogram};
+        let Ledger { completed, failed, cancelled, expired, evicted, returned, .. } = self.ledger;
+        let rejected = self.refused.total();
+        [
+            ("worker_pool_queue_depth", Gauge(self.queued() as u64)),
+            ("worker_pool_queue_capacity", Gauge(self.capacity as u64)),
+            ("worker_pool_tasks_submitted_total", Counter(self.ledger.accepted + rejected)),
+            ("worker_pool_tasks_completed_total", Counter(completed)),
+            ("worker_pool_tasks_failed_total", Counter(failed)),
+            ("worker_pool_tasks_cancelled_total", Counter(cancelled)),
+            ("worker_pool_tasks_expired_total", Counter(expired)),
+            ("worker_pool_tasks_evicted_total", Counter(evicted)),
+            ("worker_pool_tasks_returned_total", Counter(returned)),
+            ("worker_pool_tasks_rejected_total", Counter(rejected)),
+            ("worker_pool_tasks_dropped_total", Counter(rejected + evicted + expired)),
+            ("worker_pool_queue_wait_seconds", Histogram(&self.queue_wait)),
+        ]
+        .into_iter()
+        .map(|(name, value)| Metric { name, value })
+    }
+
     /// Waiting in the queue, in this class.
     #[must_use]
     pub fn depth_of(&self, class: Priority) -> usize {
@@ -45,6 +132,27 @@ impl WorkerPoolSnapshot {
     pub fn queued(&self) -> usize {
         self.depth.iter().sum()
     }
+}
+
+/// One number of a pool, as an exporter wants it.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Metric<'a> {
+    /// What it is called.
+    pub name: &'static str,
+    /// What it is now.
+    pub value: MetricValue<'a>,
+}
+
+/// The value of a [`Metric`], by its kind.
+#[derive(Clone, Copy, Debug)]
+pub enum MetricValue<'a> {
+    /// Only grows.
+    Counter(u64),
+    /// Goes up and down.
+    Gauge(u64),
+    /// Durations, counted by how long they are.
+    Histogram(&'a Histogram),
 }
 
 /// How many were not accepted since the pool was made, by reason.

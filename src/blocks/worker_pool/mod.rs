@@ -6,8 +6,18 @@
 //!
 //! Use it where work costs something scarce (a remote call, a connection, a core) and arrives
 //! faster than it can be done. To run everything at once without a bound, `tokio::spawn` is
-//! simpler. Work that blocks a thread belongs on `tokio::task::spawn_blocking`, awaited by a
-//! task here.
+//! simpler. Work that blocks a thread is a task of its own kind: [`Task::blocking`].
+//!
+//! # What is where
+//!
+//! | you want | here |
+//! |---|---|
+//! | to hand a task in | [`try_submit`](WorkerPool::try_submit), [`submit`](WorkerPool::submit), [`try_submit_many`](WorkerPool::try_submit_many), [`try_submit_blocking`](WorkerPool::try_submit_blocking) |
+//! | to run something here, in its turn | [`run`](WorkerPool::run); before a tower service: `WorkerPoolLayer` (feature `tower`) |
+//! | one result; many, as they come; to be called | [`TaskHandle`]; [`Completions`]; [`Task::on_end`] |
+//! | to send less before you are refused | [`pressure`](WorkerPool::pressure), [`Refused::retry_after`](crate::Refused::retry_after) |
+//! | to try a limit out | [`enforcement`](WorkerPoolConfig::enforcement) |
+//! | numbers, under names | [`snapshot`](WorkerPool::snapshot), [`metrics`](WorkerPoolSnapshot::metrics) |
 //!
 //! # Guarantees
 //!
@@ -25,7 +35,10 @@
 //!   chosen when a seat is free, never before.
 //! - *Endings.* Every accepted task ends once: completed, failed (panic, timeout), cancelled,
 //!   expired, evicted or returned. Its handle is told, and [`Ledger`](crate::Ledger) counts it
-//!   before the handle is told. An expired or evicted task was never started.
+//!   before the handle is told. An expired or evicted task was never started. A callback
+//!   ([`Task::on_end`]) is called once, as the last part of its task, however that ends.
+//! - *Spans.* While somebody listens to `tracing`, a task is polled and dropped in the span that
+//!   its submitter was in.
 //! - *Isolation.* A panic in a task, in its `Drop` or in the `Drop` of its result costs neither a
 //!   worker nor a seat.
 //! - *Shutdown.* [`WorkerPool::shutdown`] returns 100 ms after `within` at the latest, given a
@@ -73,7 +86,9 @@
 //    lock is taken while it is held.
 // 2. Whoever takes a task out of the queue under that lock owns its body: polls it, drops it,
 //    and publishes its result. Nobody else touches it (`node.rs`, the only unsafe code).
-// 3. An ending is booked under the lock before it is published.
+// 3. An ending is booked under the lock before it is published. A callback belongs to the task: of
+//    one that ran, it is called before that, on its seat; of one that left the queue, after it, and
+//    the pool has not ended before (`untold`).
 // 4. After every change the core settles: expired heads leave, callers of `run` get their seats,
 //    one worker is roused when a task could start, the room's head hears of a free place. So
 //    nothing waits beside a free seat.
@@ -83,26 +98,36 @@
 //    (`lease.rs`, `node/slot.rs`, `help.rs`, `nested.rs`).
 // 7. A limit that is not fixed is changed under the lock, where an end is booked or a resting worker
 //    looks (`core/scaling.rs`); there are always as many workers as tasks could run.
-// 8. The clock is read when a verb first asks for it: a task without a deadline, that is ready at
-//    its first poll and not timed, costs no look at all.
+// 8. After every verb the level of pressure is compared with the depth; a change is announced after
+//    the unlock, with its number, so that the newest stays (`pressure.rs`).
+// 9. The clock is read when a verb first asks for it: a task without a deadline, that is ready at
+//    its first poll and not timed, costs no look at all, but for one in 32 that leave a queue in
+//    which others wait (`drain.rs`).
 
 mod beside;
+mod blocking;
+mod completions;
 mod config;
 mod core;
 pub(crate) mod crew;
+mod drain;
 mod errands;
 mod error;
 mod handle;
 mod help;
+#[cfg(feature = "tower")]
+mod layer;
 mod lease;
 mod limit;
 #[cfg(all(test, headworks_loom))]
 mod loom_tests;
 mod many;
+mod meters;
 mod metrics;
 mod nested;
 mod node;
 mod pool;
+mod pressure;
 mod run;
 mod seats;
 mod shared;
@@ -112,9 +137,16 @@ mod task;
 mod tests;
 
 pub use crate::gates::wait_queue::Thresholds;
+pub use crate::ground::metrics::Histogram;
+pub use blocking::Blocking;
+pub use completions::Completions;
 pub use config::{Adaptive, Autoscale, Concurrency, Timing, WorkerPoolConfig};
 pub use error::{Panic, TaskError};
 pub use handle::TaskHandle;
-pub use metrics::{DrainReport, Refusals, WorkerPoolSnapshot};
+#[cfg(feature = "tower")]
+#[cfg_attr(docsrs, doc(cfg(feature = "tower")))]
+pub use layer::{Prioritized, ServiceError, WorkerPoolLayer};
+pub use metrics::{DrainReport, Metric, MetricValue, Refusals, WorkerPoolSnapshot};
 pub use pool::WorkerPool;
+pub use pressure::Pressure;
 pub use task::{Task, TaskId};

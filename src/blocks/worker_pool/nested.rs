@@ -88,7 +88,14 @@ impl Nested {
         Poll::Ready(())
     }
 
+    /// Its handle wants it to end; one that can't be stopped is left to a worker.
     pub(super) fn cancel(&mut self) {
+        if self.job.as_ref().is_some_and(|job| job.task.stops()) {
+            self.give_up();
+        }
+    }
+
+    fn give_up(&mut self) {
         self.end(|task| task.give_up(TaskError::Cancelled));
     }
 
@@ -106,6 +113,6 @@ impl Drop for Nested {
         let Some(job) = self.job.take() else { return };
         self.job = self.shared.put_back(job, &self.place).err();
         // The pool has halted.
-        self.cancel();
+        self.give_up();
     }
 }

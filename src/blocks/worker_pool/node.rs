@@ -18,12 +18,15 @@
 //!    pool's lock, and only then published. So who has the result finds it in the ledger.
 //! 5. *Number.* A task that goes through the lock has its number from the queue. One that was put into
 //!    a slot (`node/slot.rs`) gets one when somebody asks, under the lock.
-//! 6. Code of a user's (poll, drop, wake) runs with no lock held, and no panic of it gets out, but
+//! 6. The options (timeout, span, callback) are the pool side's alone, which drops them before it
+//!    publishes. A callback is called with the staged result, as the last part of the task.
+//! 7. Code of a user's (poll, drop, wake) runs with no lock held, and no panic of it gets out, but
 //!    for that of cloning a waker, which unwinds to whoever polled the handle with it.
 #![allow(unsafe_code, reason = "one allocation a task, and no lock of its own")]
 
 mod slot;
 
+use std::any::Any;
 use std::future::{Future, Pending};
 use std::marker::PhantomData;
 use std::mem::{ManuallyDrop, MaybeUninit};
@@ -34,7 +37,7 @@ use std::task::{Context, Poll, Waker};
 
 use super::error::{Panic, TaskError};
 use super::seats::SeatNo;
-use super::task::{Options, TaskId};
+use super::task::{Callback, Options, Stops, TaskId};
 use crate::ground::primitives::atomic::{AtomicU64, Ordering};
 use crate::ground::primitives::cell::UnsafeCell;
 use crate::ground::quiet::{drop_quietly, quietly, wake_quietly};
@@ -66,7 +69,8 @@ struct Header {
     word: AtomicU64,
     verbs: &'static Verbs,
     waker: UnsafeCell<MaybeUninit<Waker>>,
-    options: Option<Box<Options>>,
+    /// The pool side's, as long as that is there.
+    options: UnsafeCell<Option<Box<Options>>>,
 }
 
 impl Header {
@@ -100,22 +104,30 @@ struct Verbs {
     poll: unsafe fn(NonNull<Header>, &mut Context<'_>) -> Poll<Ending>,
     /// The body is the caller's. Drops the future, and stages the error as the result.
     give_up: unsafe fn(NonNull<Header>, TaskError) -> Ending,
+    /// The body is the caller's, and a result. Calls this callback with it, which must be one of
+    /// the task's.
+    tell: unsafe fn(NonNull<Header>, Box<dyn Any + Send>),
     /// The body is the caller's, and the other argument an `Option<Outcome<F::Output>>`.
     read: unsafe fn(NonNull<Header>, NonNull<()>),
     /// Nobody else looks at the node any more.
     free: unsafe fn(NonNull<Header>),
 }
 
-impl<F: Future> Node<F> {
-    const VERBS: Verbs =
-        Verbs { poll: Self::poll, give_up: Self::give_up, read: Self::read, free: Self::free };
+impl<F: Future + 'static> Node<F> {
+    const VERBS: Verbs = Verbs {
+        poll: Self::poll,
+        give_up: Self::give_up,
+        tell: Self::tell,
+        read: Self::read,
+        free: Self::free,
+    };
 
     fn make(future: F, flags: u64, options: Option<Box<Options>>) -> NonNull<Header> {
         let header = Header {
             word: AtomicU64::new(flags),
             verbs: &Self::VERBS,
             waker: UnsafeCell::new(MaybeUninit::uninit()),
-            options,
+            options: UnsafeCell::new(options),
         };
         let node = Box::new(Self { header, body: UnsafeCell::new(Body::Future(future)) });
         NonNull::from(Box::leak(node)).cast()
@@ -155,6 +167,17 @@ impl<F: Future> Node<F> {
     unsafe fn give_up(head: NonNull<Header>, why: TaskError) -> Ending {
         // SAFETY: this function's own contract.
         unsafe { Self::with_body(head, |body| stage(body, Err(why))) }
+    }
+
+    unsafe fn tell(head: NonNull<Header>, callback: Box<dyn Any + Send>) {
+        let callback = callback.downcast::<Callback<F::Output>>();
+        let tell = |body: &mut Body<F>| {
+            if let (Body::Outcome(outcome), Ok(callback)) = (body, callback) {
+                callback(outcome);
+            }
+        };
+        // SAFETY: this function's own contract.
+        unsafe { Self::with_body(head, tell) }
     }
 
     #[inline]
@@ -208,15 +231,15 @@ pub(super) fn caller() -> (Work, Join<SeatNo>) {
     sides(Node::<Pending<SeatNo>>::make(std::future::pending(), CALLER, None))
 }
 
-/// The future of a task that was not accepted after all.
-pub(super) fn take_back<F: Future>(work: Work, join: Join<F::Output>) -> F {
+/// The future and the options of a task that was not accepted after all.
+pub(super) fn take_back<F: Future>(work: Work, join: Join<F::Output>) -> (F, Option<Box<Options>>) {
     debug_assert!(std::ptr::addr_eq(work.head.as_ptr(), join.head.as_ptr()), "of one task");
     std::mem::forget(join);
     // SAFETY: both sides are here, and gone after this: nobody else knows the node.
     let node = unsafe { Box::from_raw(work.head.cast::<Node<F>>().as_ptr()) };
     match node.body.into_inner() {
         // Never polled: so it was not pinned yet.
-        Body::Future(future) => future,
+        Body::Future(future) => (future, node.header.options.into_inner()),
         Body::Outcome(_) | Body::Empty => unreachable!("never queued, so never run"),
     }
 }
@@ -266,24 +289,103 @@ impl Work {
     }
 
     pub(super) fn options(&self) -> Option<&Options> {
-        self.header().options.as_deref()
+        // SAFETY: the options are this side's, and mutable only through `&mut self`.
+        self.header().options.with(|options| unsafe { (*options).as_deref() })
+    }
+
+    fn options_mut(&mut self) -> &mut Option<Box<Options>> {
+        // SAFETY: as above.
+        self.header().options.with_mut(|options| unsafe { &mut *options })
+    }
+
+    pub(super) fn has_callback(&self) -> bool {
+        self.options().is_some_and(|options| options.on_end.is_some())
+    }
+
+    /// Whether it can be stopped now.
+    pub(super) fn stops(&self) -> bool {
+        self.options().is_none_or(|options| options.stops != Stops::Never)
     }
 
     /// Polls the future, unless it is to stop; its result is staged once it is ready.
     #[inline]
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Ending> {
         // Relaxed: a request that comes late is followed by a wake-up.
-        if self.header().word.load(Ordering::Relaxed) & STOP != 0 {
+        let is_to_stop = self.header().word.load(Ordering::Relaxed) & STOP != 0;
+        if is_to_stop && self.stops() {
             return Poll::Ready(self.give_up(TaskError::Cancelled));
+        }
+        if self.options().is_some() {
+            return self.poll_fitted(cx);
         }
         // SAFETY: the verbs are this node's; not ended, so the body is this side's.
         unsafe { (self.header().verbs.poll)(self.head, cx) }
     }
 
+    /// The same for a task with options.
+    fn poll_fitted(&mut self, cx: &mut Context<'_>) -> Poll<Ending> {
+        if let Some(options) = self.options_mut() {
+            options.begin();
+        }
+        let (head, verbs) = (self.head, self.header().verbs);
+        // SAFETY: as in `poll`.
+        let polled = self.in_span(|| unsafe { (verbs.poll)(head, cx) });
+        match polled {
+            Some(Poll::Pending) => Poll::Pending,
+            Some(Poll::Ready(ending)) => {
+                self.conclude();
+                Poll::Ready(ending)
+            }
+            // Whoever listens to its span panicked.
+            None => Poll::Ready(self.give_up(TaskError::Cancelled)),
+        }
+    }
+
     /// Drops the future, and stages `why` as the result.
     pub(super) fn give_up(&mut self, why: TaskError) -> Ending {
-        // SAFETY: as in `poll`.
-        unsafe { (self.header().verbs.give_up)(self.head, why) }
+        let (head, verbs, ending) = (self.head, self.header().verbs, why.ending());
+        let mut why = Some(why);
+        let mut give_up = || {
+            // SAFETY: as in `poll`.
+            why.take().map(|why| unsafe { (verbs.give_up)(head, why) });
+        };
+        self.in_span(&mut give_up);
+        // If whoever listens to its span panicked.
+        give_up();
+        self.conclude();
+        ending
+    }
+
+    /// Does something in the submitter's span, if there is one. `None`: it or the span's
+    /// subscriber panicked.
+    fn in_span<R>(&self, act: impl FnOnce() -> R) -> Option<R> {
+        let Some(span) = self.options().and_then(|options| options.span.as_ref()) else {
+            return Some(act());
+        };
+        let mut done = None;
+        quietly(|| span.in_scope(|| done = Some(act())));
+        done
+    }
+
+    /// The result is staged: calls who wants to know, and lets go of all that was the task's.
+    fn conclude(&mut self) {
+        let callback = match self.options_mut() {
+            Some(options) => options.on_end.take(),
+            None => return,
+        };
+        if let Some(callback) = callback {
+            let (head, verbs) = (self.head, self.header().verbs);
+            let mut is_told = false;
+            quietly(|| {
+                // SAFETY: as in `poll`, with the result staged; made for this task (`Task::on_end`).
+                is_told = self.in_span(|| unsafe { (verbs.tell)(head, callback) }).is_some();
+            });
+            let meters = self.options().and_then(|options| options.meters.as_ref());
+            if let (Some(meters), false) = (meters, is_told) {
+                meters.callback_panics.add(1);
+            }
+        }
+        drop_quietly(self.options_mut().take());
     }
 
     /// Tells the handle what was staged, and lets go. A result that nobody wants is dropped.

@@ -7,12 +7,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
+use tokio::sync::watch;
 
 use super::beside::Fronts;
 use super::config::WorkerPoolConfig;
 use super::crew::Crew;
 use super::handle::TaskHandle;
 use super::metrics::{DrainReport, WorkerPoolSnapshot};
+use super::pressure::Pressure;
 use super::shared::{STOP_GRACE, Shared};
 use super::task::Task;
 use super::{many, run, submit};
@@ -157,6 +159,38 @@ impl WorkerPool {
         many::submit(self.owner.fronts.mine(), tasks)
     }
 
+    /// Accepts a closure that computes for long or blocks, or gives it back; never waits. It runs
+    /// on one of tokio's threads for blocking work, and can't be stopped once it has begun:
+    /// [`Task::blocking`] says what that means, and makes such a task with a priority, a tenant
+    /// or a deadline, for any of the ways to submit one.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let config = headworks::worker_pool::WorkerPoolConfig::default();
+    /// let pool = headworks::WorkerPool::new(config)?;
+    /// let sum = pool.try_submit_blocking(|| (1..=1_000).sum::<u64>())?;
+    /// assert_eq!(sum.await?, 500_500);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`try_submit`](Self::try_submit).
+    pub fn try_submit_blocking<W, R>(&self, work: W) -> Result<TaskHandle<R>, Refused<W>>
+    where
+        W: FnOnce() -> R + Send + 'static,
+        R: Send + 'static,
+    {
+        self.try_submit(Task::blocking(work)).map_err(|refused| {
+            refused.map(|task| match task.into_work() {
+                Some(work) => work,
+                None => unreachable!("refused, so not begun"),
+            })
+        })
+    }
+
     /// Accepts the task as soon as there is room, or gives it back. Callers wait in a room of
     /// their own, in order of class and as bounded as the queue; the task's deadline ends the
     /// wait.
@@ -196,7 +230,8 @@ impl WorkerPool {
     /// seat. So it may borrow.
     ///
     /// It counts as accepted when it gets its seat. From then on it is the caller's: no timeout
-    /// and no deadline is applied, for nobody but the caller can drop it. A panic unwinds through
+    /// and no deadline is applied, for nobody but the caller can drop it, and its
+    /// [`on_end`](Task::on_end) is not called. A panic unwinds through
     /// the caller, with the seat given back.
     ///
     /// # Errors
@@ -264,22 +299,48 @@ impl WorkerPool {
         shared.report()
     }
 
-    /// A look at the pool under its lock: all numbers belong together.
+    /// How close the pool is to refusing work, as it changes: see [`Pressure`] for the levels and
+    /// their bounds. A watcher sees the newest level; those in between may be skipped. It is told
+    /// after the pool's lock is released, so a [`snapshot`](Self::snapshot) may be ahead of it by
+    /// a moment. [`close`](Self::close) makes it [`Pressure::Closed`].
+    ///
+    /// Who holds on to a [`borrow`](tokio::sync::watch::Receiver::borrow) of it holds up whoever
+    /// tells the next level: take the value out at once.
+    ///
+    /// ```
+    /// use headworks::worker_pool::{Pressure, WorkerPoolConfig};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let config = WorkerPoolConfig::default().with_queue_capacity(10);
+    /// let pool = headworks::WorkerPool::new(config)?;
+    /// let mut pressure = pool.pressure();
+    /// let tasks: Vec<_> = (0..4).map(|_| pool.try_submit(async {})).collect::<Result<_, _>>()?;
+    /// pressure.wait_for(|level| *level >= Pressure::Elevated).await?;
+    /// for task in tasks {
+    ///     task.await?;
+    /// }
+    /// pressure.wait_for(|level| *level == Pressure::Nominal).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Cost
+    ///
+    /// Two comparisons for each operation; when the level changes, what
+    /// [`watch`](tokio::sync::watch) costs.
+    #[must_use]
+    pub fn pressure(&self) -> watch::Receiver<Pressure> {
+        self.owner.shared.pressure()
+    }
+
+    /// A look at the pool under its lock: all numbers belong together, but for those of the
+    /// histograms, which are counted beside it.
     #[must_use]
     pub fn snapshot(&self) -> WorkerPoolSnapshot {
-        let look = self.owner.shared.with(|core, _, _| core.take_stock());
-        WorkerPoolSnapshot {
-            name: self.owner.name.clone(),
-            depth: look.depth,
-            capacity: look.capacity,
-            busy: look.busy,
-            limit: look.limit,
-            limit_changes: look.limit_changes,
-            room: look.room,
-            ledger: look.ledger,
-            refused: look.refused,
-            mean_service: look.mean_service,
-        }
+        let Owner { shared, name, .. } = &*self.owner;
+        let look = shared.with(|core, _, _| core.take_stock());
+        WorkerPoolSnapshot::of(name.clone(), look, shared.meters())
     }
 }
 

@@ -20,7 +20,7 @@ pub(super) async fn inline<F: Future>(
     shared: &Arc<Shared>,
     task: Task<F>,
 ) -> Result<F::Output, Refused<F>> {
-    let Task { future, place, timeout: _ } = task;
+    let Task { future, place, options: _ } = task;
     let is_plain = place.weight.get() == 1 && place.deadline.is_none();
     let stripe = stripe::mine();
     let seat = if is_plain && shared.leases().claim(stripe) {
@@ -74,23 +74,30 @@ async fn take_seat(shared: &Arc<Shared>, place: Place) -> Result<SeatNo, No> {
     match turn? {
         Turn::Now(no) => Ok(no),
         Turn::Later(ticket, join) => {
-            let mut waiting = Waiting { shared, ticket, join: Some(join) };
-            let verdict = time::until(place.deadline, poll_fn(|cx| waiting.poll(cx))).await;
-            let verdict = match verdict {
-                Some(verdict) => verdict,
-                None => {
-                    // Out of line now, unless somebody took it out in this moment: then that
-                    // counts, and is about to be told.
-                    shared.with(|core, now, out| core.overdue(ticket, now, out));
-                    poll_fn(|cx| waiting.poll(cx)).await
-                }
-            };
-            match verdict {
-                Ok(no) => Ok(no),
-                Err(why) => Err(No::because(reason(&why))),
+            let came = shared.meters().times_next().then(time::now);
+            let turn = in_line(Waiting { shared, ticket, join: Some(join) }, place).await;
+            if let (Some(came), Ok(_)) = (came, &turn) {
+                shared.meters().waits.record(time::now().saturating_duration_since(came));
             }
+            turn
         }
     }
+}
+
+/// Waits for the turn, until the deadline.
+async fn in_line(mut waiting: Waiting<'_>, place: Place) -> Result<SeatNo, No> {
+    let (shared, ticket) = (waiting.shared, waiting.ticket);
+    let verdict = time::until(place.deadline, poll_fn(|cx| waiting.poll(cx))).await;
+    let verdict = match verdict {
+        Some(verdict) => verdict,
+        None => {
+            // Out of line now, unless somebody took it out in this moment: then that counts, and
+            // is about to be told.
+            shared.with(|core, now, out| core.overdue(ticket, now, out));
+            poll_fn(|cx| waiting.poll(cx)).await
+        }
+    };
+    verdict.map_err(|why| shared.with(|core, now, _| core.no(reason(&why), place.class, now)))
 }
 
 enum Turn {

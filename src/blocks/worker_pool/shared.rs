@@ -10,6 +10,7 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use tokio::runtime::{Handle, Id};
+use tokio::sync::watch;
 use tokio::task::coop::{Unconstrained, unconstrained};
 use tokio::time::Sleep;
 use tokio_util::sync::CancellationToken;
@@ -20,9 +21,11 @@ use super::crew::{Crew, Next, Post, Turn, WorkerNo};
 use super::errands::{Errands, More};
 use super::error::TaskError;
 use super::lease::{Gave, Leases};
+use super::meters::Meters;
 use super::metrics::DrainReport;
 use super::nested::Inside;
 use super::node::{Slot, Work};
+use super::pressure::{Announcer, Pressure};
 use super::seats::SeatNo;
 use super::task::{Options, TaskId};
 use crate::gates::wait_queue::{Place, Ticket};
@@ -53,6 +56,10 @@ impl Seeker for Work {
     fn set_number(&self, number: TaskId) {
         Self::set_number(self, number);
     }
+
+    fn has_callback(&self) -> bool {
+        Self::has_callback(self)
+    }
 }
 
 impl TaskSlot<Work> for Slot {
@@ -77,14 +84,16 @@ pub(super) type Alarm = Option<Option<Unconstrained<Sleep>>>;
 /// What handles and workers share.
 pub(super) struct Shared {
     core: Mutex<PoolCore>,
-    /// The core's own.
+    /// The core's own, as are the meters.
     leases: Arc<Leases<Slot>>,
+    meters: Arc<Meters>,
     crew: Crew,
     /// Somebody was refused, and nothing has left the queue since.
     crowded: AtomicBool,
     /// What runs is to end at its next await point.
     halted: AtomicBool,
     ended: CancellationToken,
+    pressure: Announcer,
     /// The longest a task runs that does not say itself.
     timeout: Option<Duration>,
     /// Where tasks run.
@@ -98,11 +107,13 @@ impl Shared {
         let core = Core::new(limits);
         Self {
             leases: Arc::clone(&core.leases),
+            meters: Arc::clone(&core.meters),
             core: Mutex::new(core),
             crew: Crew::new(),
             crowded: AtomicBool::new(false),
             halted: AtomicBool::new(false),
             ended: CancellationToken::new(),
+            pressure: Announcer::new(),
             timeout,
             runtime: runtime.id(),
             hires: limits.scale.changes().then(|| runtime.clone()),
@@ -117,7 +128,10 @@ impl Shared {
     ) -> R {
         let now = Glance::default();
         let mut errands = Errands::default();
-        let result = verb(&mut self.core.lock(), &now, &mut errands);
+        let mut core = self.core.lock();
+        let result = verb(&mut core, &now, &mut errands);
+        core.gauge(&mut errands);
+        drop(core);
         if !errands.is_empty() {
             self.run_errands(errands);
         }
@@ -177,6 +191,10 @@ impl Shared {
         }
     }
 
+    pub(super) fn pressure(&self) -> watch::Receiver<Pressure> {
+        self.pressure.subscribe()
+    }
+
     pub(super) fn runtime(&self) -> Id {
         self.runtime
     }
@@ -198,8 +216,11 @@ impl Shared {
 
     #[cold]
     fn run_more(self: &Arc<Self>, more: More<Work>) {
-        let More { left, drained, seated, wakers, spent, hired, ended } = more;
+        let More { left, drained, seated, wakers, spent, pressure, hired, ended } = more;
         drop_quietly(spent);
+        if let Some(change) = pressure {
+            self.pressure.announce(change);
+        }
         for (caller, seat) in seated {
             if let Err(seat) = caller.seat(seat) {
                 // It left between its turn and this: the seat goes to the next.
@@ -210,6 +231,8 @@ impl Shared {
         if let Some(runtime) = &self.hires {
             hired.into_iter().for_each(|no| Crew::hire(self, no, runtime));
         }
+        let callbacks = left.iter().filter(|(one, _)| one.has_callback()).count()
+            + usize::from(drained.is_some());
         let drained = drained.into_iter();
         let drained = drained.flat_map(|(drain, ending)| drain.map(move |one| (one, ending)));
         for (mut one, ending) in left.into_iter().chain(drained) {
@@ -218,6 +241,12 @@ impl Shared {
         }
         if ended {
             self.ended.cancel();
+        }
+        if callbacks > 0 {
+            self.with(|core, now, out| {
+                core.told(callbacks);
+                core.settle(now, out);
+            });
         }
     }
 
@@ -233,6 +262,10 @@ impl Shared {
             core.book(seat, ending, now);
             core.settle(now, out);
         });
+    }
+
+    pub(super) fn meters(&self) -> &Arc<Meters> {
+        &self.meters
     }
 
     pub(super) fn leases(&self) -> &Leases<Slot> {
@@ -296,7 +329,7 @@ impl Shared {
         cx: &mut Context<'_>,
     ) -> Poll<Ending> {
         // Acquire: pairs with `halt`.
-        if self.halted.load(Ordering::Acquire) {
+        if self.halted.load(Ordering::Acquire) && task.stops() {
             return Poll::Ready(task.give_up(TaskError::Cancelled));
         }
         if let Poll::Ready(ending) = self.begin(task, cx) {

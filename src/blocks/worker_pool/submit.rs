@@ -4,12 +4,14 @@ use std::future::Future;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use tracing::Span;
+
 use super::beside::{Front, Spot};
 use super::core::{Door, No, Step};
 use super::handle::TaskHandle;
 use super::node::{self, Join, Work};
 use super::shared::{PoolCore, PoolErrands, Shared};
-use super::task::{Options, Task};
+use super::task::{Options, Task, current_span};
 use crate::gates::wait_queue::{Place, Plan, Ticket};
 use crate::ground::time::{self, Glance};
 use crate::{Reason, Refused};
@@ -42,15 +44,16 @@ where
     F: Future + Send + 'static,
     F::Output: Send,
 {
-    let timeout = task.timeout;
-    let ((work, place), join) = make(task);
+    let ((work, place), join) = make(&front.shared, task, current_span());
     let put = if place.is_plain() { front.put(work) } else { Err(work) };
     let pushed = put.or_else(|work| front.shared.push(work, &place, count).map(Spot::of));
     match pushed {
         Ok(spot) => Ok(TaskHandle::new(join, front, spot)),
         Err((no, work)) => {
-            let future = node::take_back(work, join);
-            Err((no, Task { future, place, timeout }))
+            let (future, mut options) = node::take_back(work, join);
+            // Not in the next try, which may be under the lock.
+            drop(options.as_mut().and_then(|options| options.span.take()));
+            Err((no, Task { future, place, options }))
         }
     }
 }
@@ -66,21 +69,22 @@ where
     F: Future + Send + 'static,
     F::Output: Send,
 {
+    let span = current_span();
     let accepted =
         front.shared.with(|core, now, out| match core.admit(Door::Street, &task.place, now, out) {
-            Ok(plan) => Ok(accept(core, plan, task, now, out)),
-            Err(no) => Err((core.refuse(no), task)),
+            Ok(plan) => Ok(accept(&front.shared, core, (plan, task, span), now, out)),
+            Err(no) => Err((core.refuse(no), task, span)),
         });
     match accepted {
         Ok((join, ticket)) => Ok(TaskHandle::new(join, front, Spot::of(ticket))),
-        Err((no, task)) => Err(refused(no, task)),
+        Err((no, task, _)) => Err(refused(no, task)),
     }
 }
 
 fn accept<F>(
+    shared: &Shared,
     core: &mut PoolCore,
-    plan: Plan,
-    task: Task<F>,
+    (plan, task, span): (Plan, Task<F>, Option<Span>),
     now: &Glance,
     out: &mut PoolErrands,
 ) -> Accepted<F>
@@ -88,18 +92,22 @@ where
     F: Future + Send + 'static,
     F::Output: Send,
 {
-    let ((work, place), join) = make(task);
+    let ((work, place), join) = make(shared, task, span);
     (join, core.enqueue(plan, &place, work, now, out))
 }
 
 /// Both sides of a task, the pool's with the place it asks for.
-pub(super) fn make<F>(task: Task<F>) -> ((Work, Place), Join<F::Output>)
+pub(super) fn make<F>(
+    shared: &Shared,
+    task: Task<F>,
+    span: Option<Span>,
+) -> ((Work, Place), Join<F::Output>)
 where
     F: Future + Send + 'static,
     F::Output: Send,
 {
-    let options = Options::of(&task);
-    let Task { future, place, .. } = task;
+    let Task { future, place, options } = task;
+    let options = Options::fit(options, place.deadline, span, shared.meters());
     let (work, join) = node::task(future, place.class, options);
     ((work, place), join)
 }
@@ -122,12 +130,16 @@ where
             Err((no, task)) => return Err(refused(no, task)),
         },
     };
-    let deadline = task.place.deadline;
+    let Place { deadline, class, .. } = task.place;
     let mut waiting = Waiting { shared, task: Some(task), ticket: None };
-    let accepted =
-        time::until(deadline, std::future::poll_fn(|cx| waiting.poll(cx))).await.unwrap_or_else(
-            || Err(shared.with(|core, _, _| core.refuse(No::because(Reason::Expired)))),
-        );
+    let accepted = time::until(deadline, std::future::poll_fn(|cx| waiting.poll(cx)))
+        .await
+        .unwrap_or_else(|| {
+            Err(shared.with(|core, now, _| {
+                let no = core.no(Reason::Expired, class, now);
+                core.refuse(no)
+            }))
+        });
     match (accepted, waiting.task.take()) {
         (Ok((join, ticket)), _) => Ok(TaskHandle::new(join, front, Spot::of(ticket))),
         (Err(no), Some(task)) => Err(refused(no, task)),
@@ -157,10 +169,12 @@ where
         // Gone only once it was accepted; then nobody polls again.
         let Some(place) = task.as_ref().map(|task| task.place) else { return Poll::Pending };
         // Somebody else's code, as every waker's: not under the lock.
-        let waker = cx.waker().clone();
+        let (waker, mut span) = (cx.waker().clone(), current_span());
         shared.with(|core, now, out| {
             match (core.step(ticket, &place, waker, now, out), task.take()) {
-                (Step::In(plan), Some(task)) => Poll::Ready(Ok(accept(core, plan, task, now, out))),
+                (Step::In(plan), Some(task)) => {
+                    Poll::Ready(Ok(accept(shared, core, (plan, task, span.take()), now, out)))
+                }
                 (Step::Out(no), kept) => {
                     *task = kept;
                     Poll::Ready(Err(no))

@@ -1,11 +1,18 @@
 //! What is submitted: a future, and how it wants to be treated.
 
+use std::any::Any;
 use std::fmt;
 use std::future::Future;
 use std::hash::Hash;
 use std::num::NonZeroU32;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tracing::Span;
+use tracing::level_filters::LevelFilter;
+
+use super::error::TaskError;
+use super::meters::Meters;
 use crate::Priority;
 use crate::gates::wait_queue::Place;
 use crate::ground::tenant::Tenant;
@@ -28,13 +35,13 @@ use crate::ground::time;
 pub struct Task<F> {
     pub(super) future: F,
     pub(super) place: Place,
-    pub(super) timeout: Option<Duration>,
+    pub(super) options: Option<Box<Options>>,
 }
 
 impl<F: Future> Task<F> {
     /// With every property at its default.
     pub fn new(future: F) -> Self {
-        Self { future, place: Place::new(Priority::Normal), timeout: None }
+        Self { future, place: Place::new(Priority::Normal), options: None }
     }
 
     /// Its class. Default: [`Priority::Normal`].
@@ -66,7 +73,7 @@ impl<F: Future> Task<F> {
     /// The longest it may run, counted from its first await point; then its future is dropped.
     /// Default: the pool's [`task_timeout`](super::WorkerPoolConfig::task_timeout).
     pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = Some(timeout);
+        self.options.get_or_insert_default().timeout = Some(timeout);
         self
     }
 
@@ -75,29 +82,125 @@ impl<F: Future> Task<F> {
         self.place.weight = seats;
         self
     }
+
+    /// Called once with the result when the task has ended, however: also when it was never
+    /// started, and when its handle was dropped. It is part of the task: what ran keeps its seat
+    /// meanwhile, and a shutdown waits for it as for the task. A panic in it is contained and
+    /// counted ([`callback_panics`](super::WorkerPoolSnapshot::callback_panics)).
+    ///
+    /// It runs on whatever thread ends the task: a worker, or a caller who evicts or cancels it.
+    /// So it should be short. It is not called for a task that was refused, nor by
+    /// [`run`](super::WorkerPool::run). Default: none; another one takes its place.
+    ///
+    /// ```
+    /// use headworks::worker_pool::{Task, WorkerPoolConfig};
+    /// use std::sync::mpsc;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let pool = headworks::WorkerPool::new(WorkerPoolConfig::default())?;
+    /// let (tell, told) = mpsc::sync_channel(1);
+    /// let task = Task::new(async { 2 + 2 })
+    ///     .on_end(move |result| drop(tell.send(result.as_ref().ok().copied())));
+    /// pool.try_submit(task)?.await?;
+    /// assert_eq!(told.recv()?, Some(4));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn on_end<C>(mut self, callback: C) -> Self
+    where
+        F: 'static,
+        C: FnOnce(&Result<F::Output, TaskError>) + Send + 'static,
+    {
+        let callback: Callback<F::Output> = Box::new(callback);
+        self.options.get_or_insert_default().on_end = Some(Box::new(callback));
+        self
+    }
 }
 
+/// The span that is entered here, if somebody listens. It asks the subscriber, somebody else's
+/// code: not under a lock.
+#[inline]
+pub(super) fn current_span() -> Option<Span> {
+    let is_heard = LevelFilter::current() != LevelFilter::OFF;
+    is_heard.then(Span::current).filter(|span| !span.is_disabled())
+}
+
+/// Called with the result of a task.
+pub(super) type Callback<T> = Box<dyn FnOnce(&Result<T, TaskError>) + Send>;
+
 /// What most tasks do not have.
-#[derive(Debug)]
+#[derive(Default)]
 pub(super) struct Options {
     timeout: Option<Duration>,
     deadline: Option<Instant>,
+    /// A [`Callback`] of the task's result.
+    pub(super) on_end: Option<Box<dyn Any + Send>>,
+    /// The submitter's.
+    pub(super) span: Option<Span>,
+    /// When it was submitted, of those that are timed.
+    pub(super) came: Option<Instant>,
+    /// What is counted outside of the lock. Set whenever something is to be counted.
+    pub(super) meters: Option<Arc<Meters>>,
+    pub(super) stops: Stops,
+}
+
+/// Whether a task can be stopped once it has begun.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Stops {
+    /// At its next await point.
+    #[default]
+    Any,
+    /// Only before it begins: it runs on a thread of its own.
+    BeforeItBegins,
+    /// It has begun.
+    Never,
 }
 
 impl Options {
-    pub(super) fn of<F>(task: &Task<F>) -> Option<Box<Self>> {
-        let Task { timeout, place, .. } = task;
-        let rare = timeout.is_some() || place.deadline.is_some();
-        rare.then(|| Box::new(Self { timeout: *timeout, deadline: place.deadline }))
+    /// With what the submission adds; `None` for a plain task, which is most of them.
+    #[inline]
+    pub(super) fn fit(
+        options: Option<Box<Self>>,
+        deadline: Option<Instant>,
+        span: Option<Span>,
+        meters: &Arc<Meters>,
+    ) -> Option<Box<Self>> {
+        let is_timed = meters.times_next();
+        if options.is_none() && deadline.is_none() && span.is_none() && !is_timed {
+            return None;
+        }
+        let mut fitted = options.unwrap_or_default();
+        if is_timed || fitted.on_end.is_some() {
+            fitted.meters = Some(Arc::clone(meters));
+        }
+        fitted.came = is_timed.then(time::now);
+        (fitted.deadline, fitted.span) = (deadline, span);
+        Some(fitted)
+    }
+
+    /// It is about to be polled.
+    pub(super) fn begin(&mut self) {
+        if let Some(came) = self.came.take() {
+            let meters = self.meters.as_ref();
+            meters
+                .inspect(|meters| meters.waits.record(time::now().saturating_duration_since(came)));
+        }
+        if self.stops == Stops::BeforeItBegins {
+            self.stops = Stops::Never;
+        }
     }
 
     /// By when a task must have ended that began at `start`: by its deadline, and by its timeout
-    /// or else the pool's.
+    /// or else the pool's. Never, if nothing can stop it.
     pub(super) fn limit(
         options: Option<&Self>,
         of_pool: Option<Duration>,
         start: Instant,
     ) -> Option<Instant> {
+        if options.is_some_and(|options| options.stops != Stops::Any) {
+            return None;
+        }
         let timeout = options.and_then(|options| options.timeout).or(of_pool);
         let timeout = timeout.and_then(|timeout| time::later(start, timeout));
         time::earlier(timeout, options.and_then(|options| options.deadline))
@@ -114,7 +217,7 @@ impl<F> fmt::Debug for Task<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Task")
             .field("place", &self.place)
-            .field("timeout", &self.timeout)
+            .field("timeout", &self.options.as_ref().and_then(|options| options.timeout))
             .finish_non_exhaustive()
     }
 }

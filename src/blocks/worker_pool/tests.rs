@@ -18,7 +18,7 @@ use super::task::TaskId;
 use super::{Adaptive, Autoscale, Timing, WorkerPoolConfig};
 use crate::gates::wait_queue::{Place, Rules, Ticket};
 use crate::ground::tenant::Tenant;
-use crate::{Ending, Priority, Reason};
+use crate::{Ending, Enforcement, Priority, Reason};
 
 type Pool = Core<One>;
 type Out = Errands<One>;
@@ -45,6 +45,10 @@ impl Seeker for One {
     }
 
     fn set_number(&self, _: TaskId) {}
+
+    fn has_callback(&self) -> bool {
+        false
+    }
 }
 
 /// One slot without threads: `None` while it is closed.
@@ -307,6 +311,95 @@ fn the_first_tasks_are_timed_and_then_one_in_so_many() {
 }
 
 type Way = fn(&mut Pool, Ticket, Instant, &mut Out);
+
+/// A pool without seats left, which enforces so much, and how its door takes `n` low tasks.
+fn offered(enforcement: Enforcement, n: u32) -> (Pool, u32) {
+    let config = WorkerPoolConfig::default()
+        .with_enforcement(enforcement)
+        .with_concurrency(super::Concurrency::Fixed(1))
+        .with_queue_capacity(100);
+    let (now, mut out) = (start(), Out::default());
+    let mut core = Pool::new(Limits { seed: 1, ..config.check().unwrap() });
+    assert!(core.sit_inline(&weighing(1), now).is_some());
+    let low = Place::new(Priority::Low);
+    let accepted = (0..n).filter(|&n| submit(&mut core, low, n, now, &mut out).is_ok()).count();
+    (core, accepted as u32)
+}
+
+#[test]
+fn a_shadow_counts_what_the_thresholds_would_refuse_and_the_capacity_holds() {
+    let (mut core, accepted) = offered(Enforcement::Shadow, 150);
+    let look = core.look();
+    assert_eq!((accepted, depth(&look)), (100, 100));
+    assert_eq!(look.would_refuse.queue_full, 20);
+    // For the last places there is no shadow: somebody of a lower class gives his.
+    let (now, mut out) = (start(), Out::default());
+    submit(&mut core, Place::new(Priority::High), 1_000, now, &mut out).unwrap();
+    let look = core.look();
+    assert_eq!((look.ledger.evicted, look.would_refuse.evicted), (1, 0));
+}
+
+#[test]
+fn a_shadow_displaces_nobody_while_there_are_places() {
+    let (mut core, accepted) = offered(Enforcement::Shadow, 90);
+    assert_eq!(accepted, 90);
+    let (now, mut out) = (start(), Out::default());
+    submit(&mut core, Place::new(Priority::Normal), 1_000, now, &mut out).unwrap();
+    let look = core.look();
+    assert_eq!((look.ledger.evicted, look.would_refuse.evicted), (0, 1));
+}
+
+#[test]
+fn a_share_is_refused_and_the_rest_counted() {
+    let (core, accepted) = offered(Enforcement::Share(0.5), 100);
+    assert_eq!(u64::from(accepted), 80 + core.look().would_refuse.queue_full);
+    assert!((84..=96).contains(&accepted), "{accepted}");
+    let (core, accepted) = offered(Enforcement::Full, 100);
+    assert_eq!((accepted, core.look().would_refuse.total()), (80, 0));
+}
+
+#[test]
+fn a_shadow_takes_who_would_be_late_but_not_who_is() {
+    for (enforcement, takes) in [(Enforcement::Shadow, true), (Enforcement::Full, false)] {
+        let config = WorkerPoolConfig::default()
+            .with_enforcement(enforcement)
+            .with_timing(Timing::All)
+            .with_concurrency(super::Concurrency::Fixed(1));
+        let (now, mut out) = (start(), Out::default());
+        let mut core = Pool::new(config.check().unwrap());
+        taking(&mut core, SECOND);
+        assert!(core.sit_inline(&weighing(1), now).is_some());
+        let by = |deadline| Place { deadline: Some(deadline), ..weighing(1) };
+        let late = submit(&mut core, by(now + SECOND / 2), 1, now, &mut out);
+        assert_eq!(late.is_ok(), takes);
+        let past = submit(&mut core, by(now), 2, now, &mut out).unwrap_err();
+        assert_eq!(past, No { reason: Reason::DeadlineInfeasible, retry_after: None });
+        assert_eq!(core.look().would_refuse.deadline_infeasible, u64::from(takes));
+    }
+}
+
+#[test]
+fn who_cannot_be_in_time_is_told_when_he_could() {
+    let mut core = Pool::new(limits(1, 10));
+    let (now, mut out) = (start(), Out::default());
+    taking(&mut core, SECOND);
+    assert!(core.sit_inline(&weighing(1), now).is_some());
+    for task in 0..3 {
+        submit(&mut core, weighing(1), task, now, &mut out).unwrap();
+    }
+    let mut within = |time| {
+        let place = Place { deadline: Some(now + time), ..weighing(1) };
+        let no = submit(&mut core, place, 9, now, &mut out).unwrap_err();
+        assert_eq!(no.reason, Reason::DeadlineInfeasible);
+        // What the test itself took to say how long tasks take is some microseconds.
+        no.retry_after.map(|after| after.as_millis())
+    };
+    // Three ahead and itself, a second each.
+    assert_eq!(within(SECOND * 3), Some(1_000));
+    assert_eq!(within(SECOND * 3 / 2), Some(2_500));
+    // Too little for the task alone.
+    assert_eq!(within(SECOND / 2), None);
+}
 
 #[test]
 fn the_room_hears_of_every_way_a_place_comes_free() {

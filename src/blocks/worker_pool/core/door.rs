@@ -7,10 +7,12 @@ use super::{Core, Seeker};
 use crate::blocks::worker_pool::errands::Errands;
 use crate::gates::wait_queue::{Place, Plan, Ticket, Turn};
 use crate::ground::time::Now;
-use crate::{Ending, Priority, Reason};
+use crate::{Ending, Enforcement, Priority, Reason};
 
 /// Told to come back no sooner than this: below it, coming back costs more than waiting.
 const SOONEST: Duration = Duration::from_millis(1);
+/// And no later than this: by then, what was measured is no guide any more.
+const LATEST: Duration = Duration::from_secs(60);
 
 /// Where somebody comes from who wants in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,12 +62,19 @@ impl<T: Seeker> Core<T> {
         if place.weight.get() > self.seats.max() {
             return Err(No::because(Reason::TooLarge));
         }
+        let mut spared = None;
         if let Some(deadline) = place.deadline {
-            if deadline <= now.get() && door == Door::Room {
-                return Err(No::because(Reason::Expired));
+            if deadline <= now.get() {
+                return Err(match door {
+                    Door::Room => self.no(Reason::Expired, place.class, now),
+                    Door::Street => No::because(Reason::DeadlineInfeasible),
+                });
             }
-            if !self.is_feasible(place.class, deadline, now) {
-                return Err(No::because(Reason::DeadlineInfeasible));
+            if let Some(no) = self.infeasible(place.class, deadline, now) {
+                if self.enforcement.refuses(&mut self.rng) {
+                    return Err(no);
+                }
+                spared = Some(no.reason);
             }
         }
         let goes_first = door == Door::Room || !self.room.stands_before(place.class);
@@ -75,10 +84,14 @@ impl<T: Seeker> Core<T> {
                 if self.place_freed {
                     self.settle(now, out);
                 }
-                let retry_after = self.retry_after(place.class);
-                Err(No { reason: Reason::QueueFull, retry_after })
+                Err(self.no(Reason::QueueFull, place.class, now))
             }
-            plan => Ok(plan),
+            plan => {
+                if let Some(reason) = spared {
+                    self.would_refuse.count(reason, 1);
+                }
+                Ok(plan)
+            }
         }
     }
 
@@ -89,28 +102,65 @@ impl<T: Seeker> Core<T> {
         for queued in expired {
             self.left(queued, Ending::Expired, out);
         }
-        plan
+        if plan == Plan::Queue || self.enforcement == Enforcement::Full {
+            return plan;
+        }
+        self.spare(plan)
     }
 
-    /// By the mean service time and what stands ahead. With a seat free and nobody waiting it is
-    /// tried whatever the estimate says: only so can the estimate come down again.
-    fn is_feasible(&self, class: Priority, deadline: Instant, now: impl Now) -> bool {
+    /// The thresholds ask for a refusal or a victim, and are not enforced in full. The capacity is.
+    #[cold]
+    fn spare(&mut self, plan: Plan) -> Plan {
+        if self.queue.len() >= self.capacity || self.enforcement.refuses(&mut self.rng) {
+            return plan;
+        }
+        let spared = if plan == Plan::Refuse { Reason::QueueFull } else { Reason::Evicted };
+        self.would_refuse.count(spared, 1);
+        Plan::Queue
+    }
+
+    /// Whether its deadline can't be met, by the mean service time and what stands ahead. With a
+    /// seat free and nobody waiting it is tried whatever the estimate says: only so can the estimate
+    /// come down again.
+    fn infeasible(&self, class: Priority, deadline: Instant, now: impl Now) -> Option<No> {
         let now = now.get();
-        let Some(mean) = self.service.get() else { return now < deadline };
+        let no = |retry_after| Some(No { reason: Reason::DeadlineInfeasible, retry_after });
+        let mean = self.service.get()?;
         if self.queue.is_empty() && self.seats.free() > 0 {
-            return now < deadline;
+            return None;
         }
         let ahead: usize =
             Priority::ALL[class.index()..].iter().map(|&c| self.queue.depth(c)).sum();
         let wait = mean.mul_f64(ahead as f64 / f64::from(self.seats.limit()));
-        now.checked_add(wait.saturating_add(mean)).is_some_and(|end| end <= deadline)
+        let needed = wait.saturating_add(mean);
+        let given = deadline.saturating_duration_since(now);
+        match needed.checked_sub(given) {
+            None | Some(Duration::ZERO) => None,
+            // With as much time from then on it can be met; if it is not too little for the task
+            // alone.
+            Some(late) => no((mean <= given).then(|| late.clamp(SOONEST, LATEST))),
+        }
     }
 
-    /// Until the places above this class's limit are worked off, by the mean service time.
-    fn retry_after(&self, class: Priority) -> Option<Duration> {
-        let mean = self.service.get()?;
-        let over = (self.queue.len() + 1).saturating_sub(self.queue.limit(class)).max(1);
-        Some(mean.mul_f64(over as f64 / f64::from(self.seats.limit())).max(SOONEST))
+    /// A refusal, with the time after which coming back makes sense: when the places above this
+    /// class's limit, and those that others wait for, are worked off by the measured drain.
+    pub(in crate::blocks::worker_pool) fn no(
+        &mut self,
+        reason: Reason,
+        class: Priority,
+        now: impl Now,
+    ) -> No {
+        if self.closed || !matches!(reason, Reason::QueueFull | Reason::Evicted | Reason::Expired) {
+            return No::because(reason);
+        }
+        let guess = self.service.any().map(|mean| mean / self.seats.limit().max(1));
+        let above = (self.queue.len() + 1).saturating_sub(self.queue.limit(class)).max(1);
+        let places = (above + self.room.len()) as f64;
+        let gap = self.drain.gap(guess, now);
+        let retry_after = gap.map(|gap| {
+            Duration::from_nanos((gap.as_nanos() as f64 * places) as u64).clamp(SOONEST, LATEST)
+        });
+        No { reason, retry_after }
     }
 
     /// Writes a refusal down.
@@ -200,7 +250,7 @@ impl<T: Seeker> Core<T> {
         out.more().spent.extend(old);
         match turn {
             Turn::Lost if self.closed => Step::Out(No::because(Reason::Closed)),
-            Turn::Lost => Step::Out(No::because(Reason::Evicted)),
+            Turn::Lost => Step::Out(self.no(Reason::Evicted, place.class, now)),
             Turn::Wait => Step::Wait,
             Turn::Yours => match self.admit(Door::Room, place, now, out) {
                 Ok(plan) => Step::In(plan),
