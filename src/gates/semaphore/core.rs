@@ -1,13 +1,19 @@
 //! The line: who is granted, who waits, who is told to go. Pure; what waits is a value `T`.
 
 use std::num::NonZeroU32;
-use std::time::Instant;
 
 use super::error::AcquireError;
 use super::metrics::SemaphoreSnapshot;
+use super::stripes::Loan;
 use super::word::Standing;
 use crate::Priority;
 use crate::gates::wait_queue::{Committed, Drain, Place, Plan, Rules, Take, Ticket, WaitQueue};
+use crate::ground::stripe::STRIPES;
+use crate::ground::time::Now;
+
+/// The most permits that a stripe is lent: who has as many in his hands at a time is slow enough
+/// to take the next beside it.
+const MOST_LENT: u32 = 64;
 
 /// What a waiter is told: so many permits are its own, or why not.
 pub(super) type Verdict = Result<NonZeroU32, AcquireError>;
@@ -56,7 +62,7 @@ impl<T: Clone> Line<T> {
         &mut self,
         place: Place,
         standing: Standing,
-        now: Instant,
+        now: impl Now,
         make: impl FnOnce() -> T,
         gone: &mut Vec<(T, AcquireError)>,
     ) -> Entered<T> {
@@ -84,7 +90,7 @@ impl<T: Clone> Line<T> {
         Entered::Queued { ticket, value }
     }
 
-    fn check(&self, place: Place, standing: Standing, now: Instant) -> Result<(), AcquireError> {
+    fn check(&self, place: Place, standing: Standing, now: impl Now) -> Result<(), AcquireError> {
         if standing.closed {
             return Err(AcquireError::Closed);
         }
@@ -92,7 +98,7 @@ impl<T: Clone> Line<T> {
             return Err(AcquireError::TooLarge);
         }
         match place.deadline {
-            Some(deadline) if deadline <= now => Err(AcquireError::Expired),
+            Some(deadline) if deadline <= now.get() => Err(AcquireError::Expired),
             _ => Ok(()),
         }
     }
@@ -103,9 +109,26 @@ impl<T: Clone> Line<T> {
         self.queue.head().is_none_or(|head| head.class < class && !head.by_turn)
     }
 
+    /// Whether one who would not wait may take so many: nobody waits, and they are free.
+    pub(super) fn is_free(&self, permits: NonZeroU32, standing: Standing) -> bool {
+        self.is_empty() && !standing.closed && permits.get() <= standing.grantable()
+    }
+
+    /// What may be lent to a stripe: while nobody waits and half of the permits are free, a part
+    /// so small that all stripes together hold no more than the other half.
+    pub(super) fn loan(&self, standing: Standing) -> Option<Loan> {
+        let spare = standing.grantable();
+        if !self.is_empty() || standing.closed || self.permits < 2 || spare < self.permits / 2 {
+            return None;
+        }
+        let most = (self.permits / (2 * STRIPES as u32)).clamp(1, MOST_LENT);
+        let permits = NonZeroU32::new(most.min(spare))?;
+        Some(Loan { permits, most })
+    }
+
     /// The next one to be told something; the permits of a grant are to be taken from the word
     /// first. `None` when the head does not fit or nobody waits.
-    pub(super) fn next(&mut self, grantable: u32, now: Instant) -> Option<(T, Verdict)> {
+    pub(super) fn next(&mut self, grantable: u32, now: impl Now) -> Option<(T, Verdict)> {
         match self.queue.take(grantable, now) {
             Take::Granted(granted) => {
                 self.tally.granted += 1;

@@ -3,22 +3,24 @@
 use std::fmt;
 use std::num::NonZeroU32;
 use std::sync::Arc;
-use std::time::Instant;
 
 use super::config::SemaphoreConfig;
 use super::core::{Entered, Leaving, Line, Verdict};
 use super::error::AcquireError;
 use super::metrics::SemaphoreSnapshot;
 use super::permit::{OwnedPermit, Permit};
+use super::stripes::Stripes;
 use super::told::Told;
 use super::waiting::{Cell, Waiting};
 use super::want::Want;
-use super::word::{Gave, Took, Word};
+use super::word::{Gave, Standing, Took, Word};
 use crate::ConfigError;
 use crate::gates::wait_queue::Ticket;
 use crate::ground::handoff::Handoff;
 use crate::ground::primitives::{Mutex, MutexGuard};
-use crate::ground::time;
+use crate::ground::quiet::wake_quietly;
+use crate::ground::stripe;
+use crate::ground::time::{self, Glance, Now};
 
 /// A semaphore that serves waiters in order of priority, in a bounded line. See the
 /// [module](super) for what it guarantees.
@@ -44,6 +46,7 @@ use crate::ground::time;
 /// ```
 pub struct PrioritySemaphore {
     word: Word,
+    stripes: Stripes,
     line: Mutex<Line<Cell>>,
     config: SemaphoreConfig,
 }
@@ -70,7 +73,8 @@ impl PrioritySemaphore {
     pub fn new(permits: usize, config: SemaphoreConfig) -> Result<Self, ConfigError> {
         let rules = config.rules()?;
         let permits = SemaphoreConfig::permits(permits)?;
-        Ok(Self { word: Word::new(permits), line: Mutex::new(Line::new(permits, rules)), config })
+        let line = Mutex::new(Line::new(permits, rules));
+        Ok(Self { word: Word::new(permits), stripes: Stripes::new(), line, config })
     }
 
     /// The name it was given.
@@ -79,11 +83,13 @@ impl PrioritySemaphore {
         &self.config.name
     }
 
-    /// One permit if one is free and nobody waits; never waits itself.
+    /// One permit if one is free and nobody waits; never waits itself, and never fails while one
+    /// is free for it.
     ///
     /// # Cost
     ///
-    /// One atomic operation; no lock, no allocation.
+    /// One atomic operation, mostly on memory of this thread, and no allocation. The lock of the
+    /// line, briefly, when the last free permits may lie with other threads.
     pub fn try_acquire(&self) -> Option<Permit<'_>> {
         self.try_acquire_many(NonZeroU32::MIN)
     }
@@ -94,7 +100,17 @@ impl PrioritySemaphore {
     ///
     /// As [`try_acquire`](Self::try_acquire).
     pub fn try_acquire_many(&self, permits: NonZeroU32) -> Option<Permit<'_>> {
-        (self.word.try_take(permits) == Took::Taken).then(|| Permit::new(self, permits))
+        self.try_grant(permits).then(|| Permit::new(self, permits))
+    }
+
+    /// [`try_acquire`](Self::try_acquire) for a permit that shares the semaphore.
+    ///
+    /// # Cost
+    ///
+    /// As [`try_acquire`](Self::try_acquire).
+    pub fn try_acquire_owned(self: Arc<Self>) -> Option<OwnedPermit> {
+        let one = NonZeroU32::MIN;
+        self.try_grant(one).then(|| OwnedPermit::new(self, one))
     }
 
     /// Waits for permits: by class, then by turns of the tenants, then first in, first out.
@@ -123,8 +139,8 @@ impl PrioritySemaphore {
     ///
     /// # Cost
     ///
-    /// One atomic operation when permits are free and nobody waits. Else the lock of the line,
-    /// one allocation, O(1), and a timer if there is a deadline.
+    /// One atomic operation when permits are free and nobody waits, mostly on memory of this
+    /// thread. Else the lock of the line, one allocation, O(1), and a timer if there is a deadline.
     ///
     /// # Examples
     ///
@@ -181,12 +197,11 @@ impl PrioritySemaphore {
     /// The lock of the line, in short holds, and O(1) for each waiter that is told.
     pub fn resize(&self, permits: usize) {
         let permits = permits.clamp(1, Self::MAX_PERMITS) as u32;
-        let now = time::now();
         let mut line = self.line.lock();
-        // With the flag set nobody takes beside the lock while the number changes.
-        let _ = self.word.hold();
+        // Held, nobody takes beside the lock while the number changes.
+        let _ = self.hold();
         self.word.grow(line.resize(permits));
-        self.serve(line, Told::default(), now);
+        self.serve(line, Told::default(), &Glance::default());
     }
 
     /// Ends it: waiters and later acquisitions end [`Closed`](AcquireError::Closed). Permits
@@ -197,16 +212,15 @@ impl PrioritySemaphore {
     /// The lock of the line once, and O(1) for each waiter after the unlock.
     pub fn close(&self) {
         let mut line = self.line.lock();
-        if !self.word.close() {
-            return;
-        }
+        let _ = self.hold();
+        self.word.close();
         let waiters = line.close();
         self.word.release();
         drop(line);
         for cell in waiters {
             let waker = cell.put(Err(AcquireError::Closed));
             if let Ok(Some(waker)) = waker {
-                waker.wake();
+                wake_quietly(waker);
             }
         }
     }
@@ -221,25 +235,28 @@ impl PrioritySemaphore {
     ///
     /// # Cost
     ///
-    /// The lock of the line, O(1).
+    /// The lock of the line, O(1). Threads give up the permits they keep for themselves, and come
+    /// to new ones by and by: look some times a second, not some thousand.
     #[must_use]
     pub fn snapshot(&self) -> SemaphoreSnapshot {
         let line = self.line.lock();
-        line.snapshot(self.word.look())
+        let snapshot = line.snapshot(self.hold());
+        self.let_go(&line);
+        snapshot
     }
 
     async fn grant(&self, want: Want) -> Verdict {
         // One read of the clock for all of it, and none when nothing asks for it.
-        let now = want.deadline.map(|_| time::now());
-        let has_passed = now.zip(want.deadline).is_some_and(|(now, deadline)| deadline <= now);
+        let now = Glance::default();
+        let has_passed = want.deadline.is_some_and(|deadline| deadline <= (&now).get());
         if !has_passed {
-            match self.word.try_take(want.permits) {
+            match self.try_take(stripe::mine(), want.permits) {
                 Took::Taken => return Ok(want.permits),
                 Took::Closed => return Err(AcquireError::Closed),
-                Took::Wait => {}
+                Took::Wait | Took::Look => {}
             }
         }
-        let mut waiting = match self.enter_at(want, now.unwrap_or_else(time::now))? {
+        let mut waiting = match self.enter_at(want, &now)? {
             Entry::Granted(permits) => return Ok(permits),
             Entry::Waits(waiting) => waiting,
         };
@@ -249,12 +266,55 @@ impl PrioritySemaphore {
         }
     }
 
+    /// Takes beside the lock: from this stripe, else from the word that all share.
+    #[inline]
+    pub(super) fn try_take(&self, stripe: usize, permits: NonZeroU32) -> Took {
+        if self.stripes.take(stripe, permits) {
+            return Took::Taken;
+        }
+        let took = self.word.try_take(permits);
+        if took == Took::Taken && self.stripes.passed(stripe) {
+            self.lend(stripe);
+        }
+        took
+    }
+
+    /// Lends this stripe some permits, if they can be spared.
+    #[cold]
+    pub(super) fn lend(&self, stripe: usize) {
+        let line = self.line.lock();
+        let Some(loan) = line.loan(self.word.look()) else { return };
+        if self.word.lend(loan.permits) {
+            self.stripes.lend(stripe, loan);
+        }
+    }
+
+    fn try_grant(&self, permits: NonZeroU32) -> bool {
+        match self.try_take(stripe::mine(), permits) {
+            Took::Taken => true,
+            Took::Wait | Took::Closed => false,
+            Took::Look => self.look_and_take(permits),
+        }
+    }
+
+    /// Takes under the lock, where it can be seen what is free.
+    #[cold]
+    fn look_and_take(&self, permits: NonZeroU32) -> bool {
+        let line = self.line.lock();
+        let is_free = line.is_free(permits, self.hold());
+        if is_free {
+            self.word.take(permits);
+        }
+        self.serve(line, Told::default(), &Glance::default());
+        is_free
+    }
+
     /// Gets in line, or gets its permits, or neither. Goes through the lock whatever is free.
-    pub(super) fn enter_at(&self, want: Want, now: Instant) -> Result<Entry<'_>, AcquireError> {
+    pub(super) fn enter_at(&self, want: Want, now: impl Now) -> Result<Entry<'_>, AcquireError> {
         let mut gone = Vec::new();
         let mut told = Told::default();
         let mut line = self.line.lock();
-        let standing = self.word.hold();
+        let standing = self.hold();
         let make = || Arc::new(Handoff::new());
         let entered = line.enter(want.place(), standing, now, make, &mut gone);
         if let Entered::Granted = entered {
@@ -274,23 +334,41 @@ impl PrioritySemaphore {
     }
 
     /// The waiter's cell is left already; now its place.
-    pub(super) fn leave_at(&self, ticket: Ticket, leaving: Leaving, now: Instant) {
+    pub(super) fn leave_at(&self, ticket: Ticket, leaving: Leaving, now: impl Now) {
         let mut line = self.line.lock();
         let cell = line.leave(ticket, leaving);
         self.serve(line, Told::default(), now);
         drop(cell);
     }
 
-    pub(super) fn give_back(&self, permits: NonZeroU32) {
+    #[inline]
+    pub(super) fn give_back(&self, stripe: usize, permits: NonZeroU32) {
+        if self.stripes.give(stripe, permits) {
+            return;
+        }
         match self.word.give(permits) {
             Gave::Done => {}
-            Gave::Serve => self.serve(self.line.lock(), Told::default(), time::now()),
+            Gave::Serve => self.serve(self.line.lock(), Told::default(), &Glance::default()),
         }
     }
 
-    /// Tells everybody whose turn it is, in batches; leaves the fast path open if the line is
-    /// empty. Every hold of the lock that may have changed something ends here.
-    fn serve<'a>(&'a self, mut line: MutexGuard<'a, Line<Cell>>, mut told: Told, now: Instant) {
+    /// Under the lock: from here on nobody takes or gives beside it but through the word, where
+    /// everything is that is free.
+    fn hold(&self) -> Standing {
+        match self.word.hold() {
+            standing if standing.lent => self.word.take_back(self.stripes.recall()),
+            standing => standing,
+        }
+    }
+
+    /// Under the lock, before it is let go: leaves the fast path open if the line is empty.
+    fn let_go(&self, line: &Line<Cell>) {
+        if line.is_empty() { self.word.release() } else { self.word.keep_held() }
+    }
+
+    /// Tells everybody whose turn it is, in batches. Every hold of the lock that may have changed
+    /// something ends here.
+    fn serve<'a>(&'a self, mut line: MutexGuard<'a, Line<Cell>>, mut told: Told, now: impl Now) {
         loop {
             let is_done = self.serve_some(&mut line, &mut told, now);
             drop(line);
@@ -304,7 +382,7 @@ impl PrioritySemaphore {
     }
 
     /// Whether that was all.
-    fn serve_some(&self, line: &mut Line<Cell>, told: &mut Told, now: Instant) -> bool {
+    fn serve_some(&self, line: &mut Line<Cell>, told: &mut Told, now: impl Now) -> bool {
         while let Some((cell, verdict)) = line.next(self.word.look().grantable(), now) {
             if let Ok(permits) = verdict {
                 self.word.take(permits);
@@ -318,13 +396,11 @@ impl PrioritySemaphore {
                 (Err(_), Err(_)) => {}
             }
             if told.is_full() {
-                return false;
+                break;
             }
         }
-        if line.is_empty() {
-            self.word.release();
-        }
-        true
+        self.let_go(line);
+        !told.is_full()
     }
 }
 

@@ -12,7 +12,8 @@ use super::core::{Leaving, Verdict};
 use super::error::AcquireError;
 use crate::gates::wait_queue::Ticket;
 use crate::ground::handoff::Handoff;
-use crate::ground::time;
+use crate::ground::stripe;
+use crate::ground::time::Glance;
 
 /// Where the verdict comes.
 pub(super) type Cell = Arc<Handoff<Verdict>>;
@@ -58,9 +59,9 @@ impl Drop for Waiting<'_> {
             return;
         }
         match self.cell.leave() {
-            Some(Ok(permits)) => self.semaphore.give_back(permits),
+            Some(Ok(permits)) => self.semaphore.give_back(stripe::mine(), permits),
             Some(Err(_)) => {}
-            None => self.semaphore.leave_at(self.ticket, Leaving::Cancelled, time::now()),
+            None => self.semaphore.leave_at(self.ticket, Leaving::Cancelled, &Glance::default()),
         }
     }
 }
