@@ -3,6 +3,7 @@
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
+use std::task::Waker;
 
 use loom::sync::atomic::{AtomicUsize, Ordering};
 use loom::thread;
@@ -26,7 +27,7 @@ fn owned(semaphore: &Arc<PrioritySemaphore>) -> OwnedPermit {
 
 /// In line, not polled yet.
 fn waiting(semaphore: &PrioritySemaphore, class: Priority) -> Waiting<'_> {
-    match semaphore.enter_at(Want::new(class), time::now()) {
+    match semaphore.enter_at(Want::new(class), Waker::noop().clone(), time::now()) {
         Ok(Entry::Waits(waiting)) => waiting,
         other => panic!("{other:?}"),
     }

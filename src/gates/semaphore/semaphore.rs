@@ -1,24 +1,25 @@
 //! The handle: word, lock and wakers. The order is the line's (`core.rs`).
 
 use std::fmt;
+use std::future::poll_fn;
+use std::mem;
 use std::num::NonZeroU32;
 use std::sync::Arc;
+use std::task::{Poll, Waker};
 
 use super::config::SemaphoreConfig;
-use super::core::{Entered, Leaving, Line, Verdict};
+use super::core::{Entered, Leaving, Line, Spot, Verdict};
 use super::error::AcquireError;
 use super::metrics::SemaphoreSnapshot;
 use super::permit::{OwnedPermit, Permit};
 use super::stripes::Stripes;
 use super::told::Told;
-use super::waiting::{Cell, Waiting};
+use super::waiting::Waiting;
 use super::want::Want;
 use super::word::{Gave, Standing, Took, Word};
 use crate::ConfigError;
-use crate::gates::wait_queue::Ticket;
-use crate::ground::handoff::Handoff;
 use crate::ground::primitives::{Mutex, MutexGuard};
-use crate::ground::quiet::wake_quietly;
+use crate::ground::quiet::drop_quietly;
 use crate::ground::stripe;
 use crate::ground::time::{self, Glance, Now};
 
@@ -47,7 +48,7 @@ use crate::ground::time::{self, Glance, Now};
 pub struct PrioritySemaphore {
     word: Word,
     stripes: Stripes,
-    line: Mutex<Line<Cell>>,
+    line: Mutex<Line>,
     config: SemaphoreConfig,
 }
 
@@ -201,7 +202,7 @@ impl PrioritySemaphore {
         // Held, nobody takes beside the lock while the number changes.
         let _ = self.hold();
         self.word.grow(line.resize(permits));
-        self.serve(line, Told::default(), &Glance::default());
+        self.serve(line, Told::default(), &Glance::default(), 0);
     }
 
     /// Ends it: waiters and later acquisitions end [`Closed`](AcquireError::Closed). Permits
@@ -209,20 +210,12 @@ impl PrioritySemaphore {
     ///
     /// # Cost
     ///
-    /// The lock of the line once, and O(1) for each waiter after the unlock.
+    /// The lock of the line, in short holds, and O(1) for each waiter.
     pub fn close(&self) {
-        let mut line = self.line.lock();
+        let line = self.line.lock();
         let _ = self.hold();
         self.word.close();
-        let waiters = line.close();
-        self.word.release();
-        drop(line);
-        for cell in waiters {
-            let waker = cell.put(Err(AcquireError::Closed));
-            if let Ok(Some(waker)) = waker {
-                wake_quietly(waker);
-            }
-        }
+        self.serve(line, Told::default(), &Glance::default(), 0);
     }
 
     /// Whether [`close`](Self::close) was called.
@@ -256,7 +249,8 @@ impl PrioritySemaphore {
                 Took::Wait | Took::Look => {}
             }
         }
-        let mut waiting = match self.enter_at(want, &now)? {
+        let waker = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
+        let mut waiting = match self.enter_at(want, waker, &now)? {
             Entry::Granted(permits) => return Ok(permits),
             Entry::Waits(waiting) => waiting,
         };
@@ -303,42 +297,56 @@ impl PrioritySemaphore {
         let line = self.line.lock();
         let is_free = line.is_free(permits, self.hold());
         if is_free {
-            self.word.take(permits);
+            self.word.take(permits.get());
         }
-        self.serve(line, Told::default(), &Glance::default());
+        self.serve(line, Told::default(), &Glance::default(), 0);
         is_free
     }
 
     /// Gets in line, or gets its permits, or neither. Goes through the lock whatever is free.
-    pub(super) fn enter_at(&self, want: Want, now: impl Now) -> Result<Entry<'_>, AcquireError> {
-        let mut gone = Vec::new();
+    pub(super) fn enter_at(
+        &self,
+        want: Want,
+        waker: Waker,
+        now: impl Now,
+    ) -> Result<Entry<'_>, AcquireError> {
         let mut told = Told::default();
         let mut line = self.line.lock();
         let standing = self.hold();
-        let make = || Arc::new(Handoff::new());
-        let entered = line.enter(want.place(), standing, now, make, &mut gone);
+        let entered = line.enter(want.place(), standing, now, waker, &mut told);
         if let Entered::Granted = entered {
-            self.word.take(want.permits);
+            self.word.take(want.permits.get());
         }
-        for (cell, why) in &gone {
-            told.add(cell.put(Err(*why)).unwrap_or_default());
-        }
-        self.serve(line, told, now);
+        self.serve(line, told, now, 0);
         match entered {
             Entered::Granted => Ok(Entry::Granted(want.permits)),
             Entered::Refused(why) => Err(why),
-            Entered::Queued { ticket, value } => {
-                Ok(Entry::Waits(Waiting::new(self, value, ticket)))
-            }
+            Entered::Queued(spot) => Ok(Entry::Waits(Waiting::new(self, spot))),
         }
     }
 
-    /// The waiter's cell is left already; now its place.
-    pub(super) fn leave_at(&self, ticket: Ticket, leaving: Leaving, now: impl Now) {
+    /// See [`Line::look_up`].
+    pub(super) fn look_up(
+        &self,
+        spot: Spot,
+        waker: &Waker,
+        fresh: &mut Option<Waker>,
+    ) -> Option<Poll<Verdict>> {
+        self.line.lock().look_up(spot, waker, fresh)
+    }
+
+    /// A waiter goes. What it had been told, if it had.
+    pub(super) fn leave_at(&self, spot: Spot, leaving: Leaving, now: impl Now) -> Option<Verdict> {
         let mut line = self.line.lock();
-        let cell = line.leave(ticket, leaving);
-        self.serve(line, Told::default(), now);
-        drop(cell);
+        match line.leave(spot, leaving) {
+            Ok(verdict) => Some(verdict),
+            Err(waker) => {
+                // It may have been the head that did not fit.
+                self.serve(line, Told::default(), now, 0);
+                drop_quietly(waker);
+                None
+            }
+        }
     }
 
     #[inline]
@@ -346,10 +354,16 @@ impl PrioritySemaphore {
         if self.stripes.give(stripe, permits) {
             return;
         }
-        match self.word.give(permits) {
-            Gave::Done => {}
-            Gave::Serve => self.serve(self.line.lock(), Told::default(), &Glance::default()),
-        }
+        let (line, in_hand) = if self.word.has_line() {
+            // Most likely it goes to the next in line, and the word is left alone.
+            (self.line.lock(), permits.get())
+        } else {
+            match self.word.give(permits.get()) {
+                Gave::Done => return,
+                Gave::Serve => (self.line.lock(), 0),
+            }
+        };
+        self.serve(line, Told::default(), &Glance::default(), in_hand);
     }
 
     /// Under the lock: from here on nobody takes or gives beside it but through the word, where
@@ -362,15 +376,21 @@ impl PrioritySemaphore {
     }
 
     /// Under the lock, before it is let go: leaves the fast path open if the line is empty.
-    fn let_go(&self, line: &Line<Cell>) {
+    fn let_go(&self, line: &Line) {
         if line.is_empty() { self.word.release() } else { self.word.keep_held() }
     }
 
     /// Tells everybody whose turn it is, in batches. Every hold of the lock that may have changed
-    /// something ends here.
-    fn serve<'a>(&'a self, mut line: MutexGuard<'a, Line<Cell>>, mut told: Told, now: impl Now) {
+    /// something ends here. `in_hand` are permits that come back by it.
+    fn serve<'a>(
+        &'a self,
+        mut line: MutexGuard<'a, Line>,
+        mut told: Told,
+        now: impl Now,
+        mut in_hand: u32,
+    ) {
         loop {
-            let is_done = self.serve_some(&mut line, &mut told, now);
+            let is_done = self.serve_some(&mut line, &mut told, now, mem::take(&mut in_hand));
             drop(line);
             told.wake();
             if is_done {
@@ -382,22 +402,31 @@ impl PrioritySemaphore {
     }
 
     /// Whether that was all.
-    fn serve_some(&self, line: &mut Line<Cell>, told: &mut Told, now: impl Now) -> bool {
-        while let Some((cell, verdict)) = line.next(self.word.look().grantable(), now) {
-            if let Ok(permits) = verdict {
-                self.word.take(permits);
-            }
-            match (cell.put(verdict), verdict) {
-                (Ok(waker), _) => told.add(waker),
-                // It has left: on to the next, under this very lock.
-                (Err(_), Ok(permits)) => {
-                    let _served_here = self.word.give(permits);
-                }
-                (Err(_), Err(_)) => {}
+    fn serve_some(
+        &self,
+        line: &mut Line,
+        told: &mut Told,
+        now: impl Now,
+        mut in_hand: u32,
+    ) -> bool {
+        loop {
+            let standing = self.word.look().with(in_hand);
+            let granted = match standing.closed {
+                true => line.expel(told),
+                false => line.next(standing.grantable(), now, told),
+            };
+            let Some(granted) = granted else { break };
+            let from_hand = granted.min(in_hand);
+            in_hand -= from_hand;
+            if granted > from_hand {
+                self.word.take(granted - from_hand);
             }
             if told.is_full() {
                 break;
             }
+        }
+        if in_hand > 0 {
+            let _served_here = self.word.give(in_hand);
         }
         self.let_go(line);
         !told.is_full()

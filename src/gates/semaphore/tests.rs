@@ -63,7 +63,7 @@ fn wait_at(
     want: impl Into<Want>,
     now: Instant,
 ) -> Result<Waiting<'_>, AcquireError> {
-    match semaphore.enter_at(want.into(), now) {
+    match semaphore.enter_at(want.into(), Waker::noop().clone(), now) {
         Ok(Entry::Waits(waiting)) => Ok(waiting),
         Ok(Entry::Granted(permits)) => panic!("granted {permits}"),
         Err(why) => Err(why),

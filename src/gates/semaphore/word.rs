@@ -54,6 +54,11 @@ impl Standing {
         Self { free: free(word), closed: word & CLOSED != 0, lent: word & LENT != 0 }
     }
 
+    /// With so many more.
+    pub(super) fn with(self, permits: u32) -> Self {
+        Self { free: self.free + i64::from(permits), ..self }
+    }
+
     /// What can be granted.
     pub(super) fn grantable(self) -> u32 {
         u32::try_from(self.free.max(0)).unwrap_or(u32::MAX)
@@ -95,11 +100,18 @@ impl Word {
     }
 
     /// Gives back, with the lock or without.
-    pub(super) fn give(&self, permits: NonZeroU32) -> Gave {
+    pub(super) fn give(&self, permits: u32) -> Gave {
         // Release: pairs with the acquires of the takers. Acquire: who serves the line sees what
         // the one before it left there. One operation gives and looks (invariant 2).
-        let was = self.0.fetch_add(change(permits.get().into()), Ordering::AcqRel);
+        let was = self.0.fetch_add(change(permits.into()), Ordering::AcqRel);
         if was & WAITERS == 0 { Gave::Done } else { Gave::Serve }
+    }
+
+    /// Whether somebody waited when the lock was last let go.
+    #[inline]
+    pub(super) fn has_line(&self) -> bool {
+        // Relaxed: a hint; whoever acts on it takes the lock.
+        self.0.load(Ordering::Relaxed) & LINE != 0
     }
 
     /// How it stands. Under the lock, with `WAITERS` set, free permits can only grow.
@@ -110,6 +122,11 @@ impl Word {
 
     /// Under the lock: from here on nobody takes beside it, and every giver comes through it.
     pub(super) fn hold(&self) -> Standing {
+        // Acquire: as in `look`. Flags change under the lock only: once set it need not be set.
+        let word = self.0.load(Ordering::Acquire);
+        if word & WAITERS != 0 {
+            return Standing::of(word);
+        }
         // AcqRel: as in `give`; sets before it looks (invariant 2).
         Standing::of(self.0.fetch_or(WAITERS, Ordering::AcqRel))
     }
@@ -149,9 +166,9 @@ impl Word {
     }
 
     /// Under the lock: takes what is grantable by `hold` or `look`.
-    pub(super) fn take(&self, permits: NonZeroU32) {
-        // AcqRel: keeps the chain from the giver to the one who is granted, whose cell hands on.
-        self.0.fetch_sub(change(permits.get().into()), Ordering::AcqRel);
+    pub(super) fn take(&self, permits: u32) {
+        // AcqRel: keeps the chain from the giver to the one who is granted, whom the lock tells.
+        self.0.fetch_sub(change(permits.into()), Ordering::AcqRel);
     }
 
     /// Under the lock: so many permits more, or fewer.
@@ -159,9 +176,9 @@ impl Word {
         self.0.fetch_add(change(by), Ordering::AcqRel);
     }
 
-    /// Under the lock: nothing is granted any more. Whether it was open until now.
-    pub(super) fn close(&self) -> bool {
-        self.0.fetch_or(CLOSED, Ordering::AcqRel) & CLOSED == 0
+    /// Under the lock: nothing is granted any more.
+    pub(super) fn close(&self) {
+        self.0.fetch_or(CLOSED, Ordering::AcqRel);
     }
 }
 
@@ -196,17 +213,16 @@ mod tests {
         assert_eq!(word.look().free, 3 - i64::from(u32::MAX));
         assert_eq!(word.look().grantable(), 0);
         assert_eq!(word.hold(), standing(3 - i64::from(u32::MAX)));
-        assert_eq!(word.give(n(u32::MAX)), Gave::Serve);
+        assert_eq!(word.give(u32::MAX), Gave::Serve);
         assert_eq!(word.look(), standing(3));
         assert_eq!(word.try_take(n(1)), Took::Look, "somebody holds the lock");
         word.keep_held();
         assert_eq!(word.try_take(n(1)), Took::Wait, "somebody waits");
         word.release();
         assert_eq!(word.try_take(n(1)), Took::Taken);
-        assert!(word.close());
-        assert!(!word.close());
+        word.close();
         assert_eq!(word.try_take(n(1)), Took::Closed);
-        assert_eq!(word.give(n(1)), Gave::Done);
+        assert_eq!(word.give(1), Gave::Done);
         assert_eq!(word.look(), Standing { closed: true, ..standing(3) });
     }
 
@@ -221,6 +237,7 @@ mod tests {
         assert_eq!(word.take_back(1), standing(2));
         word.release();
         assert_eq!(word.try_take(n(3)), Took::Wait, "it is in somebody's hands");
-        assert!(word.close() && !word.lend(n(1)));
+        word.close();
+        assert!(!word.lend(n(1)));
     }
 }
