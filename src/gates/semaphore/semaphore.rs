@@ -141,7 +141,7 @@ impl PrioritySemaphore {
     /// # Cost
     ///
     /// One atomic operation when permits are free and nobody waits, mostly on memory of this
-    /// thread. Else the lock of the line, one allocation, O(1), and a timer if there is a deadline.
+    /// thread. Else the lock of the line and O(1); an allocation and a timer if there is a deadline.
     ///
     /// # Examples
     ///
@@ -254,7 +254,9 @@ impl PrioritySemaphore {
             Entry::Granted(permits) => return Ok(permits),
             Entry::Waits(waiting) => waiting,
         };
-        match time::until(want.deadline, &mut waiting).await {
+        let Some(deadline) = want.deadline else { return waiting.await };
+        // In a box, for a timer is larger than all the rest, and few want one.
+        match Box::pin(time::until(Some(deadline), &mut waiting)).await {
             Some(verdict) => verdict,
             None => waiting.expire_at(time::now()),
         }
@@ -317,7 +319,13 @@ impl PrioritySemaphore {
         if let Entered::Granted = entered {
             self.word.take(want.permits.get());
         }
-        self.serve(line, told, now, 0);
+        match entered {
+            // The head stands as it stood: with nothing to grant it learns nothing new.
+            Entered::Queued(_) if standing.grantable() == 0 && told.is_empty() => {
+                self.let_go(&line)
+            }
+            _ => self.serve(line, told, now, 0),
+        }
         match entered {
             Entered::Granted => Ok(Entry::Granted(want.permits)),
             Entered::Refused(why) => Err(why),
@@ -411,9 +419,10 @@ impl PrioritySemaphore {
     ) -> bool {
         loop {
             let standing = self.word.look().with(in_hand);
-            let granted = match standing.closed {
-                true => line.expel(told),
-                false => line.next(standing.grantable(), now, told),
+            let granted = match standing.grantable() {
+                _ if standing.closed => line.expel(told),
+                0 => None,
+                grantable => line.next(grantable, now, told),
             };
             let Some(granted) = granted else { break };
             let from_hand = granted.min(in_hand);

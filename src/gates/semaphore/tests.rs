@@ -483,7 +483,7 @@ impl Model {
                 self.passed[class] = 0;
             }
         }
-        while let Some((class, _)) = self.head() {
+        while let Some((class, _)) = self.head().filter(|_| self.free > 0) {
             let (id, weight) = self.lines[class][0];
             if weight <= self.permits && weight > self.free {
                 return;

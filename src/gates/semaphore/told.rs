@@ -38,9 +38,19 @@ impl Told {
         self.told >= AT_ONCE
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.told == 0
+    }
+
     /// After the unlock.
+    #[inline]
     pub(super) fn wake(self) {
-        self.first.into_iter().chain(self.rest).for_each(wake_quietly);
-        self.spent.into_iter().for_each(drop_quietly);
+        if let Some(first) = self.first {
+            wake_quietly(first);
+            self.rest.into_iter().for_each(wake_quietly);
+        }
+        if let Some(spent) = self.spent {
+            drop_quietly(spent);
+        }
     }
 }
