@@ -5,7 +5,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::ConfigError;
-use crate::gates::wait_queue::{Rules, Thresholds};
+use crate::gates::wait_queue::{Overload, Rules, Thresholds};
 
 /// The most places a queue may have: what its 32-bit links can name, with room to spare.
 const MOST_PLACES: usize = 1 << 30;
@@ -34,6 +34,9 @@ pub struct WorkerPoolConfig {
     pub task_timeout: Option<Duration>,
     /// How many of the tasks are timed. Default: one in 64.
     pub timing: Timing,
+    /// Which classes shed load when their queue stands; what is shed ends
+    /// [`Evicted`](crate::TaskError::Evicted). Default: none.
+    pub overload: Overload,
 }
 
 /// How many of a pool's tasks are timed: a look at the clock costs as much as a short task does
@@ -116,6 +119,7 @@ impl Default for WorkerPoolConfig {
             concurrency: Concurrency::default(),
             task_timeout: Some(Duration::from_secs(60)),
             timing: Timing::default(),
+            overload: Overload::default(),
         }
     }
 }
@@ -170,6 +174,13 @@ impl WorkerPoolConfig {
         self
     }
 
+    /// Sets [`overload`](Self::overload).
+    #[must_use]
+    pub fn with_overload(mut self, overload: Overload) -> Self {
+        self.overload = overload;
+        self
+    }
+
     pub(super) fn check(&self) -> Result<Limits, ConfigError> {
         let Concurrency::Fixed(seats) = self.concurrency;
         ConfigError::unless(
@@ -203,12 +214,13 @@ impl WorkerPoolConfig {
             "one in 1 or more",
         )?;
         self.thresholds.check("worker_pool.thresholds")?;
+        self.overload.check("worker_pool.overload")?;
         Ok(Limits {
             rules: Rules {
-                cap: self.queue_capacity,
                 thresholds: self.thresholds,
                 starvation_bound: self.starvation_bound,
-                evicts: true,
+                overload: self.overload,
+                ..Rules::new(self.queue_capacity)
             },
             // At most 2^16, checked above.
             seats: seats as u32,

@@ -191,7 +191,7 @@ impl<T: Seeker> Core<T> {
                     }
                 }
                 Take::Expired(one) => self.left(one, Ending::Expired, out),
-                Take::TooLarge(one) => self.left(one, Ending::Evicted, out),
+                Take::TooLarge(one) | Take::Shed(one) => self.left(one, Ending::Evicted, out),
                 Take::Short { .. } if self.leased > 0 && self.leases.is_open() => self.recall(),
                 Take::Short { .. } => return None,
                 Take::Empty => {
@@ -231,7 +231,10 @@ impl<T: Seeker> Core<T> {
         self.ledger.record(ending, 1);
         if let (Some(since), Ending::Completed | Ending::Failed) = (seated.since, ending) {
             self.service.sample(now.get().saturating_duration_since(since));
-            self.is_short = self.service.get().is_some_and(|mean| mean < SHORT);
+            if let Some(mean) = self.service.get() {
+                self.is_short = mean < SHORT;
+                self.queue.set_mean_service(mean);
+            }
         }
     }
 
@@ -339,7 +342,7 @@ impl<T: Seeker> Core<T> {
             // With nothing to offer nobody is granted: only the expired leave.
             match self.queue.take(0, now) {
                 Take::Expired(one) => self.left(one, Ending::Expired, out),
-                Take::TooLarge(one) => self.left(one, Ending::Evicted, out),
+                Take::TooLarge(one) | Take::Shed(one) => self.left(one, Ending::Evicted, out),
                 Take::Granted(_) | Take::Empty => return,
                 Take::Short { missing } if missing > self.seats.free() => {
                     if self.leased > 0 && self.leases.is_open() {

@@ -199,6 +199,10 @@ impl Line {
                 self.tally.too_large += 1;
                 (waiter, Err(AcquireError::TooLarge))
             }
+            Take::Shed(waiter) => {
+                self.tally.evicted += 1;
+                (waiter, Err(AcquireError::Evicted))
+            }
             Take::Short { .. } | Take::Empty => return None,
         };
         self.tell(waiter, verdict, told);

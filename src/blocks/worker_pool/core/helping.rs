@@ -17,7 +17,7 @@ impl<T: Seeker> Core<T> {
         now: impl Now,
         out: &mut Errands<T>,
     ) -> Option<Job<T>> {
-        if !self.queue.is_next(ticket) {
+        if !self.queue.is_next(ticket, now) {
             return None;
         }
         self.recall_for(1);
@@ -27,7 +27,7 @@ impl<T: Seeker> Core<T> {
                 self.left(one, Ending::Expired, out);
                 None
             }
-            Take::TooLarge(one) => {
+            Take::TooLarge(one) | Take::Shed(one) => {
                 self.left(one, Ending::Evicted, out);
                 None
             }
