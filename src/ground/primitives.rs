@@ -19,7 +19,7 @@ pub(crate) use std::sync::atomic::AtomicUsize as StaticUsize;
 
 #[cfg(not(headworks_loom))]
 pub(crate) mod atomic {
-    pub(crate) use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+    pub(crate) use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 }
 
 #[cfg(not(headworks_loom))]
@@ -57,7 +57,7 @@ pub(crate) mod cell {
 
 #[cfg(headworks_loom)]
 pub(crate) mod atomic {
-    pub(crate) use loom::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+    pub(crate) use loom::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 }
 
 #[cfg(headworks_loom)]

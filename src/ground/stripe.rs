@@ -17,6 +17,12 @@ pub(crate) const STRIPES: usize = 8;
 #[repr(align(128))]
 pub(crate) struct Padded<T>(T);
 
+impl<T> Padded<T> {
+    pub(crate) fn new(alone: T) -> Self {
+        Self(alone)
+    }
+}
+
 impl<T> Deref for Padded<T> {
     type Target = T;
 

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use headworks::worker_pool::Task;
-use headworks::{Ending, Ledger, Priority, TaskError};
+use headworks::worker_pool::{Task, Timing};
+use headworks::{Ending, Ledger, Priority, TaskError, WorkerPool};
 
 use super::{Gate, LONG, busy, ends_exactly, pool};
 
@@ -128,7 +128,14 @@ impl Seen {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 8)]
 async fn the_ledger_equals_what_eight_threads_of_submitters_saw() {
-    let pool = pool(6, 64);
+    // Without timing everything that can goes beside the lock, with it nothing does.
+    for timing in [Timing::Off, Timing::Sampled(8), Timing::All] {
+        let config = super::config(6, 64).with_timing(timing);
+        see_all(WorkerPool::new(config).unwrap()).await;
+    }
+}
+
+async fn see_all(pool: WorkerPool) {
     let seen = Arc::new(Seen::default());
     let accepted = Arc::new(AtomicU64::new(0));
     let submitters: Vec<_> = (0..8_u64)

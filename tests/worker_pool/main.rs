@@ -7,9 +7,11 @@
     reason = "a test fails by panicking, and brings its own clock"
 )]
 
+mod beside;
 mod cancelling;
 mod ending;
 mod helping;
+mod nested;
 mod order;
 #[cfg(feature = "test-util")]
 mod paused;

@@ -10,11 +10,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 pub(super) use door::{Door, No, Step};
+use lending::Beside;
 
 use super::config::{Limits, Sample};
 use super::crew::{Next, Roster, WorkerNo};
 use super::errands::Errands;
-use super::lease::{Collected, Leases};
+use super::lease::Leases;
 use super::metrics::Refusals;
 use super::seats::{Runner, SeatNo, Seated, Seats};
 use super::task::TaskId;
@@ -30,13 +31,35 @@ const SHORT: Duration = Duration::from_micros(5);
 const BACKLOG: usize = 16;
 
 /// What stands in the queue.
-pub(super) trait Seeker {
+pub(super) trait Seeker: Sized {
+    /// Where a task lies beside the lock.
+    type Slot: TaskSlot<Self>;
+
     /// Whether it is a caller of `run`, who waits for a seat, rather than a task.
     fn is_caller(&self) -> bool;
+
+    fn class(&self) -> Priority;
+
+    /// Its number, given by `next` if it has none yet.
+    fn number(&self, next: impl FnOnce() -> u64) -> TaskId;
+
+    /// Its number from here on; it has none yet, and nobody else knows of it.
+    fn set_number(&self, number: TaskId);
+}
+
+/// A place for one task, into which it is put without the lock. What is here is done under it.
+pub(super) trait TaskSlot<T>: Default {
+    fn open(&self);
+
+    /// What lies here; the slot stays open.
+    fn look(&self) -> Option<T>;
+
+    /// What lies here, and nothing will any more.
+    fn close(&self) -> Option<T>;
 }
 
 #[derive(Debug)]
-pub(super) struct Core<T> {
+pub(super) struct Core<T: Seeker> {
     queue: WaitQueue<T>,
     room: Room,
     seats: Seats,
@@ -44,11 +67,8 @@ pub(super) struct Core<T> {
     ledger: Ledger,
     refused: Refusals,
     timing: Sample,
-    pub(super) leases: Arc<Leases>,
-    /// Seats in the leases' words and in the hands of those who claimed them.
-    leased: u32,
-    /// Claims that were collected.
-    claims: u64,
+    pub(super) leases: Arc<Leases<T::Slot>>,
+    beside: Beside,
     service: Mean,
     /// Begun by whoever awaits them, and to be gone on with by a worker. They have their seats.
     handed: VecDeque<Job<T>>,
@@ -89,8 +109,7 @@ impl<T: Seeker> Core<T> {
             refused: Refusals::default(),
             timing: limits.timing,
             leases: Arc::new(Leases::new()),
-            leased: 0,
-            claims: 0,
+            beside: Beside::default(),
             service: Mean::default(),
             handed: VecDeque::new(),
             helpers: 0,
@@ -120,6 +139,8 @@ impl<T: Seeker> Core<T> {
             false => self.ledger.accepted += 1,
         }
         self.is_mixed |= place.deadline.is_some() || place.weight.get() > 1;
+        // The one that `commit` gives it.
+        one.set_number(TaskId(self.queue.number() + 1));
         self.recall_for(place.weight.get());
         let committed = self.queue.commit(plan, *place, one, now);
         match committed.evicted {
@@ -138,7 +159,7 @@ impl<T: Seeker> Core<T> {
 
     #[inline]
     fn sit(&mut self, id: TaskId, weight: u32, runner: Runner, now: impl Now) -> SeatNo {
-        let since = self.timing.includes(id.0).then(|| now.get());
+        let since = self.is_timed(id).then(|| now.get());
         self.seats.sit(Seated { id, weight, since, runner })
     }
 
@@ -151,6 +172,7 @@ impl<T: Seeker> Core<T> {
         now: impl Now,
         out: &mut Errands<T>,
     ) -> Next<Job<T>> {
+        self.look_into_slots();
         let job = match self.handed.pop_front() {
             Some(job) => {
                 self.seats.take_over(job.seat, who);
@@ -192,7 +214,9 @@ impl<T: Seeker> Core<T> {
                 }
                 Take::Expired(one) => self.left(one, Ending::Expired, out),
                 Take::TooLarge(one) | Take::Shed(one) => self.left(one, Ending::Evicted, out),
-                Take::Short { .. } if self.leased > 0 && self.leases.is_open() => self.recall(),
+                Take::Short { .. } if self.beside.leased > 0 && self.leases.is_open() => {
+                    self.recall()
+                }
                 Take::Short { .. } => return None,
                 Take::Empty => {
                     self.is_mixed = false;
@@ -278,6 +302,7 @@ impl<T: Seeker> Core<T> {
     /// No new work from here on.
     pub(super) fn close(&mut self, now: impl Now, out: &mut Errands<T>) {
         self.closed = true;
+        self.close_slots();
         self.recall();
         let waiting = self.room.close();
         out.more().wakers.extend(waiting);
@@ -287,6 +312,7 @@ impl<T: Seeker> Core<T> {
     /// The end: closes, and empties the queue. Who runs is to be stopped by the owner, whose
     /// workers are all woken.
     pub(super) fn halt(&mut self, ending: Ending, now: impl Now, out: &mut Errands<T>) {
+        self.close_slots();
         let callers = std::mem::take(&mut self.callers);
         self.ledger.record(ending, (self.queue.len() - callers) as u64);
         self.refused.count(Reason::Closed, callers as u64);
@@ -312,7 +338,7 @@ impl<T: Seeker> Core<T> {
             out.more().wakers.extend(head);
         }
         if self.closed && self.queue.is_empty() {
-            let ended = self.seats.len() == 0 && self.leased == 0;
+            let ended = self.seats.len() == 0 && self.beside.leased == 0;
             let more = out.more();
             more.wakers.extend(self.roster.rouse_all());
             more.ended |= ended;
@@ -331,6 +357,7 @@ impl<T: Seeker> Core<T> {
             return;
         }
         let startable = waiting.min(self.seats.free() as usize) + self.handed.len();
+        let startable = startable + self.beside.slots();
         while let Some(worker) = self.roster.rouse(startable.max(1)) {
             out.wake(worker);
         }
@@ -345,7 +372,7 @@ impl<T: Seeker> Core<T> {
                 Take::TooLarge(one) | Take::Shed(one) => self.left(one, Ending::Evicted, out),
                 Take::Granted(_) | Take::Empty => return,
                 Take::Short { missing } if missing > self.seats.free() => {
-                    if self.leased > 0 && self.leases.is_open() {
+                    if self.beside.leased > 0 && self.leases.is_open() {
                         self.recall();
                         continue;
                     }
@@ -381,16 +408,15 @@ impl<T: Seeker> Core<T> {
     /// The ledger with its independent count of what is live: the queue's own and the seats'.
     /// Of those on leased seats it is derived, for they come and go beside the lock.
     pub(super) fn ledger(&self) -> Ledger {
-        let (Collected { claims, .. }, [completed, failed, cancelled]) = self.leases.look();
-        let claims = self.claims + claims;
-        let ended = completed + failed + cancelled;
+        let tally = self.leases.look();
+        let claims = self.beside.claims + tally.claims - tally.withdrawn;
         let live = self.queue.len() - self.callers + self.seats.len();
         let mut ledger = self.ledger.with_live(live);
         ledger.accepted += claims;
-        ledger.completed += completed;
-        ledger.failed += failed;
-        ledger.cancelled += cancelled;
-        ledger.live += claims - ended;
+        ledger.completed += tally.completed;
+        ledger.failed += tally.failed;
+        ledger.cancelled += tally.cancelled;
+        ledger.live += self.beside.claims + tally.claims - tally.over() - self.beside.moved;
         ledger
     }
 
@@ -405,11 +431,17 @@ impl<T: Seeker> Core<T> {
         self.seats.free() > 0
     }
 
+    /// A look at all, with those in the queue that lay beside it.
+    pub(super) fn take_stock(&mut self) -> Look {
+        self.close_slots();
+        self.look()
+    }
+
     pub(super) fn look(&self) -> Look {
         Look {
             depth: Priority::ALL.map(|class| self.queue.depth(class)),
             capacity: self.capacity,
-            busy: self.seats.busy() - self.leases.look().0.seats,
+            busy: self.seats.busy() - self.leases.look().seats,
             limit: self.seats.limit(),
             room: self.room.len(),
             ledger: self.ledger(),

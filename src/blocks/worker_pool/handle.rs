@@ -4,13 +4,13 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
+use super::beside::{Front, Spot};
 use super::error::TaskError;
+use super::nested::{Inside, Nested};
 use super::node::Join;
-use super::shared::Shared;
 use super::task::TaskId;
-use crate::gates::wait_queue::Ticket;
 
 /// The result of an accepted task, once it is there.
 ///
@@ -29,8 +29,10 @@ use crate::gates::wait_queue::Ticket;
 #[must_use = "dropping a handle detaches its task; await it for the result"]
 pub struct TaskHandle<T> {
     join: Join<T>,
-    pool: Arc<Shared>,
-    ticket: Ticket,
+    front: Arc<Front>,
+    /// While it runs here, on the seat of whoever awaits it.
+    nested: Option<Box<Nested>>,
+    spot: Spot,
     /// Not polled yet.
     is_fresh: bool,
     when_dropped: WhenDropped,
@@ -43,14 +45,15 @@ enum WhenDropped {
 }
 
 impl<T> TaskHandle<T> {
-    pub(super) fn new(join: Join<T>, pool: Arc<Shared>, ticket: Ticket) -> Self {
-        Self { join, pool, ticket, is_fresh: true, when_dropped: WhenDropped::Detach }
+    pub(super) fn new(join: Join<T>, front: &Arc<Front>, spot: Spot) -> Self {
+        let front = Arc::clone(front);
+        Self { join, front, nested: None, spot, is_fresh: true, when_dropped: WhenDropped::Detach }
     }
 
     /// Names the task in logs and in [`DrainReport::unresponsive`](super::DrainReport).
     #[must_use]
     pub fn id(&self) -> TaskId {
-        TaskId(self.ticket.serial)
+        self.front.id(&self.join)
     }
 
     /// Cancels the task: at once while it waits, which frees its place; at its next await point
@@ -58,7 +61,7 @@ impl<T> TaskHandle<T> {
     /// or the result that came first.
     pub fn cancel(&self) {
         if self.join.stop() {
-            self.pool.cancel(self.ticket);
+            self.front.cancel(self.spot, &self.join);
         }
     }
 
@@ -69,14 +72,33 @@ impl<T> TaskHandle<T> {
     }
 }
 
+impl<T> TaskHandle<T> {
+    /// Its result is not there, and this is polled inside a task of the same pool: runs it here, if
+    /// it still waits.
+    #[cold]
+    fn run_nested(&mut self, cx: &mut Context<'_>) -> Poll<Result<T, TaskError>> {
+        if self.nested.is_none() {
+            self.nested = Nested::take(&self.front.shared, self.spot, &self.join).map(Box::new);
+        }
+        if let Some(nested) = &mut self.nested {
+            ready!(nested.poll(cx));
+            self.nested = None;
+        }
+        self.join.poll(cx)
+    }
+}
+
 impl<T> Future for TaskHandle<T> {
     type Output = Result<T, TaskError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         if std::mem::take(&mut self.is_fresh) {
-            self.pool.help(self.ticket, cx);
+            ready!(self.front.help(self.spot, &self.join, cx));
         }
-        let poll = self.join.poll(cx);
+        let mut poll = self.join.poll(cx);
+        if poll.is_pending() && (self.nested.is_some() || Inside::is_in(&self.front.shared)) {
+            poll = self.run_nested(cx);
+        }
         if poll.is_ready() {
             // Nothing is left to cancel.
             self.when_dropped = WhenDropped::Detach;
@@ -89,6 +111,7 @@ impl<T> Drop for TaskHandle<T> {
     fn drop(&mut self) {
         if self.when_dropped == WhenDropped::Cancel {
             self.cancel();
+            self.nested.iter_mut().for_each(|nested| nested.cancel());
         }
     }
 }

@@ -1,18 +1,23 @@
-//! Seats that callers of `run` take beside the lock.
+//! What goes on beside the lock: seats for callers of `run`, and tasks that their submitters run.
 //!
-//! While nobody waits, the core leases a few of its free seats to the stripe of a thread: a caller
+//! While nobody waits, the core leases a few of its free seats to the stripe of a thread: somebody
 //! there takes one and gives it back with one atomic operation each, on a line that no other thread
-//! writes.
+//! writes. A stripe also has a slot (`node/slot.rs`), in which a task that was submitted with such a
+//! seat lies until its handle, or a worker, takes it.
 //!
 //! 1. A leased seat is taken, for the core. Leased are those in the words and those in callers'
-//!    hands; `Core` counts both together, under its lock.
+//!    hands, or of tasks that lie in a slot or came out of it; `Core` counts all together, under its
+//!    lock.
 //! 2. A word is `OPEN` only while nobody waits. Before the core says that it has no seat for
 //!    somebody, it recalls: closes every word and takes the seats in it. So nobody waits beside a
-//!    leased seat.
+//!    leased seat. A slot is open only while the queue is empty: before anybody is admitted through
+//!    the lock, the slots are closed, and what lies there joins the queue. So a task that lies in a
+//!    slot is ahead of, and counts against, whoever comes after it.
 //! 3. Who gives a seat back to a word that is not open must go through the lock, which collects it.
 //!    Giving and looking are one operation, as closing and taking are: either the recall finds the
 //!    seat, or who gives it back finds the recall.
 //! 4. Claims are counted in the word itself, endings beside it: so the ledger can still be checked.
+//!    A task that is moved under the lock takes its claim along: the core counts those.
 
 use crate::Ending;
 use crate::ground::primitives::atomic::{AtomicU64, Ordering};
@@ -25,25 +30,56 @@ const SEAT: u64 = 1 << 1;
 /// Above those: the claims since the last collection.
 const CLAIM: u64 = 1 << 18;
 
-/// The leases of a pool.
+/// The leases of a pool. `S`: what lies beside the lock.
 #[derive(Debug)]
-pub(super) struct Leases(Box<[Padded<Stripe>; STRIPES]>);
+pub(super) struct Leases<S>(Box<[Padded<Stripe<S>>; STRIPES]>);
 
 #[derive(Debug)]
-struct Stripe {
+struct Stripe<S> {
     word: AtomicU64,
+    slot: S,
     /// So many claims in a row, and then one goes through the lock, to be timed.
     most: AtomicU64,
     /// Endings of what was claimed here.
     completed: AtomicU64,
     failed: AtomicU64,
     cancelled: AtomicU64,
+    /// Claims that came to nothing.
+    withdrawn: AtomicU64,
 }
 
-impl Default for Stripe {
+impl<S: Default> Default for Stripe<S> {
     fn default() -> Self {
         let zero = || AtomicU64::new(0);
-        Self { word: zero(), most: zero(), completed: zero(), failed: zero(), cancelled: zero() }
+        Self {
+            word: zero(),
+            slot: S::default(),
+            most: zero(),
+            completed: zero(),
+            failed: zero(),
+            cancelled: zero(),
+            withdrawn: zero(),
+        }
+    }
+}
+
+/// A look at all stripes together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Tally {
+    /// In the words.
+    pub(super) seats: u32,
+    /// In the words: since they were last collected.
+    pub(super) claims: u64,
+    pub(super) completed: u64,
+    pub(super) failed: u64,
+    pub(super) cancelled: u64,
+    pub(super) withdrawn: u64,
+}
+
+impl Tally {
+    /// Claims that are over.
+    pub(super) fn over(&self) -> u64 {
+        self.completed + self.failed + self.cancelled + self.withdrawn
     }
 }
 
@@ -64,9 +100,14 @@ pub(super) enum Gave {
     Collect,
 }
 
-impl Leases {
+impl<S: Default> Leases<S> {
     pub(super) fn new() -> Self {
         Self(Box::default())
+    }
+
+    #[inline]
+    pub(super) fn slot(&self, stripe: usize) -> &S {
+        &self.0[stripe].slot
     }
 
     /// Takes a seat beside the lock; not if it is time for one that is timed.
@@ -98,7 +139,7 @@ impl Leases {
     /// Gives a claimed seat back, with how it ended.
     #[inline]
     pub(super) fn give(&self, stripe: usize, ending: Ending) -> Gave {
-        let Stripe { word, completed, failed, cancelled, .. } = &*self.0[stripe];
+        let Stripe { completed, failed, cancelled, .. } = &*self.0[stripe];
         let count = match ending {
             Ending::Completed => completed,
             Ending::Failed => failed,
@@ -106,6 +147,20 @@ impl Leases {
         };
         // Release: who reads the ending in `look` sees the claim before it.
         count.fetch_add(1, Ordering::Release);
+        self.put_back(stripe)
+    }
+
+    /// Gives a claimed seat back that was not used.
+    #[cold]
+    pub(super) fn withdraw(&self, stripe: usize) -> Gave {
+        // Release: as in `give`.
+        self.0[stripe].withdrawn.fetch_add(1, Ordering::Release);
+        self.put_back(stripe)
+    }
+
+    #[inline]
+    fn put_back(&self, stripe: usize) -> Gave {
+        let word = &self.0[stripe].word;
         // Release: pairs with `claim` and `recall`. Acquire: with the lock's holder who closed it.
         let was = word.fetch_add(SEAT, Ordering::AcqRel);
         if was & OPEN == 0 { Gave::Collect } else { Gave::Done }
@@ -146,22 +201,20 @@ impl Leases {
         all
     }
 
-    /// Under the lock, which changes nothing: seats and claims in the words, and the endings
-    /// (completed, failed, cancelled). Endings are read first: each was claimed before.
-    pub(super) fn look(&self) -> (Collected, [u64; 3]) {
-        let mut endings = [0; 3];
-        let mut all = Collected::default();
+    /// Under the lock, which changes nothing. What is over is read first: each was claimed before.
+    pub(super) fn look(&self) -> Tally {
+        let mut all = Tally::default();
         for stripe in self.0.iter() {
-            let Stripe { word, completed, failed, cancelled, .. } = &**stripe;
-            for (sum, count) in endings.iter_mut().zip([completed, failed, cancelled]) {
-                // Acquire: pairs with `give`. What has ended is seen as claimed in the word.
-                *sum += count.load(Ordering::Acquire);
-            }
-            let was = word.load(Ordering::Acquire);
+            // Acquire: pairs with `give`. What is over is seen as claimed in the word.
+            all.completed += stripe.completed.load(Ordering::Acquire);
+            all.failed += stripe.failed.load(Ordering::Acquire);
+            all.cancelled += stripe.cancelled.load(Ordering::Acquire);
+            all.withdrawn += stripe.withdrawn.load(Ordering::Acquire);
+            let was = stripe.word.load(Ordering::Acquire);
             all.seats += seats(was);
             all.claims += was / CLAIM;
         }
-        (all, endings)
+        all
     }
 }
 

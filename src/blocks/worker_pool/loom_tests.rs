@@ -12,12 +12,12 @@ use loom::thread;
 
 use super::error::TaskError;
 use super::lease::{Collected, Gave, Leases};
-use super::node::{self, Join, Work};
+use super::node::{self, Join, Put, Slot, Work};
 use super::seats::{Runner, Seated, Seats};
 use super::task::TaskId;
-use crate::Ending;
 use crate::ground::loom_tests::block_on;
 use crate::ground::primitives::Mutex;
+use crate::{Ending, Priority};
 
 /// A result that counts how often it is dropped.
 #[derive(Debug)]
@@ -30,7 +30,7 @@ impl Drop for Counted {
 }
 
 fn seven() -> (Work, Join<u32>) {
-    node::task(std::future::ready(7), None)
+    node::task(std::future::ready(7), Priority::Normal, None)
 }
 
 /// What a worker does with a task that has its seat.
@@ -78,7 +78,7 @@ fn loom_a_result_is_read_or_dropped_once_whoever_leaves_first() {
     loom::model(|| {
         let dropped = Arc::new(AtomicU32::new(0));
         let output = Counted(Arc::clone(&dropped));
-        let (task, mut join) = node::task(std::future::ready(output), None);
+        let (task, mut join) = node::task(std::future::ready(output), Priority::Normal, None);
         let worker = thread::spawn(move || work(task));
         // The handle is polled once and dropped.
         drop(join.poll(&Context::from_waker(Waker::noop())));
@@ -197,7 +197,7 @@ struct Owner {
 }
 
 impl Owner {
-    fn collect(&mut self, leases: &Leases) {
+    fn collect(&mut self, leases: &Leases<Slot>) {
         self.free += leases.recall().seats;
         if self.waits && self.free > 0 {
             (self.waits, self.served) = (false, true);
@@ -208,7 +208,7 @@ impl Owner {
 #[test]
 fn loom_nobody_waits_beside_a_leased_seat() {
     loom::model(|| {
-        let leases = Arc::new(Leases::new());
+        let leases = Arc::new(Leases::<Slot>::new());
         leases.lend(0);
         assert_eq!(leases.open(0, u64::MAX), (0, true));
         let owner = Arc::new(Mutex::new(Owner::default()));
@@ -227,15 +227,15 @@ fn loom_nobody_waits_beside_a_leased_seat() {
         }
         caller.join().unwrap();
         assert!(owner.lock().served, "the seat is somewhere, and somebody waits for it");
-        let ([completed, ..], claims) = (leases.look().1, leases.look().0.claims);
-        assert!(completed <= 1 && claims == 0);
+        let tally = leases.look();
+        assert!(tally.completed <= 1 && tally.claims == 0);
     });
 }
 
 #[test]
 fn loom_one_leased_seat_is_claimed_by_one() {
     loom::model(|| {
-        let leases = Arc::new(Leases::new());
+        let leases = Arc::new(Leases::<Slot>::new());
         leases.lend(0);
         assert_eq!(leases.open(0, u64::MAX), (0, true));
         let other = thread::spawn({
@@ -245,5 +245,129 @@ fn loom_one_leased_seat_is_claimed_by_one() {
         let mine = leases.claim(0);
         assert!(mine != other.join().unwrap());
         assert_eq!(leases.recall(), Collected { seats: 0, claims: 1 });
+    });
+}
+
+fn open_slot() -> Arc<Slot> {
+    let slot = Arc::new(Slot::default());
+    slot.open();
+    slot
+}
+
+#[test]
+fn loom_a_task_in_a_slot_is_run_once_by_its_handle_or_by_a_worker() {
+    loom::model(|| {
+        let slot = open_slot();
+        let (task, mut join) = seven();
+        assert_eq!(slot.put(task).unwrap(), Put::Tell);
+        let worker = thread::spawn({
+            let slot = Arc::clone(&slot);
+            move || slot.look().map(work)
+        });
+        let own = slot.take_own(&join).map(work);
+        let result = block_on(poll_fn(|cx| join.poll(cx)));
+        assert_eq!(result.unwrap(), 7);
+        assert!(own.is_some() != worker.join().unwrap().is_some());
+        assert!(slot.close().is_none());
+    });
+}
+
+#[test]
+fn loom_a_task_in_a_slot_is_looked_for() {
+    loom::model(|| {
+        let slot = open_slot();
+        let (first, join) = seven();
+        assert_eq!(slot.put(first).unwrap(), Put::Tell);
+        work(slot.take_own(&join).unwrap());
+        // A worker was told of that one, and comes; meanwhile there is another.
+        let worker = thread::spawn({
+            let slot = Arc::clone(&slot);
+            move || slot.look().map(work)
+        });
+        let (second, mut join) = seven();
+        let put = slot.put(second).unwrap();
+        if worker.join().unwrap().is_none() {
+            assert_eq!(put, Put::Tell, "nobody has looked, and nobody will");
+            work(slot.close().unwrap());
+        }
+        assert!(join.poll(&Context::from_waker(Waker::noop())).is_ready());
+    });
+}
+
+#[test]
+fn loom_a_seat_and_a_task_are_somewhere_when_the_slot_closes() {
+    loom::model(|| {
+        let leases = Arc::new(Leases::<Slot>::new());
+        leases.lend(0);
+        assert_eq!(leases.open(0, u64::MAX), (0, true));
+        leases.slot(0).open();
+        let owner = Arc::new(Mutex::new(Owner { waits: true, ..Owner::default() }));
+        let submitter = thread::spawn({
+            let (leases, owner) = (Arc::clone(&leases), Arc::clone(&owner));
+            move || {
+                let (task, join) = seven();
+                let put =
+                    if leases.claim(0) { leases.slot(0).put(task) } else { return work(task) };
+                match put {
+                    Err(task) => {
+                        if leases.withdraw(0) == Gave::Collect {
+                            owner.lock().collect(&leases);
+                        }
+                        work(task)
+                    }
+                    Ok(_) => match leases.slot(0).take_own(&join) {
+                        Some(task) => {
+                            let ending = work(task);
+                            if leases.give(0, ending) == Gave::Collect {
+                                owner.lock().collect(&leases);
+                            }
+                            ending
+                        }
+                        // In the queue by now.
+                        None => Ending::Completed,
+                    },
+                }
+            }
+        });
+        let moved = {
+            let mut owner = owner.lock();
+            let moved = leases.slot(0).close();
+            owner.free += u32::from(moved.is_some());
+            owner.collect(&leases);
+            moved
+        };
+        moved.map(work);
+        submitter.join().unwrap();
+        let owner = owner.lock();
+        assert_eq!((owner.free, owner.served), (1, true));
+        assert!(leases.look().over() <= 1);
+    });
+}
+
+#[test]
+fn loom_a_task_gets_one_number() {
+    loom::model(|| {
+        let (task, join) = seven();
+        let lock = Arc::new(Mutex::new(0));
+        let next = |given: &mut u64| {
+            *given += 1;
+            *given
+        };
+        let mover = thread::spawn({
+            let lock = Arc::clone(&lock);
+            move || {
+                let number = {
+                    let mut given = lock.lock();
+                    task.number(|| next(&mut given))
+                };
+                work(task);
+                number
+            }
+        });
+        let mine = {
+            let mut given = lock.lock();
+            join.number(|| next(&mut given))
+        };
+        assert_eq!(mover.join().unwrap(), mine);
     });
 }

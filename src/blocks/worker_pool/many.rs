@@ -3,10 +3,10 @@
 use std::future::Future;
 use std::sync::Arc;
 
+use super::beside::{Front, Spot};
 use super::core::No;
 use super::handle::TaskHandle;
 use super::node::{self, Join, Work};
-use super::shared::Shared;
 use super::submit::make;
 use super::task::Task;
 use crate::Refused;
@@ -20,7 +20,7 @@ type Verdict<F> = Result<TaskHandle<<F as Future>::Output>, Refused<F>>;
 
 /// A verdict for each, in order.
 pub(super) fn submit<F>(
-    shared: &Arc<Shared>,
+    front: &Arc<Front>,
     tasks: impl IntoIterator<Item = Task<F>>,
 ) -> Vec<Verdict<F>>
 where
@@ -33,20 +33,20 @@ where
     let mut rest = tasks.into_iter();
     while rest.len() > 0 {
         let (works, joins): (Vec<_>, Vec<_>) = rest.by_ref().take(AT_ONCE).map(make).unzip();
-        let pushed = shared.push_all(works);
+        let pushed = front.shared.push_all(works);
         let settled = pushed.into_iter().zip(joins);
-        verdicts.extend(settled.map(|(pushed, join)| verdict(shared, pushed, join)));
+        verdicts.extend(settled.map(|(pushed, join)| verdict(front, pushed, join)));
     }
     verdicts
 }
 
 fn verdict<F: Future>(
-    shared: &Arc<Shared>,
+    front: &Arc<Front>,
     pushed: Result<Ticket, (No, Work)>,
     join: Join<F::Output>,
 ) -> Verdict<F> {
     match pushed {
-        Ok(ticket) => Ok(TaskHandle::new(join, Arc::clone(shared), ticket)),
+        Ok(ticket) => Ok(TaskHandle::new(join, front, Spot::of(ticket))),
         Err((no, work)) => {
             Err(Refused::new(no.reason, no.retry_after, node::take_back(work, join)))
         }

@@ -31,8 +31,10 @@
 //! # What it does not do
 //!
 //! A task that never comes to an await point can't be stopped, by anybody; it is listed. A task
-//! that submits to its own full pool and awaits that waits for a seat it holds itself: its
-//! deadline or timeout ends it. Tasks need the runtime that was entered in [`WorkerPool::new`]:
+//! that submits to its own pool and awaits that runs it on its own seat if need be; but one that
+//! waits for it through a third, which holds no seat, is not seen to: the deadline of what waits ends
+//! that. Tasks that come from several threads at once, while nobody waits, have no order among each
+//! other. Tasks need the runtime that was entered in [`WorkerPool::new`]:
 //! when that ends, running tasks end cancelled and waiting ones returned.
 
 // Invariants
@@ -48,10 +50,12 @@
 //    nothing waits beside a free seat.
 // 5. Workers hold the shared part, handles of the pool hold its owner: the last handle's drop halts
 //    the pool, the last worker's end closes it. Handles of tasks hold neither.
-// 6. Leased seats and helpers keep to the same order and cap (`lease.rs`, `help.rs`).
+// 6. Leased seats, tasks in slots, helpers and nested tasks keep to the same order and cap
+//    (`lease.rs`, `node/slot.rs`, `help.rs`, `nested.rs`).
 // 7. The clock is read when a verb first asks for it: a task without a deadline, that is ready at
 //    its first poll and not timed, costs no look at all.
 
+mod beside;
 mod config;
 mod core;
 pub(crate) mod crew;
@@ -64,6 +68,7 @@ mod lease;
 mod loom_tests;
 mod many;
 mod metrics;
+mod nested;
 mod node;
 mod pool;
 mod run;

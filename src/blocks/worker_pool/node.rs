@@ -16,9 +16,13 @@
 //!    finds the other's set frees it.
 //! 4. *Booked before told.* A result is staged first, then written into the ledger under the
 //!    pool's lock, and only then published. So who has the result finds it in the ledger.
-//! 5. Code of a user's (poll, drop, wake) runs with no lock held, and no panic of it gets out, but
+//! 5. *Number.* A task that goes through the lock has its number from the queue. One that was put into
+//!    a slot (`node/slot.rs`) gets one when somebody asks, under the lock.
+//! 6. Code of a user's (poll, drop, wake) runs with no lock held, and no panic of it gets out, but
 //!    for that of cloning a waker, which unwinds to whoever polled the handle with it.
 #![allow(unsafe_code, reason = "one allocation a task, and no lock of its own")]
+
+mod slot;
 
 use std::future::{Future, Pending};
 use std::marker::PhantomData;
@@ -30,33 +34,52 @@ use std::task::{Context, Poll, Waker};
 
 use super::error::{Panic, TaskError};
 use super::seats::SeatNo;
-use super::task::Options;
-use crate::Ending;
-use crate::ground::primitives::atomic::{AtomicUsize, Ordering};
+use super::task::{Options, TaskId};
+use crate::ground::primitives::atomic::{AtomicU64, Ordering};
 use crate::ground::primitives::cell::UnsafeCell;
 use crate::ground::quiet::{drop_quietly, quietly, wake_quietly};
+use crate::{Ending, Priority};
+
+pub(super) use slot::{Put, Slot};
 
 /// The result lies in the body.
-const ENDED: usize = 1;
+const ENDED: u64 = 1;
 /// The waker's slot is filled.
-const WAKER: usize = 1 << 1;
+const WAKER: u64 = 1 << 1;
 /// The handle's side has let go.
-const HANDLE_GONE: usize = 1 << 2;
+const HANDLE_GONE: u64 = 1 << 2;
 /// The pool's side has let go.
-const POOL_GONE: usize = 1 << 3;
+const POOL_GONE: u64 = 1 << 3;
 /// It is to end at its next await point.
-const STOP: usize = 1 << 4;
+const STOP: u64 = 1 << 4;
 /// Not a task, but a caller of `run` who waits for a seat. Set when it is made, or never.
-const CALLER: usize = 1 << 5;
+const CALLER: u64 = 1 << 5;
+/// Two bits: the class, by index. Set when it is made.
+const CLASS: u32 = 6;
+/// Above those: the task's number, and 0 until it has one.
+const NUMBER: u32 = 8;
 
 type Outcome<T> = Result<T, TaskError>;
 
 /// The part that does not depend on the future's type. Always the first of a [`Node`].
 struct Header {
-    word: AtomicUsize,
+    word: AtomicU64,
     verbs: &'static Verbs,
     waker: UnsafeCell<MaybeUninit<Waker>>,
     options: Option<Box<Options>>,
+}
+
+impl Header {
+    /// Under the pool's lock.
+    fn number(&self, next: impl FnOnce() -> u64) -> TaskId {
+        // Relaxed: read and written under the lock only.
+        let mut number = self.word.load(Ordering::Relaxed) >> NUMBER;
+        if number == 0 {
+            number = next();
+            self.word.fetch_or(number << NUMBER, Ordering::Relaxed);
+        }
+        TaskId(number)
+    }
 }
 
 #[repr(C)]
@@ -87,9 +110,9 @@ impl<F: Future> Node<F> {
     const VERBS: Verbs =
         Verbs { poll: Self::poll, give_up: Self::give_up, read: Self::read, free: Self::free };
 
-    fn make(future: F, flags: usize, options: Option<Box<Options>>) -> NonNull<Header> {
+    fn make(future: F, flags: u64, options: Option<Box<Options>>) -> NonNull<Header> {
         let header = Header {
-            word: AtomicUsize::new(flags),
+            word: AtomicU64::new(flags),
             verbs: &Self::VERBS,
             waker: UnsafeCell::new(MaybeUninit::uninit()),
             options,
@@ -168,12 +191,16 @@ fn stage<F: Future>(body: &mut Body<F>, outcome: Outcome<F::Output>) -> Ending {
 }
 
 /// Both sides of a new task.
-pub(super) fn task<F>(future: F, options: Option<Box<Options>>) -> (Work, Join<F::Output>)
+pub(super) fn task<F>(
+    future: F,
+    class: Priority,
+    options: Option<Box<Options>>,
+) -> (Work, Join<F::Output>)
 where
     F: Future + Send + 'static,
     F::Output: Send,
 {
-    sides(Node::make(future, 0, options))
+    sides(Node::make(future, (class.index() as u64) << CLASS, options))
 }
 
 /// Both sides of a caller of `run`, whose result is a seat.
@@ -218,6 +245,24 @@ impl Work {
     pub(super) fn is_caller(&self) -> bool {
         // Relaxed: written before the node was shared, and never changed.
         self.header().word.load(Ordering::Relaxed) & CALLER != 0
+    }
+
+    pub(super) fn class(&self) -> Priority {
+        // Relaxed: as above. Two bits, as many as there are classes.
+        Priority::ALL[(self.header().word.load(Ordering::Relaxed) >> CLASS) as usize & 3]
+    }
+
+    /// Under the pool's lock: its number, given by `next` if it has none yet.
+    pub(super) fn number(&self, next: impl FnOnce() -> u64) -> TaskId {
+        self.header().number(next)
+    }
+
+    /// Gives it its number, before anybody else knows of it.
+    #[inline]
+    pub(super) fn set_number(&self, TaskId(number): TaskId) {
+        let word = &self.header().word;
+        // Relaxed, and no exchange: whoever will know of it is told so later.
+        word.store(word.load(Ordering::Relaxed) | number << NUMBER, Ordering::Relaxed);
     }
 
     pub(super) fn options(&self) -> Option<&Options> {
@@ -374,7 +419,7 @@ impl<T> Join<T> {
 
     /// Fills the slot, which is empty. The word as it then was: with `ENDED` it came too late.
     #[inline]
-    fn register(&self, waker: Waker) -> usize {
+    fn register(&self, waker: Waker) -> u64 {
         let header = self.header();
         // SAFETY: `WAKER` is clear: the slot is this side's.
         header.waker.with_mut(|slot| unsafe { slot.write(MaybeUninit::new(waker)) });
@@ -390,7 +435,7 @@ impl<T> Join<T> {
 
     /// Empties the slot, which is filled. The word as it then was: with `ENDED` it is the pool's
     /// side that empties it.
-    fn unregister(&self) -> usize {
+    fn unregister(&self) -> u64 {
         let word = &self.header().word;
         // AcqRel: as in `register`.
         let cleared = word.fetch_update(Ordering::AcqRel, Ordering::Acquire, |word| {
@@ -417,6 +462,18 @@ impl<T> Join<T> {
         // SAFETY: ended with the handle there: the body is this side's; `T` is the node's output.
         unsafe { (self.header().verbs.read)(self.head, NonNull::from(&mut outcome).cast()) };
         outcome
+    }
+
+    /// Its number, if it has one.
+    pub(super) fn known(&self) -> Option<TaskId> {
+        // Relaxed: that of a task in the queue was given before its handle was made.
+        let number = self.header().word.load(Ordering::Relaxed) >> NUMBER;
+        (number != 0).then_some(TaskId(number))
+    }
+
+    /// Under the pool's lock: as [`Work::number`].
+    pub(super) fn number(&self, next: impl FnOnce() -> u64) -> TaskId {
+        self.header().number(next)
     }
 
     /// Asks the task to end at its next await point; whether it has not ended yet.

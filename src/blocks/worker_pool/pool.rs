@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use tokio::runtime::Handle;
 
+use super::beside::Fronts;
 use super::config::WorkerPoolConfig;
 use super::crew::Crew;
 use super::handle::TaskHandle;
@@ -49,6 +50,7 @@ pub struct WorkerPool {
 /// What all handles of a pool hold together, and no worker: the last one to go ends the pool.
 struct Owner {
     shared: Arc<Shared>,
+    fronts: Fronts,
     name: Cow<'static, str>,
 }
 
@@ -80,7 +82,9 @@ impl WorkerPool {
         drop(tokio::time::sleep(Duration::ZERO));
         let shared = Arc::new(Shared::new(limits, config.task_timeout, runtime.id()));
         Crew::start(&shared, limits.seats, &runtime);
-        Ok(Self { owner: Arc::new(Owner { shared, name: config.name }) })
+        Ok(Self {
+            owner: Arc::new(Owner { fronts: Fronts::new(&shared), shared, name: config.name }),
+        })
     }
 
     /// Accepts the task, or gives it back; never waits. In a full queue it may take the place of
@@ -99,7 +103,8 @@ impl WorkerPool {
     ///
     /// # Cost
     ///
-    /// One lock, one allocation, O(1). A refusal after another one allocates nothing; the first
+    /// One allocation, O(1). While nobody waits and what this thread submits is awaited at once: no
+    /// lock, and no line of memory that another thread writes. Else one lock. A refusal after another one allocates nothing; the first
     /// one after some success gives its allocation back.
     pub fn try_submit<F>(
         &self,
@@ -109,7 +114,7 @@ impl WorkerPool {
         F: Future + Send + 'static,
         F::Output: Send,
     {
-        submit::now_or_never(&self.owner.shared, task.into())
+        submit::now_or_never(self.owner.fronts.mine(), task.into())
     }
 
     /// Accepts each of the tasks or gives it back, as [`try_submit`](Self::try_submit) would one
@@ -148,7 +153,7 @@ impl WorkerPool {
         F: Future + Send + 'static,
         F::Output: Send,
     {
-        many::submit(&self.owner.shared, tasks)
+        many::submit(self.owner.fronts.mine(), tasks)
     }
 
     /// Accepts the task as soon as there is room, or gives it back. Callers wait in a room of
@@ -183,7 +188,7 @@ impl WorkerPool {
         F: Future + Send + 'static,
         F::Output: Send,
     {
-        submit::in_turn(&self.owner.shared, task.into()).await
+        submit::in_turn(self.owner.fronts.mine(), task.into()).await
     }
 
     /// Runs the future right here, polled by the caller, once it has its turn in the queue and a
@@ -250,7 +255,7 @@ impl WorkerPool {
     /// A look at the pool under its lock: all numbers belong together.
     #[must_use]
     pub fn snapshot(&self) -> WorkerPoolSnapshot {
-        let look = self.owner.shared.read(super::core::Core::look);
+        let look = self.owner.shared.with(|core, _, _| core.take_stock());
         WorkerPoolSnapshot {
             name: self.owner.name.clone(),
             depth: look.depth,

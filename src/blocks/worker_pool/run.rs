@@ -7,7 +7,7 @@ use std::task::{Context, Poll, ready};
 
 use super::core::{Door, No};
 use super::error::TaskError;
-use super::lease::Gave;
+use super::nested::Inside;
 use super::node::{self, Join};
 use super::seats::SeatNo;
 use super::shared::Shared;
@@ -32,9 +32,12 @@ pub(super) async fn inline<F: Future>(
         }
     };
     let mut future = std::pin::pin!(future);
-    let polled = poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
-        Ok(poll) => poll.map(Ok),
-        Err(payload) => Poll::Ready(Err(payload)),
+    let polled = poll_fn(|cx| {
+        let _inside = Inside::of(shared);
+        match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
+            Ok(poll) => poll.map(Ok),
+            Err(payload) => Poll::Ready(Err(payload)),
+        }
     });
     match polled.await {
         Ok(output) => {
@@ -59,6 +62,10 @@ async fn take_seat(shared: &Arc<Shared>, place: Place) -> Result<SeatNo, No> {
             core.settle(now, out);
             core.lease(stripe::mine());
             return Ok(Turn::Now(no));
+        }
+        if Inside::is_in(shared) {
+            // The seat that would have to come free may be the one this is polled on.
+            return Ok(Turn::Now(core.sit_nested()));
         }
         let (work, join) = node::caller();
         let ticket = core.enqueue(plan, &place, work, now, out);
@@ -152,9 +159,7 @@ impl Seat<'_> {
         match self.place {
             Taken::Seat(no) => self.shared.release(no, ending),
             Taken::Leased { stripe } => {
-                if self.shared.leases().give(stripe, ending) == Gave::Collect {
-                    self.shared.collect();
-                }
+                self.shared.given(self.shared.leases().give(stripe, ending));
             }
         }
     }

@@ -4,46 +4,81 @@
 //! it is held.
 
 use std::future::poll_fn;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::{Poll, ready};
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use tokio::runtime::Id;
+use tokio::task::coop::{Unconstrained, unconstrained};
 use tokio::time::Sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::config::Limits;
-use super::core::{Core, Door, Job, No, Seeker};
+use super::core::{Core, Door, Job, No, Seeker, TaskSlot};
 use super::crew::{Crew, Next, Post, Turn, WorkerNo};
 use super::errands::{Errands, More};
 use super::error::TaskError;
-use super::lease::Leases;
+use super::lease::{Gave, Leases};
 use super::metrics::DrainReport;
-use super::node::Work;
+use super::nested::Inside;
+use super::node::{Slot, Work};
 use super::seats::SeatNo;
-use super::task::Options;
-use crate::Ending;
+use super::task::{Options, TaskId};
 use crate::gates::wait_queue::{Place, Ticket};
 use crate::ground::primitives::Mutex;
 use crate::ground::primitives::atomic::{AtomicBool, Ordering};
 use crate::ground::quiet::{drop_quietly, wake_quietly};
 use crate::ground::time::{self, Glance};
+use crate::{Ending, Priority};
 
 pub(super) type PoolCore = Core<Work>;
 pub(super) type PoolErrands = Errands<Work>;
 
 impl Seeker for Work {
+    type Slot = Slot;
+
     fn is_caller(&self) -> bool {
         Self::is_caller(self)
     }
+
+    fn class(&self) -> Priority {
+        Self::class(self)
+    }
+
+    fn number(&self, next: impl FnOnce() -> u64) -> TaskId {
+        Self::number(self, next)
+    }
+
+    fn set_number(&self, number: TaskId) {
+        Self::set_number(self, number);
+    }
 }
+
+impl TaskSlot<Work> for Slot {
+    fn open(&self) {
+        Self::open(self);
+    }
+
+    fn look(&self) -> Option<Work> {
+        Self::look(self)
+    }
+
+    fn close(&self) -> Option<Work> {
+        Self::close(self)
+    }
+}
+
+/// When a task must have ended: set at its first await point, if it has a limit at all.
+///
+/// Unconstrained: a task that uses up its budget in every poll must still run out of time.
+pub(super) type Alarm = Option<Option<Unconstrained<Sleep>>>;
 
 /// What handles and workers share.
 pub(super) struct Shared {
     core: Mutex<PoolCore>,
     /// The core's own.
-    leases: Arc<Leases>,
+    leases: Arc<Leases<Slot>>,
     crew: Crew,
     /// Somebody was refused, and nothing has left the queue since.
     crowded: AtomicBool,
@@ -194,16 +229,19 @@ impl Shared {
         });
     }
 
-    pub(super) fn leases(&self) -> &Leases {
+    pub(super) fn leases(&self) -> &Leases<Slot> {
         &self.leases
     }
 
-    /// A leased seat has come back, and somebody may wait for it.
-    pub(super) fn collect(self: &Arc<Self>) {
-        self.with(|core, now, out| {
-            core.recall();
-            core.settle(now, out);
-        });
+    /// A leased seat has come back; the core must hear of it, if somebody waits.
+    #[inline]
+    pub(super) fn given(self: &Arc<Self>, gave: Gave) {
+        if gave == Gave::Collect {
+            self.with(|core, now, out| {
+                core.recall();
+                core.settle(now, out);
+            });
+        }
     }
 
     pub(super) fn close(self: &Arc<Self>) {
@@ -236,33 +274,53 @@ impl Shared {
         })
     }
 
-    /// Polls a task to its end. One that is ready at once costs no timer and no look at the clock.
-    async fn drive(&self, task: &mut Work) -> Ending {
-        let mut alarm = pin!(None::<tokio::task::coop::Unconstrained<Sleep>>);
-        let mut has_waited = false;
-        poll_fn(|cx| {
-            // Acquire: pairs with `halt`.
-            if self.halted.load(Ordering::Acquire) {
-                return Poll::Ready(task.give_up(TaskError::Cancelled));
+    /// Polls a task for the first time; nothing ends it yet but itself.
+    #[inline]
+    pub(super) fn begin(&self, task: &mut Work, cx: &mut Context<'_>) -> Poll<Ending> {
+        let _inside = Inside::of(self);
+        task.poll(cx)
+    }
+
+    /// Polls a task towards its end, which its time or a halt may be. One that is ready at once costs
+    /// no timer and no look at the clock.
+    pub(super) fn poll(
+        &self,
+        task: &mut Work,
+        mut alarm: Pin<&mut Alarm>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Ending> {
+        // Acquire: pairs with `halt`.
+        if self.halted.load(Ordering::Acquire) {
+            return Poll::Ready(task.give_up(TaskError::Cancelled));
+        }
+        if let Poll::Ready(ending) = self.begin(task, cx) {
+            return Poll::Ready(ending);
+        }
+        if alarm.is_none() {
+            let limit = Options::limit(task.options(), self.timeout, time::now());
+            let sleep = |limit| tokio::time::sleep_until(time::timer_at(limit));
+            alarm.set(Some(limit.map(|limit| unconstrained(sleep(limit)))));
+        }
+        let alarm = alarm.as_pin_mut().and_then(Option::as_pin_mut);
+        let Some(alarm) = alarm else { return Poll::Pending };
+        ready!(alarm.poll(cx));
+        Poll::Ready(task.give_up(TaskError::TimedOut))
+    }
+
+    /// What its handle was running goes back into the queue; not when the pool has halted.
+    pub(super) fn put_back(
+        self: &Arc<Self>,
+        job: Job<Work>,
+        place: &Place,
+    ) -> Result<(), Job<Work>> {
+        self.with(|core, now, out| {
+            // Relaxed: written under this lock.
+            if self.halted.load(Ordering::Relaxed) {
+                return Err(job);
             }
-            if let Poll::Ready(ending) = task.poll(cx) {
-                return Poll::Ready(ending);
-            }
-            if !std::mem::replace(&mut has_waited, true) {
-                let limit = Options::limit(task.options(), self.timeout, time::now());
-                // Unconstrained: a task that uses up its budget in every poll must still run out
-                // of time.
-                alarm.set(limit.map(|limit| {
-                    tokio::task::coop::unconstrained(tokio::time::sleep_until(time::timer_at(
-                        limit,
-                    )))
-                }));
-            }
-            let Some(alarm) = alarm.as_mut().as_pin_mut() else { return Poll::Pending };
-            ready!(alarm.poll(cx));
-            Poll::Ready(task.give_up(TaskError::TimedOut))
+            core.put_back(job, place, now, out);
+            Ok(())
         })
-        .await
     }
 }
 
@@ -306,7 +364,10 @@ impl Post for Shared {
         let mut working = Working { shared: self, job: Some(job) };
         tokio::task::coop::consume_budget().await;
         let ending = match &mut working.job {
-            Some(job) => self.drive(&mut job.task).await,
+            Some(job) => {
+                let mut alarm = pin!(Alarm::default());
+                poll_fn(|cx| self.poll(&mut job.task, alarm.as_mut(), cx)).await
+            }
             None => unreachable!("taken below, and only there"),
         };
         match working.job.take() {

@@ -4,6 +4,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use super::beside::{Front, Spot};
 use super::core::{Door, No, Step};
 use super::handle::TaskHandle;
 use super::node::{self, Join, Work};
@@ -17,23 +18,23 @@ type Accepted<F> = (Join<<F as Future>::Output>, Ticket);
 
 /// Accepts the task or gives it back, never waiting.
 pub(super) fn now_or_never<F>(
-    shared: &Arc<Shared>,
+    front: &Arc<Front>,
     task: Task<F>,
 ) -> Result<TaskHandle<F::Output>, Refused<F>>
 where
     F: Future + Send + 'static,
     F::Output: Send,
 {
-    if shared.is_crowded() {
-        return if_admitted(shared, task);
+    if front.shared.is_crowded() {
+        return if_admitted(front, task);
     }
-    at_once(shared, task, PoolCore::refuse).map_err(|(no, task)| refused(no, task))
+    at_once(front, task, PoolCore::refuse).map_err(|(no, task)| refused(no, task))
 }
 
 /// Where a refusal is not likely: the future moves to the heap before the lock, and back if it is
 /// refused. `count` writes that down.
 fn at_once<F>(
-    shared: &Arc<Shared>,
+    front: &Arc<Front>,
     task: Task<F>,
     count: fn(&mut PoolCore, No) -> No,
 ) -> Result<TaskHandle<F::Output>, (No, Task<F>)>
@@ -43,8 +44,10 @@ where
 {
     let timeout = task.timeout;
     let ((work, place), join) = make(task);
-    match shared.push(work, &place, count) {
-        Ok(ticket) => Ok(TaskHandle::new(join, Arc::clone(shared), ticket)),
+    let put = if place.is_plain() { front.put(work) } else { Err(work) };
+    let pushed = put.or_else(|work| front.shared.push(work, &place, count).map(Spot::of));
+    match pushed {
+        Ok(spot) => Ok(TaskHandle::new(join, front, spot)),
         Err((no, work)) => {
             let future = node::take_back(work, join);
             Err((no, Task { future, place, timeout }))
@@ -58,18 +61,18 @@ fn refused<F>(no: No, task: Task<F>) -> Refused<F> {
 
 /// The same where a refusal is likely: the future moves to the heap under the lock, once it is
 /// certain that it stays, so that a refusal allocates nothing.
-fn if_admitted<F>(shared: &Arc<Shared>, task: Task<F>) -> Result<TaskHandle<F::Output>, Refused<F>>
+fn if_admitted<F>(front: &Arc<Front>, task: Task<F>) -> Result<TaskHandle<F::Output>, Refused<F>>
 where
     F: Future + Send + 'static,
     F::Output: Send,
 {
     let accepted =
-        shared.with(|core, now, out| match core.admit(Door::Street, &task.place, now, out) {
+        front.shared.with(|core, now, out| match core.admit(Door::Street, &task.place, now, out) {
             Ok(plan) => Ok(accept(core, plan, task, now, out)),
             Err(no) => Err((core.refuse(no), task)),
         });
     match accepted {
-        Ok((join, ticket)) => Ok(TaskHandle::new(join, Arc::clone(shared), ticket)),
+        Ok((join, ticket)) => Ok(TaskHandle::new(join, front, Spot::of(ticket))),
         Err((no, task)) => Err(refused(no, task)),
     }
 }
@@ -97,22 +100,23 @@ where
 {
     let options = Options::of(&task);
     let Task { future, place, .. } = task;
-    let (work, join) = node::task(future, options);
+    let (work, join) = node::task(future, place.class, options);
     ((work, place), join)
 }
 
 /// Accepts the task once there is room, or gives it back.
 pub(super) async fn in_turn<F>(
-    shared: &Arc<Shared>,
+    front: &Arc<Front>,
     task: Task<F>,
 ) -> Result<TaskHandle<F::Output>, Refused<F>>
 where
     F: Future + Send + 'static,
     F::Output: Send,
 {
+    let shared = &front.shared;
     let task = match shared.is_crowded() {
         true => task,
-        false => match at_once(shared, task, refuse_unless_full) {
+        false => match at_once(front, task, refuse_unless_full) {
             Ok(handle) => return Ok(handle),
             Err((No { reason: Reason::QueueFull, .. }, task)) => task,
             Err((no, task)) => return Err(refused(no, task)),
@@ -125,7 +129,7 @@ where
             || Err(shared.with(|core, _, _| core.refuse(No::because(Reason::Expired)))),
         );
     match (accepted, waiting.task.take()) {
-        (Ok((join, ticket)), _) => Ok(TaskHandle::new(join, Arc::clone(shared), ticket)),
+        (Ok((join, ticket)), _) => Ok(TaskHandle::new(join, front, Spot::of(ticket))),
         (Err(no), Some(task)) => Err(refused(no, task)),
         (Err(_), None) => unreachable!("a task leaves only by being accepted"),
     }

@@ -1,5 +1,6 @@
 //! The core, by tables and explicit times, and against a naive count of everything.
 
+use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 use std::num::NonZeroU32;
 use std::task::Waker;
@@ -8,11 +9,12 @@ use std::time::{Duration, Instant};
 use proptest::prelude::*;
 
 use super::config::Limits;
-use super::core::{Core, Door, Look, No, Seeker, Step};
+use super::core::{Core, Door, Look, No, Seeker, Step, TaskSlot};
 use super::crew::{Next, WorkerNo};
 use super::errands::{Errands, More};
 use super::lease::Gave;
 use super::seats::SeatNo;
+use super::task::TaskId;
 use super::{Timing, WorkerPoolConfig};
 use crate::gates::wait_queue::{Place, Rules, Ticket};
 use crate::ground::tenant::Tenant;
@@ -28,8 +30,53 @@ enum One {
 }
 
 impl Seeker for One {
+    type Slot = Slot;
+
     fn is_caller(&self) -> bool {
         matches!(self, Self::Caller(_))
+    }
+
+    fn class(&self) -> Priority {
+        Priority::Normal
+    }
+
+    fn number(&self, next: impl FnOnce() -> u64) -> TaskId {
+        TaskId(next())
+    }
+
+    fn set_number(&self, _: TaskId) {}
+}
+
+/// One slot without threads: `None` while it is closed.
+#[derive(Debug, Default)]
+struct Slot(RefCell<Option<Option<One>>>);
+
+impl TaskSlot<One> for Slot {
+    fn open(&self) {
+        assert_eq!(self.0.replace(Some(None)), None, "opened once");
+    }
+
+    fn look(&self) -> Option<One> {
+        self.0.borrow_mut().as_mut().expect("looked into while open").take()
+    }
+
+    fn close(&self) -> Option<One> {
+        self.0.take().expect("closed while open")
+    }
+}
+
+impl Slot {
+    fn put(&self, one: One) -> bool {
+        let mut slot = self.0.borrow_mut();
+        let is_free = *slot == Some(None);
+        if is_free {
+            *slot = Some(Some(one));
+        }
+        is_free
+    }
+
+    fn holds(&self, one: One) -> bool {
+        *self.0.borrow() == Some(Some(one))
     }
 }
 
@@ -288,6 +335,8 @@ enum Op {
     Submit { class: usize, tenant: u64, weight: u32, deadline: Option<u64> },
     Run { class: usize, weight: u32 },
     Claim { stripe: usize },
+    Put { stripe: usize },
+    Own { which: usize, ends: bool },
     Give { which: usize, ending: usize },
     Pull,
     End { which: usize, ending: usize },
@@ -305,6 +354,8 @@ fn op() -> impl Strategy<Value = Op> {
         ),
         3 => (0..4_usize, 1..4_u32).prop_map(|(class, weight)| Op::Run { class, weight }),
         6 => (0..2_usize).prop_map(|stripe| Op::Claim { stripe }),
+        6 => (0..2_usize).prop_map(|stripe| Op::Put { stripe }),
+        4 => (any::<usize>(), any::<bool>()).prop_map(|(which, ends)| Op::Own { which, ends }),
         4 => (any::<usize>(), 0..3_usize).prop_map(|(which, ending)| Op::Give { which, ending }),
         8 => Just(Op::Pull),
         6 => (any::<usize>(), 0..3_usize).prop_map(|(which, ending)| Op::End { which, ending }),
@@ -326,6 +377,8 @@ struct Naive {
     inline_running: Vec<SeatNo>,
     /// By stripe.
     on_lease: Vec<usize>,
+    /// In a slot, and in which.
+    in_slots: Vec<(u32, usize)>,
     accepted: u64,
     ended: HashMap<Ending, u64>,
     refused: u64,
@@ -361,14 +414,24 @@ impl Naive {
         }
     }
 
+    /// What the core has taken out of a slot waits in the queue.
+    fn follow(&mut self, core: &Pool) {
+        let lies_there =
+            |&(task, stripe): &(u32, usize)| core.leases.slot(stripe).holds(One::Task(task));
+        let moved: Vec<_> = self.in_slots.extract_if(.., |one| !lies_there(one)).collect();
+        self.waiting.extend(moved.into_iter().map(|(task, _)| task));
+    }
+
     fn check(&self, core: &Pool, limits: Limits) {
         let look = core.look();
         let ledger = look.ledger;
         assert!(ledger.is_exact(), "{ledger}");
         let running = self.running.len() + self.handed.len() + self.inline_running.len();
-        let live = self.waiting.len() + running + self.on_lease.len();
-        assert_eq!(core.in_run() as usize, self.inline_running.len() + self.on_lease.len());
-        assert!(depth(&look) == 0 || core.has_free_seat() || core.leases.look().0.seats == 0);
+        let beside = self.on_lease.len() + self.in_slots.len();
+        let live = self.waiting.len() + running + beside;
+        assert_eq!(core.in_run() as usize, self.inline_running.len() + beside);
+        assert!(self.in_slots.is_empty() || depth(&look) == 0, "a slot is open while one waits");
+        assert!(depth(&look) == 0 || core.has_free_seat() || core.leases.look().seats == 0);
         assert_eq!((ledger.accepted, ledger.live), (self.accepted, live as u64));
         for ending in Ending::ALL {
             assert_eq!(ledger.count(ending), self.ended.get(&ending).copied().unwrap_or(0));
@@ -439,6 +502,8 @@ fn apply(
                 naive.on_lease.push(stripe);
             }
         }
+        Op::Put { stripe } => put(core, naive, (n, stripe), &mut out),
+        Op::Own { which, ends } => run_own(core, naive, (which, ends), *now, &mut out),
         Op::Give { which, ending } => {
             if !naive.on_lease.is_empty() {
                 let stripe = naive.on_lease.swap_remove(which % naive.on_lease.len());
@@ -448,6 +513,7 @@ fn apply(
         Op::Pull => {
             let handed = !naive.handed.is_empty();
             if let Some((task, seat)) = pull(core, *now, &mut out) {
+                naive.follow(core);
                 let waited = naive.waiting.remove(&task);
                 let begun = naive.handed.remove(&task);
                 assert!(waited != begun, "{task} started and did not wait, or twice");
@@ -474,6 +540,7 @@ fn apply(
         Op::Close => core.close(*now, &mut out),
         Op::Halt => core.halt(Ending::Returned, *now, &mut out),
     }
+    naive.follow(core);
     naive.do_errands(out);
 }
 
@@ -493,6 +560,42 @@ fn give(
     }
 }
 
+fn put(core: &mut Pool, naive: &mut Naive, (task, stripe): (u32, usize), out: &mut Out) {
+    if !core.leases.claim(stripe) {
+        return;
+    }
+    naive.accepted += 1;
+    if core.leases.slot(stripe).put(One::Task(task)) {
+        naive.in_slots.push((task, stripe));
+        core.tell(out);
+    } else {
+        naive.accepted -= 1;
+        assert_eq!(core.leases.withdraw(stripe), Gave::Done, "nothing has closed it");
+    }
+}
+
+/// The handle of a task in a slot is polled.
+fn run_own(
+    core: &mut Pool,
+    naive: &mut Naive,
+    (which, ends): (usize, bool),
+    now: Instant,
+    out: &mut Out,
+) {
+    if naive.in_slots.is_empty() {
+        return;
+    }
+    let which = which % naive.in_slots.len();
+    let (task, stripe) = naive.in_slots.swap_remove(which);
+    assert_eq!(core.leases.slot(stripe).look(), Some(One::Task(task)));
+    if ends {
+        give(core, naive, (stripe, Ending::Completed), now, out);
+    } else {
+        core.adopt(One::Task(task), out).unwrap();
+        naive.handed.insert(task);
+    }
+}
+
 fn help(
     core: &mut Pool,
     naive: &mut Naive,
@@ -502,10 +605,12 @@ fn help(
 ) {
     let Some(job) = core.take_own(ticket, now, out) else { return };
     let One::Task(task) = job.task else { panic!("callers are not helped") };
+    naive.follow(core);
     assert!(naive.waiting.remove(&task), "{task} was helped and did not wait");
     if ends {
         core.helped(job.seat, Ending::Completed, now);
         core.settle(now, out);
+        core.lease(0);
         naive.end(Ending::Completed);
     } else {
         core.hand_over(job, out).unwrap();

@@ -478,6 +478,13 @@ impl<T> WaitQueue<T> {
         self.slab.index(ticket).map(|index| self.rare(index).tenant)
     }
 
+    /// What it asked for, if it has not left.
+    pub(crate) fn place(&self, ticket: Ticket) -> Option<Place> {
+        let index = self.slab.index(ticket)?;
+        let Rare { tenant, weight, deadline } = self.rare(index);
+        Some(Place { class: self.slab.get(index).class, tenant, weight, deadline })
+    }
+
     /// An empty queue gives the memory of a past flood back, as its slab does.
     #[inline]
     fn shrink(&mut self) {

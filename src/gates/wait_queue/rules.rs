@@ -116,6 +116,12 @@ impl Place {
     pub(crate) fn new(class: Priority) -> Self {
         Self { class, tenant: Tenant::NONE, weight: NonZeroU32::MIN, deadline: None }
     }
+
+    /// Whether it has no more than a class.
+    #[inline]
+    pub(crate) fn is_plain(&self) -> bool {
+        self.deadline.is_none() && self.weight == NonZeroU32::MIN && self.tenant == Tenant::NONE
+    }
 }
 
 #[cfg(all(test, not(headworks_loom)))]

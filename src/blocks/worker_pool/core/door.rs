@@ -56,6 +56,7 @@ impl<T: Seeker> Core<T> {
         if self.closed {
             return Err(No::because(Reason::Closed));
         }
+        self.close_slots();
         if place.weight.get() > self.seats.limit() {
             return Err(No::because(Reason::TooLarge));
         }

@@ -5,8 +5,9 @@ use std::collections::VecDeque;
 use super::{Core, Job, Seeker};
 use crate::Ending;
 use crate::blocks::worker_pool::errands::Errands;
-use crate::blocks::worker_pool::seats::{Runner, SeatNo};
-use crate::gates::wait_queue::{Take, Ticket};
+use crate::blocks::worker_pool::seats::{Runner, SeatNo, Seated};
+use crate::blocks::worker_pool::task::TaskId;
+use crate::gates::wait_queue::{Place, Take, Ticket};
 use crate::ground::time::Now;
 
 impl<T: Seeker> Core<T> {
@@ -66,6 +67,60 @@ impl<T: Seeker> Core<T> {
         Ok(())
     }
 
+    /// Who awaits this task has a seat of this pool already, and would run it on that: the task, if
+    /// it waits and is not about to start.
+    pub(in crate::blocks::worker_pool) fn take_nested(
+        &mut self,
+        ticket: Ticket,
+        now: impl Now,
+        out: &mut Errands<T>,
+    ) -> Option<(Place, Job<T>)> {
+        let place = self.queue.place(ticket)?;
+        if self.queue.is_next(ticket, now) {
+            self.recall_for(place.weight.get());
+            if place.weight.get() <= self.seats.free() {
+                // A worker was roused for it.
+                return None;
+            }
+        }
+        let task = self.queue.cancel(ticket)?;
+        let has_expired = place.deadline.is_some_and(|deadline| deadline <= now.get());
+        let job = if has_expired {
+            self.left(task, Ending::Expired, out);
+            None
+        } else {
+            self.place_freed |= self.room.len() > 0;
+            let (id, runner) = (TaskId(ticket.serial), Runner::Helper);
+            let seat = self.seats.sit(Seated { id, weight: 0, since: None, runner });
+            Some((place, Job { seat, task }))
+        };
+        self.settle(now, out);
+        job
+    }
+
+    /// A caller of `run` who has a seat already, and finds no other: on that one.
+    pub(in crate::blocks::worker_pool) fn sit_nested(&mut self) -> SeatNo {
+        self.ledger.accepted += 1;
+        let id = TaskId(self.queue.next_number());
+        self.seats.sit(Seated { id, weight: 0, since: None, runner: Runner::Caller })
+    }
+
+    /// What was run so can't go on: back into the queue, at its old place and past the cap.
+    pub(in crate::blocks::worker_pool) fn put_back(
+        &mut self,
+        job: Job<T>,
+        place: &Place,
+        now: impl Now,
+        out: &mut Errands<T>,
+    ) {
+        if let Some(Seated { id: TaskId(number), .. }) = self.seats.rise(job.seat) {
+            self.close_slots();
+            self.is_mixed |= place.weight.get() > 1;
+            self.queue.readmit(*place, number, job.task);
+        }
+        self.settle(now, out);
+    }
+
     /// The last worker has gone: what nobody will go on with.
     pub(in crate::blocks::worker_pool) fn desert(&mut self) -> VecDeque<Job<T>> {
         self.deserted = true;
@@ -73,6 +128,7 @@ impl<T: Seeker> Core<T> {
     }
 
     pub(super) fn is_over(&self) -> bool {
-        self.closed && self.queue.is_empty() && self.handed.is_empty() && self.helpers == 0
+        let helpers = self.helpers as u64 + u64::from(self.beside.leased);
+        self.closed && self.queue.is_empty() && self.handed.is_empty() && helpers == 0
     }
 }
