@@ -11,6 +11,9 @@
 //! run whole tasks, take the worker pool: a queued task costs less than a parked future. Where
 //! all callers are equal and the line may grow without bound, tokio's semaphore is enough.
 //!
+//! A class can opt in to [shedding](SemaphoreConfig::overload): when its line does not go away, who
+//! has waited too long is evicted and the newest goes first, until it is gone.
+//!
 //! # Guarantees
 //!
 //! - Never more permits out than there are; after a shrinking
@@ -40,12 +43,13 @@
 //    under the lock. A giver that had still seen `WAITERS` finds nobody to serve. So, whenever the lock is free, somebody waits only
 //    while its flag is set and, but for a giver that stands at the lock already, only because the
 //    head of the line does not fit.
-// 4. Whoever takes a waiter out of the line decides how it ended and counts it, under the lock. A
-//    grant is taken from the word before it is put into the waiter's cell; when the waiter has
-//    left in the meantime, it goes back to the word and on to the next, under the same lock.
-// 5. A waiter leaves its cell first and the line second. Between the two it may still be granted
-//    (rule 4) or evicted; its ticket then names nobody. It always serves the line afterwards: it
-//    may have been the head that did not fit.
+// 4. Whoever takes a waiter out of the line decides how it ended, counts it and writes it down, all
+//    in one hold of the lock; the waiter's waker goes out with the hold, to be woken after it. The
+//    waiter reads it in a hold of its own, or leaves in one: then it gets the verdict, or is out
+//    of line. So a permit is in the word, on its way there, or some waiter's, always.
+// 5. Who leaves the line serves it afterwards: it may have been the head that did not fit. With
+//    nothing to grant nobody is told anything: a head that has expired, or is too large by now,
+//    stops nobody then.
 // 6. *Loans* (`stripes.rs`). Under the lock, while nobody waits and half of the permits are free,
 //    a stripe is lent a few: it opens, and its threads take from it and give back to it by one
 //    exchange on a line of memory of its own. A closed stripe is zero: nothing to take, no room
@@ -59,9 +63,9 @@
 // 8. A permit in a stripe is free, is in no word, and is in nobody's hands. `LENT` is set by the
 //    operation that takes permits for a stripe, and cleared by the one that adds the recalled to
 //    the word: so whoever finds too few there knows whether there may be more.
-// 9. *Locks*: line, then cell. No waker is cloned, woken or dropped under the lock of the line
-//    (the cell clones and drops them on its waiter's side; the ones to be woken are carried out
-//    of the lock). A long row of grants is served in batches, so that no lock is held for long.
+// 9. *Locks*: one, the line's. No waker is cloned, woken or dropped under it: they come in as
+//    clones and go out by value. A long row of grants, or of waiters of a closed semaphore, is
+//    told in batches, so that the lock is never held for long.
 
 mod config;
 mod core;

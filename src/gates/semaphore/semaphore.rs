@@ -249,10 +249,11 @@ impl PrioritySemaphore {
                 Took::Wait | Took::Look => {}
             }
         }
-        let waker = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
-        let mut waiting = match self.enter_at(want, waker, &now)? {
+        let entered =
+            poll_fn(|cx| Poll::Ready(self.enter_at(want, cx.waker().clone(), &now))).await;
+        let mut waiting = match entered? {
             Entry::Granted(permits) => return Ok(permits),
-            Entry::Waits(waiting) => waiting,
+            Entry::Waits(waiting) => waiting.just_entered(),
         };
         let Some(deadline) = want.deadline else { return waiting.await };
         // In a box, for a timer is larger than all the rest, and few want one.

@@ -40,6 +40,8 @@
 
 mod class;
 mod codel;
+#[cfg(all(test, not(headworks_loom)))]
+mod cost;
 mod lane;
 mod longest;
 #[cfg(all(any(test, fuzzing), not(headworks_loom)))]

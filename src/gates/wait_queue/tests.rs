@@ -403,7 +403,7 @@ fn a_queue_that_stands_serves_the_newest_sheds_the_old_and_recovers() {
     assert!(queue.len() <= 22, "what is left is young: {}", queue.len());
     // Nobody comes any more: the rest is worked off, newest first, until the oldest is young.
     let mut later = start + 200 * MS;
-    while queue.len() > 0 {
+    while !queue.is_empty() {
         let (shed, granted) = seat_at(&mut queue, later);
         accounted += shed.len() + usize::from(granted.is_some());
         later += MS / 4;
