@@ -8,4 +8,5 @@ use crate::ground::time;
 /// disagree.
 pub fn wait_queue(steps: &[u8]) {
     Pair::new(time::now()).run(steps.as_chunks::<4>().0);
+    Pair::shedding(time::now()).run(steps.as_chunks::<4>().0);
 }

@@ -57,7 +57,7 @@ pub use facade::pipeline::{
     Step, phase_fn,
 };
 pub use gates::semaphore::{self, PrioritySemaphore};
-pub use gates::wait_queue::Thresholds;
+pub use gates::wait_queue::{CoDel, Overload, Thresholds};
 pub use ground::config_error::ConfigError;
 pub use ground::ending::{Ending, Ledger};
 pub use ground::enforcement::Enforcement;

@@ -50,6 +50,10 @@ impl List {
 pub(crate) struct Links(Vec<Link>);
 
 impl Links {
+    /// What one index takes.
+    #[cfg(test)]
+    pub(crate) const BYTES_EACH: usize = size_of::<Link>();
+
     /// Indices there is room for.
     pub(crate) fn len(&self) -> usize {
         self.0.len()

@@ -10,6 +10,7 @@ mod clock;
 mod harness;
 mod pin;
 mod rate_limit;
+mod semaphore;
 mod worker_pool;
 
 use std::process::ExitCode;
@@ -18,9 +19,13 @@ use harness::Effort;
 
 type Room = (&'static str, fn(Effort));
 
-const ROOMS: [Room; 2] = [("worker_pool", worker_pool::run), ("rate_limit", rate_limit::run)];
+const ROOMS: [Room; 3] = [
+    ("worker_pool", worker_pool::run),
+    ("semaphore", semaphore::run),
+    ("rate_limit", rate_limit::run),
+];
 
-const USAGE: &str = "usage: versus [worker_pool] [rate_limit] [--rounds N] [--quick]
+const USAGE: &str = "usage: versus [worker_pool] [semaphore] [rate_limit] [--rounds N] [--quick]
   no room    all of them
   --rounds N interleaved rounds a row (default 15)
   --quick    3 short rounds: shows that it runs, measures nothing";

@@ -5,7 +5,7 @@ use std::num::NonZero;
 use std::thread;
 use std::time::Duration;
 
-use crate::gates::wait_queue::{Rules, Thresholds};
+use crate::gates::wait_queue::{Overload, Rules, Thresholds};
 use crate::ground::rng::Rng;
 use crate::{ConfigError, Enforcement};
 
@@ -42,6 +42,9 @@ pub struct WorkerPoolConfig {
     pub task_timeout: Option<Duration>,
     /// How many of the tasks are timed. Default: one in 64.
     pub timing: Timing,
+    /// Which classes shed load when their queue stands; what is shed ends
+    /// [`Evicted`](crate::TaskError::Evicted). Default: none.
+    pub overload: Overload,
 }
 
 /// How many of a pool's tasks are timed: a look at the clock costs as much as a short task does
@@ -269,6 +272,7 @@ impl Default for WorkerPoolConfig {
             concurrency: Concurrency::default(),
             task_timeout: Some(Duration::from_secs(60)),
             timing: Timing::default(),
+            overload: Overload::default(),
         }
     }
 }
@@ -330,6 +334,13 @@ impl WorkerPoolConfig {
         self
     }
 
+    /// Sets [`overload`](Self::overload).
+    #[must_use]
+    pub fn with_overload(mut self, overload: Overload) -> Self {
+        self.overload = overload;
+        self
+    }
+
     pub(super) fn check(&self) -> Result<Limits, ConfigError> {
         let scale = Scale::of(self.concurrency)?;
         ConfigError::unless(
@@ -358,12 +369,13 @@ impl WorkerPoolConfig {
         )?;
         self.thresholds.check("worker_pool.thresholds")?;
         self.enforcement.check("worker_pool.enforcement")?;
+        self.overload.check("worker_pool.overload")?;
         Ok(Limits {
             rules: Rules {
-                cap: self.queue_capacity,
                 thresholds: self.thresholds,
                 starvation_bound: self.starvation_bound,
-                evicts: true,
+                overload: self.overload,
+                ..Rules::new(self.queue_capacity)
             },
             scale,
             timing: match scale {

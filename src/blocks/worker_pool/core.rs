@@ -276,7 +276,7 @@ impl<T: Seeker> Core<T> {
                     }
                 }
                 Take::Expired(one) => self.left(one, Ending::Expired, out),
-                Take::TooLarge(one) => self.left(one, Ending::Evicted, out),
+                Take::TooLarge(one) | Take::Shed(one) => self.left(one, Ending::Evicted, out),
                 Take::Short { .. } => return None,
                 Take::Empty => {
                     self.is_mixed = false;
@@ -328,7 +328,15 @@ impl<T: Seeker> Core<T> {
             let took = now.get().saturating_duration_since(since);
             self.service.sample(took);
             self.meters.runs.record(took);
-            self.is_short = self.service.get().is_some_and(|mean| mean < SHORT);
+            self.mean_moved();
+        }
+    }
+
+    /// What follows from the mean service time.
+    fn mean_moved(&mut self) {
+        if let Some(mean) = self.service.get() {
+            self.is_short = mean < SHORT;
+            self.queue.set_mean_service(mean);
         }
     }
 
@@ -454,7 +462,7 @@ impl<T: Seeker> Core<T> {
             // With nothing to offer nobody is granted: only the expired leave.
             match self.queue.take(0, now) {
                 Take::Expired(one) => self.left(one, Ending::Expired, out),
-                Take::TooLarge(one) => self.left(one, Ending::Evicted, out),
+                Take::TooLarge(one) | Take::Shed(one) => self.left(one, Ending::Evicted, out),
                 Take::Granted(_) | Take::Empty => return,
                 Take::Short { missing } if missing > self.seats.room() => {
                     return self.watch_head(out);

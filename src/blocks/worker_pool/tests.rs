@@ -154,6 +154,28 @@ fn taking(core: &mut Pool, time: Duration) {
     }
 }
 
+/// One seat; twice the mean service time is the target, 20 times it the interval.
+#[test]
+fn a_queue_that_stands_evicts_the_old_and_starts_the_newest() {
+    let overload = crate::Overload::default().with(Priority::Normal, crate::CoDel::default());
+    let rules = Rules { overload, ..Rules::new(100) };
+    let mut core = Pool::new(Limits { rules, ..limits(1, 100) });
+    let (now, mut out) = (start(), Out::default());
+    taking(&mut core, SECOND);
+    for task in 0..5 {
+        submit(&mut core, weighing(1), task, now, &mut out).unwrap();
+    }
+    for (task, second) in [(0, 3), (1, 22)] {
+        let (started, seat) = pull(&mut core, now + second * SECOND, &mut out).unwrap();
+        assert_eq!(started, task, "in order, until it has stood for 20 s");
+        core.book(seat, Ending::Completed, now + (second + 1) * SECOND);
+    }
+    submit(&mut core, weighing(1), 5, now + 23 * SECOND, &mut out).unwrap();
+    assert_eq!(pull(&mut core, now + 24 * SECOND, &mut out).map(|(task, _)| task), Some(5));
+    let ledger = core.ledger();
+    assert_eq!((ledger.evicted, ledger.completed, ledger.live), (3, 22, 1), "{ledger}");
+}
+
 #[cfg(all(feature = "json", feature = "serde"))]
 #[test]
 fn a_configuration_loads_by_the_names_of_its_fields() {

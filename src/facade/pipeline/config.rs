@@ -167,10 +167,9 @@ impl PipelineConfig {
 
     pub(super) fn rules(&self) -> Rules {
         Rules {
-            cap: self.queue_capacity,
             thresholds: self.thresholds,
             starvation_bound: self.starvation_bound,
-            evicts: true,
+            ..Rules::new(self.queue_capacity)
         }
     }
 }

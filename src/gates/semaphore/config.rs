@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use crate::ConfigError;
-use crate::gates::wait_queue::{Rules, Thresholds};
+use crate::gates::wait_queue::{Overload, Rules, Thresholds};
 
 /// Configuration of a [`PrioritySemaphore`](crate::PrioritySemaphore). Checked once, by [`PrioritySemaphore::new`](crate::PrioritySemaphore::new).
 #[derive(Clone, Debug, PartialEq)]
@@ -22,6 +22,10 @@ pub struct SemaphoreConfig {
     /// Grants in a row that may go above a waiting class before it gets the next one; at least 1.
     /// Default: 32, which leaves the class above 97 % of the grants while the one below moves.
     pub starvation_bound: u32,
+    /// Which classes shed waiters when their queue stands; who is shed ends
+    /// [`Evicted`](super::AcquireError::Evicted). How long a permit is held is not measured here:
+    /// targets and intervals are as given. Default: none.
+    pub overload: Overload,
 }
 
 impl Default for SemaphoreConfig {
@@ -31,6 +35,7 @@ impl Default for SemaphoreConfig {
             queue_capacity: 1024,
             thresholds: Thresholds::default(),
             starvation_bound: Rules::STARVATION_BOUND,
+            overload: Overload::default(),
         }
     }
 }
@@ -63,6 +68,12 @@ impl SemaphoreConfig {
         Self { starvation_bound, ..self }
     }
 
+    /// Sets [`overload`](Self::overload).
+    #[must_use]
+    pub fn with_overload(self, overload: Overload) -> Self {
+        Self { overload, ..self }
+    }
+
     /// The rules of the line, if the configuration can work.
     pub(super) fn rules(&self) -> Result<Rules, ConfigError> {
         ConfigError::unless(
@@ -78,9 +89,11 @@ impl SemaphoreConfig {
             self.starvation_bound,
             "at least 1",
         )?;
+        self.overload.check("semaphore.overload")?;
         Ok(Rules {
             thresholds: self.thresholds,
             starvation_bound: self.starvation_bound,
+            overload: self.overload,
             ..Rules::new(self.queue_capacity)
         })
     }

@@ -1,33 +1,61 @@
-//! The line: who is granted, who waits, who is told to go. Pure; what waits is a value `T`.
+//! The line: who is granted, who waits, who is told to go. Pure: no waker is cloned, woken or
+//! dropped in here; each comes in as an owned clone and goes out by value, into [`Told`].
 
+use std::mem;
 use std::num::NonZeroU32;
-use std::time::Instant;
+use std::task::{Poll, Waker};
 
 use super::error::AcquireError;
 use super::metrics::SemaphoreSnapshot;
+use super::stripes::Loan;
+use super::told::Told;
 use super::word::Standing;
 use crate::Priority;
-use crate::gates::wait_queue::{Committed, Drain, Place, Plan, Rules, Take, Ticket, WaitQueue};
+use crate::gates::wait_queue::{Committed, Place, Plan, Rules, Take, Ticket, WaitQueue};
+use crate::ground::slab::Slab;
+use crate::ground::stripe::STRIPES;
+use crate::ground::time::Now;
+
+/// The most permits that a stripe is lent: who has as many in his hands at a time is slow enough
+/// to take the next beside it.
+const MOST_LENT: u32 = 64;
 
 /// What a waiter is told: so many permits are its own, or why not.
 pub(super) type Verdict = Result<NonZeroU32, AcquireError>;
 
 /// What the lock guards.
 #[derive(Debug)]
-pub(super) struct Line<T> {
-    queue: WaitQueue<T>,
+pub(super) struct Line {
+    /// Who waits, by index among the waiters.
+    queue: WaitQueue<u32>,
+    /// Everybody who waits, or has been told and has not looked yet: as many as there are futures.
+    waiters: Slab<Waiter>,
     permits: u32,
     /// The counts; the rest of it is filled in by `snapshot`.
     tally: SemaphoreSnapshot,
 }
 
+/// One future's place, from its entry to its end.
+#[derive(Debug)]
+enum Waiter {
+    Waits(Waker),
+    Told(Verdict),
+}
+
+/// Names a waiter, who alone gives it up: by `look_up` or by `leave`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Spot {
+    ticket: Ticket,
+    waiter: u32,
+}
+
 /// What becomes of a newcomer.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Entered<T> {
+pub(super) enum Entered {
     /// It takes its permits now; nobody before it is passed over.
     Granted,
     /// It waits.
-    Queued { ticket: Ticket, value: T },
+    Queued(Spot),
     /// It has to go.
     Refused(AcquireError),
 }
@@ -39,52 +67,87 @@ pub(super) enum Leaving {
     Expired,
 }
 
-impl<T: Clone> Line<T> {
+impl Line {
     pub(super) fn new(permits: u32, rules: Rules) -> Self {
         let mut queue = WaitQueue::new(rules);
         queue.set_max_weight(permits);
-        Self { queue, permits, tally: SemaphoreSnapshot::default() }
+        Self { queue, waiters: Slab::new(), permits, tally: SemaphoreSnapshot::default() }
     }
 
     pub(super) fn is_empty(&self) -> bool {
         self.queue.is_empty()
     }
 
-    /// Somebody comes. Those who have to go for it are put into `gone`, each with what to tell
-    /// it. After that the line is to be served: the head may be another.
+    /// Somebody comes. After that the line is to be served: the head may be another.
     pub(super) fn enter(
         &mut self,
         place: Place,
         standing: Standing,
-        now: Instant,
-        make: impl FnOnce() -> T,
-        gone: &mut Vec<(T, AcquireError)>,
-    ) -> Entered<T> {
+        now: impl Now,
+        waker: Waker,
+        told: &mut Told,
+    ) -> Entered {
         if let Err(refused) = self.check(place, standing, now) {
+            told.spent(waker);
             return Entered::Refused(refused);
         }
         if place.weight.get() <= standing.grantable() && self.goes_first(place.class) {
             self.queue.passed_over(place.class);
+            told.spent(waker);
             return Entered::Granted;
         }
         let mut expired = Vec::new();
         let plan = self.queue.plan(place.class, place.tenant, now, &mut expired);
-        self.tally.expired += expired.len() as u64;
-        gone.extend(expired.into_iter().map(|value| (value, AcquireError::Expired)));
+        for waiter in expired {
+            self.tally.expired += 1;
+            self.tell(waiter, Err(AcquireError::Expired), told);
+        }
         if plan == Plan::Refuse {
             self.tally.refused += 1;
+            told.spent(waker);
             return Entered::Refused(AcquireError::Full);
         }
-        let value = make();
-        let committed = self.queue.commit(plan, place, value.clone(), now);
-        let Committed { ticket, evicted, .. } = committed;
+        let waiter = self.waiters.insert(Waiter::Waits(waker)).index;
+        let Committed { ticket, evicted, .. } = self.queue.commit(plan, place, waiter, now);
         self.tally.waited += 1;
-        self.tally.evicted += u64::from(evicted.is_some());
-        gone.extend(evicted.map(|value| (value, AcquireError::Evicted)));
-        Entered::Queued { ticket, value }
+        if let Some(evicted) = evicted {
+            self.tally.evicted += 1;
+            self.tell(evicted, Err(AcquireError::Evicted), told);
+        }
+        Entered::Queued(Spot { ticket, waiter })
     }
 
-    fn check(&self, place: Place, standing: Standing, now: Instant) -> Result<(), AcquireError> {
+    /// Who is out of the queue learns why.
+    fn tell(&mut self, waiter: u32, verdict: Verdict, told: &mut Told) {
+        match mem::replace(self.waiters.get_mut(waiter), Waiter::Told(verdict)) {
+            Waiter::Waits(waker) => told.add(waker),
+            Waiter::Told(_) => debug_assert!(false, "nobody leaves the queue twice"),
+        }
+    }
+
+    /// What this waiter was told: then it is gone. While it waits, `fresh` takes the place of its
+    /// waker, and the old one comes out, if that would wake another; `None` if there is no `fresh`.
+    pub(super) fn look_up(
+        &mut self,
+        spot: Spot,
+        waker: &Waker,
+        fresh: &mut Option<Waker>,
+    ) -> Option<Poll<Verdict>> {
+        match self.waiters.get_mut(spot.waiter) {
+            Waiter::Told(verdict) => {
+                let verdict = *verdict;
+                self.waiters.remove(spot.waiter);
+                Some(Poll::Ready(verdict))
+            }
+            Waiter::Waits(old) if old.will_wake(waker) => Some(Poll::Pending),
+            Waiter::Waits(old) => {
+                *fresh = Some(mem::replace(old, fresh.take()?));
+                Some(Poll::Pending)
+            }
+        }
+    }
+
+    fn check(&self, place: Place, standing: Standing, now: impl Now) -> Result<(), AcquireError> {
         if standing.closed {
             return Err(AcquireError::Closed);
         }
@@ -92,7 +155,7 @@ impl<T: Clone> Line<T> {
             return Err(AcquireError::TooLarge);
         }
         match place.deadline {
-            Some(deadline) if deadline <= now => Err(AcquireError::Expired),
+            Some(deadline) if deadline <= now.get() => Err(AcquireError::Expired),
             _ => Ok(()),
         }
     }
@@ -103,34 +166,64 @@ impl<T: Clone> Line<T> {
         self.queue.head().is_none_or(|head| head.class < class && !head.by_turn)
     }
 
-    /// The next one to be told something; the permits of a grant are to be taken from the word
-    /// first. `None` when the head does not fit or nobody waits.
-    pub(super) fn next(&mut self, grantable: u32, now: Instant) -> Option<(T, Verdict)> {
-        match self.queue.take(grantable, now) {
-            Take::Granted(granted) => {
-                self.tally.granted += 1;
-                Some((granted.value, Ok(granted.weight)))
-            }
-            Take::Expired(value) => {
-                self.tally.expired += 1;
-                Some((value, Err(AcquireError::Expired)))
-            }
-            Take::TooLarge(value) => {
-                self.tally.too_large += 1;
-                Some((value, Err(AcquireError::TooLarge)))
-            }
-            Take::Short { .. } | Take::Empty => None,
-        }
+    /// Whether one who would not wait may take so many: nobody waits, and they are free.
+    pub(super) fn is_free(&self, permits: NonZeroU32, standing: Standing) -> bool {
+        self.is_empty() && !standing.closed && permits.get() <= standing.grantable()
     }
 
-    /// A waiter goes by itself; nothing if somebody took it out of line before.
-    pub(super) fn leave(&mut self, ticket: Ticket, leaving: Leaving) -> Option<T> {
-        let value = self.queue.cancel(ticket)?;
-        match leaving {
-            Leaving::Cancelled => self.tally.cancelled += 1,
-            Leaving::Expired => self.tally.expired += 1,
+    /// What may be lent to a stripe: while nobody waits and half of the permits are free, a part
+    /// so small that all stripes together hold no more than the other half.
+    pub(super) fn loan(&self, standing: Standing) -> Option<Loan> {
+        let spare = standing.grantable();
+        if !self.is_empty() || standing.closed || self.permits < 2 || spare < self.permits / 2 {
+            return None;
         }
-        Some(value)
+        let most = (self.permits / (2 * STRIPES as u32)).clamp(1, MOST_LENT);
+        let permits = NonZeroU32::new(most.min(spare))?;
+        Some(Loan { permits, most })
+    }
+
+    /// Tells the next one something: the permits it was granted, if it was. `None` when the head
+    /// does not fit or nobody waits.
+    pub(super) fn next(&mut self, grantable: u32, now: impl Now, told: &mut Told) -> Option<u32> {
+        let (waiter, verdict) = match self.queue.take(grantable, now) {
+            Take::Granted(granted) => {
+                self.tally.granted += 1;
+                (granted.value, Ok(granted.weight))
+            }
+            Take::Expired(waiter) => {
+                self.tally.expired += 1;
+                (waiter, Err(AcquireError::Expired))
+            }
+            Take::TooLarge(waiter) => {
+                self.tally.too_large += 1;
+                (waiter, Err(AcquireError::TooLarge))
+            }
+            Take::Shed(waiter) => {
+                self.tally.evicted += 1;
+                (waiter, Err(AcquireError::Evicted))
+            }
+            Take::Short { .. } | Take::Empty => return None,
+        };
+        self.tell(waiter, verdict, told);
+        Some(verdict.map_or(0, NonZeroU32::get))
+    }
+
+    /// A waiter goes by itself. What it was told, if it was: then somebody must see to the
+    /// permits. Its waker is for after the unlock.
+    pub(super) fn leave(&mut self, spot: Spot, leaving: Leaving) -> Result<Verdict, Waker> {
+        match self.waiters.remove(spot.waiter) {
+            Waiter::Told(verdict) => Ok(verdict),
+            Waiter::Waits(waker) => {
+                let waited = self.queue.cancel(spot.ticket);
+                debug_assert_eq!(waited, Some(spot.waiter), "who is not told waits");
+                match leaving {
+                    Leaving::Cancelled => self.tally.cancelled += 1,
+                    Leaving::Expired => self.tally.expired += 1,
+                }
+                Err(waker)
+            }
+        }
     }
 
     /// So many permits from now on; how many more than before.
@@ -141,10 +234,13 @@ impl<T: Clone> Line<T> {
         by
     }
 
-    /// Everybody out.
-    pub(super) fn close(&mut self) -> Drain<T> {
-        self.tally.closed += self.queue.len() as u64;
-        self.queue.close()
+    /// Closed: the next one is told so. `None` when nobody waits any more.
+    pub(super) fn expel(&mut self, told: &mut Told) -> Option<u32> {
+        let head = self.queue.head()?.ticket;
+        let waiter = self.queue.cancel(head)?;
+        self.tally.closed += 1;
+        self.tell(waiter, Err(AcquireError::Closed), told);
+        Some(0)
     }
 
     pub(super) fn snapshot(&self, standing: Standing) -> SemaphoreSnapshot {

@@ -7,8 +7,9 @@ pub enum AcquireError {
     /// The semaphore is closed: do not come back.
     #[error("the semaphore is closed")]
     Closed,
-    /// It gave its place in a full line to something more important. Come back later, or shed.
-    #[error("displaced in the line by something more important")]
+    /// It gave its place in a full line to something more important, or was shed in
+    /// [overload](crate::semaphore::SemaphoreConfig::overload). Come back later, or shed.
+    #[error("displaced in the line by something more important, or shed in overload")]
     Evicted,
     /// Its deadline passed before its turn came.
     #[error("the deadline passed before a permit was free")]

@@ -22,7 +22,7 @@ pub struct SemaphoreSnapshot {
     pub waited: u64,
     /// Left the line with their permits (which go back at once if the future is dropped just then).
     pub granted: u64,
-    /// Left for something more important.
+    /// Left for something more important, or in overload.
     pub evicted: u64,
     /// Left when their deadline passed.
     pub expired: u64,

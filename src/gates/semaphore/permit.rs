@@ -4,12 +4,13 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use super::PrioritySemaphore;
+use crate::ground::stripe;
 
 /// Permits of a [`PrioritySemaphore`]. Dropped, they go back, and to the next in line.
 ///
 /// # Cost
 ///
-/// Its drop is one atomic operation while nobody waits; else the lock of the line and O(1) for
+/// Its drop is one atomic operation while nobody waits, mostly on memory of this thread; else the lock of the line and O(1) for
 /// each waiter that is granted by it.
 #[derive(Debug)]
 #[must_use = "dropped, it gives its permits back at once"]
@@ -32,7 +33,7 @@ impl<'a> Permit<'a> {
 
 impl Drop for Permit<'_> {
     fn drop(&mut self) {
-        self.semaphore.give_back(self.permits);
+        self.semaphore.give_back(stripe::mine(), self.permits);
     }
 }
 
@@ -58,6 +59,6 @@ impl OwnedPermit {
 
 impl Drop for OwnedPermit {
     fn drop(&mut self) {
-        self.semaphore.give_back(self.permits);
+        self.semaphore.give_back(stripe::mine(), self.permits);
     }
 }

@@ -1,24 +1,27 @@
 //! The handle: word, lock and wakers. The order is the line's (`core.rs`).
 
 use std::fmt;
+use std::future::poll_fn;
+use std::mem;
 use std::num::NonZeroU32;
 use std::sync::Arc;
-use std::time::Instant;
+use std::task::{Poll, Waker};
 
 use super::config::SemaphoreConfig;
-use super::core::{Entered, Leaving, Line, Verdict};
+use super::core::{Entered, Leaving, Line, Spot, Verdict};
 use super::error::AcquireError;
 use super::metrics::SemaphoreSnapshot;
 use super::permit::{OwnedPermit, Permit};
+use super::stripes::Stripes;
 use super::told::Told;
-use super::waiting::{Cell, Waiting};
+use super::waiting::Waiting;
 use super::want::Want;
-use super::word::{Gave, Took, Word};
+use super::word::{Gave, Standing, Took, Word};
 use crate::ConfigError;
-use crate::gates::wait_queue::Ticket;
-use crate::ground::handoff::Handoff;
 use crate::ground::primitives::{Mutex, MutexGuard};
-use crate::ground::time;
+use crate::ground::quiet::drop_quietly;
+use crate::ground::stripe;
+use crate::ground::time::{self, Glance, Now};
 
 /// A semaphore that serves waiters in order of priority, in a bounded line. See the
 /// [module](super) for what it guarantees.
@@ -44,7 +47,8 @@ use crate::ground::time;
 /// ```
 pub struct PrioritySemaphore {
     word: Word,
-    line: Mutex<Line<Cell>>,
+    stripes: Stripes,
+    line: Mutex<Line>,
     config: SemaphoreConfig,
 }
 
@@ -70,7 +74,8 @@ impl PrioritySemaphore {
     pub fn new(permits: usize, config: SemaphoreConfig) -> Result<Self, ConfigError> {
         let rules = config.rules()?;
         let permits = SemaphoreConfig::permits(permits)?;
-        Ok(Self { word: Word::new(permits), line: Mutex::new(Line::new(permits, rules)), config })
+        let line = Mutex::new(Line::new(permits, rules));
+        Ok(Self { word: Word::new(permits), stripes: Stripes::new(), line, config })
     }
 
     /// The name it was given.
@@ -79,11 +84,13 @@ impl PrioritySemaphore {
         &self.config.name
     }
 
-    /// One permit if one is free and nobody waits; never waits itself.
+    /// One permit if one is free and nobody waits; never waits itself, and never fails while one
+    /// is free for it.
     ///
     /// # Cost
     ///
-    /// One atomic operation; no lock, no allocation.
+    /// One atomic operation, mostly on memory of this thread, and no allocation. The lock of the
+    /// line, briefly, when the last free permits may lie with other threads.
     pub fn try_acquire(&self) -> Option<Permit<'_>> {
         self.try_acquire_many(NonZeroU32::MIN)
     }
@@ -94,7 +101,17 @@ impl PrioritySemaphore {
     ///
     /// As [`try_acquire`](Self::try_acquire).
     pub fn try_acquire_many(&self, permits: NonZeroU32) -> Option<Permit<'_>> {
-        (self.word.try_take(permits) == Took::Taken).then(|| Permit::new(self, permits))
+        self.try_grant(permits).then(|| Permit::new(self, permits))
+    }
+
+    /// [`try_acquire`](Self::try_acquire) for a permit that shares the semaphore.
+    ///
+    /// # Cost
+    ///
+    /// As [`try_acquire`](Self::try_acquire).
+    pub fn try_acquire_owned(self: Arc<Self>) -> Option<OwnedPermit> {
+        let one = NonZeroU32::MIN;
+        self.try_grant(one).then(|| OwnedPermit::new(self, one))
     }
 
     /// Waits for permits: by class, then by turns of the tenants, then first in, first out.
@@ -123,8 +140,8 @@ impl PrioritySemaphore {
     ///
     /// # Cost
     ///
-    /// One atomic operation when permits are free and nobody waits. Else the lock of the line,
-    /// one allocation, O(1), and a timer if there is a deadline.
+    /// One atomic operation when permits are free and nobody waits, mostly on memory of this
+    /// thread. Else the lock of the line and O(1); an allocation and a timer if there is a deadline.
     ///
     /// # Examples
     ///
@@ -181,12 +198,11 @@ impl PrioritySemaphore {
     /// The lock of the line, in short holds, and O(1) for each waiter that is told.
     pub fn resize(&self, permits: usize) {
         let permits = permits.clamp(1, Self::MAX_PERMITS) as u32;
-        let now = time::now();
         let mut line = self.line.lock();
-        // With the flag set nobody takes beside the lock while the number changes.
-        let _ = self.word.hold();
+        // Held, nobody takes beside the lock while the number changes.
+        let _ = self.hold();
         self.word.grow(line.resize(permits));
-        self.serve(line, Told::default(), now);
+        self.serve(line, Told::default(), &Glance::default(), 0);
     }
 
     /// Ends it: waiters and later acquisitions end [`Closed`](AcquireError::Closed). Permits
@@ -194,21 +210,12 @@ impl PrioritySemaphore {
     ///
     /// # Cost
     ///
-    /// The lock of the line once, and O(1) for each waiter after the unlock.
+    /// The lock of the line, in short holds, and O(1) for each waiter.
     pub fn close(&self) {
-        let mut line = self.line.lock();
-        if !self.word.close() {
-            return;
-        }
-        let waiters = line.close();
-        self.word.release();
-        drop(line);
-        for cell in waiters {
-            let waker = cell.put(Err(AcquireError::Closed));
-            if let Ok(Some(waker)) = waker {
-                waker.wake();
-            }
-        }
+        let line = self.line.lock();
+        let _ = self.hold();
+        self.word.close();
+        self.serve(line, Told::default(), &Glance::default(), 0);
     }
 
     /// Whether [`close`](Self::close) was called.
@@ -221,78 +228,183 @@ impl PrioritySemaphore {
     ///
     /// # Cost
     ///
-    /// The lock of the line, O(1).
+    /// The lock of the line, O(1). Threads give up the permits they keep for themselves, and come
+    /// to new ones by and by: look some times a second, not some thousand.
     #[must_use]
     pub fn snapshot(&self) -> SemaphoreSnapshot {
         let line = self.line.lock();
-        line.snapshot(self.word.look())
+        let snapshot = line.snapshot(self.hold());
+        self.let_go(&line);
+        snapshot
     }
 
     async fn grant(&self, want: Want) -> Verdict {
-        // One read of the clock for all of it, and none when nothing asks for it.
-        let now = want.deadline.map(|_| time::now());
-        let has_passed = now.zip(want.deadline).is_some_and(|(now, deadline)| deadline <= now);
-        if !has_passed {
-            match self.word.try_take(want.permits) {
-                Took::Taken => return Ok(want.permits),
-                Took::Closed => return Err(AcquireError::Closed),
-                Took::Wait => {}
-            }
-        }
-        let mut waiting = match self.enter_at(want, now.unwrap_or_else(time::now))? {
+        let begun = poll_fn(|cx| Poll::Ready(self.begin(want, cx.waker()))).await;
+        let mut waiting = match begun? {
             Entry::Granted(permits) => return Ok(permits),
-            Entry::Waits(waiting) => waiting,
+            Entry::Waits(waiting) => waiting.just_entered(),
         };
-        match time::until(want.deadline, &mut waiting).await {
+        let Some(deadline) = want.deadline else { return waiting.await };
+        // In a box, for a timer is larger than all the rest, and few want one.
+        match Box::pin(time::until(Some(deadline), &mut waiting)).await {
             Some(verdict) => verdict,
             None => waiting.expire_at(time::now()),
         }
     }
 
+    /// Takes beside the lock: from this stripe, else from the word that all share.
+    #[inline]
+    pub(super) fn try_take(&self, stripe: usize, permits: NonZeroU32) -> Took {
+        if self.stripes.take(stripe, permits) {
+            return Took::Taken;
+        }
+        let took = self.word.try_take(permits);
+        if took == Took::Taken && self.stripes.passed(stripe) {
+            self.lend(stripe);
+        }
+        took
+    }
+
+    /// Lends this stripe some permits, if they can be spared.
+    #[cold]
+    pub(super) fn lend(&self, stripe: usize) {
+        let line = self.line.lock();
+        let Some(loan) = line.loan(self.word.look()) else { return };
+        if self.word.lend(loan.permits) {
+            self.stripes.lend(stripe, loan);
+        }
+    }
+
+    fn try_grant(&self, permits: NonZeroU32) -> bool {
+        match self.try_take(stripe::mine(), permits) {
+            Took::Taken => true,
+            Took::Wait | Took::Closed => false,
+            Took::Look => self.look_and_take(permits),
+        }
+    }
+
+    /// Takes under the lock, where it can be seen what is free.
+    #[cold]
+    fn look_and_take(&self, permits: NonZeroU32) -> bool {
+        let line = self.line.lock();
+        let is_free = line.is_free(permits, self.hold());
+        if is_free {
+            self.word.take(permits.get());
+        }
+        self.serve(line, Told::default(), &Glance::default(), 0);
+        is_free
+    }
+
+    /// The first look of somebody who would wait.
+    #[inline]
+    fn begin(&self, want: Want, waker: &Waker) -> Result<Entry<'_>, AcquireError> {
+        // One read of the clock for all of it, and none when nothing asks for it.
+        let now = Glance::default();
+        let has_passed = want.deadline.is_some_and(|deadline| deadline <= (&now).get());
+        if !has_passed {
+            match self.try_take(stripe::mine(), want.permits) {
+                Took::Taken => return Ok(Entry::Granted(want.permits)),
+                Took::Closed => return Err(AcquireError::Closed),
+                Took::Wait | Took::Look => {}
+            }
+        }
+        self.enter_at(want, waker.clone(), &now)
+    }
+
     /// Gets in line, or gets its permits, or neither. Goes through the lock whatever is free.
-    pub(super) fn enter_at(&self, want: Want, now: Instant) -> Result<Entry<'_>, AcquireError> {
-        let mut gone = Vec::new();
+    pub(super) fn enter_at(
+        &self,
+        want: Want,
+        waker: Waker,
+        now: impl Now,
+    ) -> Result<Entry<'_>, AcquireError> {
         let mut told = Told::default();
         let mut line = self.line.lock();
-        let standing = self.word.hold();
-        let make = || Arc::new(Handoff::new());
-        let entered = line.enter(want.place(), standing, now, make, &mut gone);
+        let standing = self.hold();
+        let entered = line.enter(want.place(), standing, now, waker, &mut told);
         if let Entered::Granted = entered {
-            self.word.take(want.permits);
+            self.word.take(want.permits.get());
         }
-        for (cell, why) in &gone {
-            told.add(cell.put(Err(*why)).unwrap_or_default());
+        match entered {
+            // The head stands as it stood: with nothing to grant it learns nothing new.
+            Entered::Queued(_) if standing.grantable() == 0 && told.is_empty() => {
+                self.let_go(&line)
+            }
+            _ => self.serve(line, told, now, 0),
         }
-        self.serve(line, told, now);
         match entered {
             Entered::Granted => Ok(Entry::Granted(want.permits)),
             Entered::Refused(why) => Err(why),
-            Entered::Queued { ticket, value } => {
-                Ok(Entry::Waits(Waiting::new(self, value, ticket)))
+            Entered::Queued(spot) => Ok(Entry::Waits(Waiting::new(self, spot))),
+        }
+    }
+
+    /// See [`Line::look_up`].
+    pub(super) fn look_up(
+        &self,
+        spot: Spot,
+        waker: &Waker,
+        fresh: &mut Option<Waker>,
+    ) -> Option<Poll<Verdict>> {
+        self.line.lock().look_up(spot, waker, fresh)
+    }
+
+    /// A waiter goes. What it had been told, if it had.
+    pub(super) fn leave_at(&self, spot: Spot, leaving: Leaving, now: impl Now) -> Option<Verdict> {
+        let mut line = self.line.lock();
+        match line.leave(spot, leaving) {
+            Ok(verdict) => Some(verdict),
+            Err(waker) => {
+                // It may have been the head that did not fit.
+                self.serve(line, Told::default(), now, 0);
+                drop_quietly(waker);
+                None
             }
         }
     }
 
-    /// The waiter's cell is left already; now its place.
-    pub(super) fn leave_at(&self, ticket: Ticket, leaving: Leaving, now: Instant) {
-        let mut line = self.line.lock();
-        let cell = line.leave(ticket, leaving);
-        self.serve(line, Told::default(), now);
-        drop(cell);
+    #[inline]
+    pub(super) fn give_back(&self, stripe: usize, permits: NonZeroU32) {
+        if self.stripes.give(stripe, permits) {
+            return;
+        }
+        let (line, in_hand) = if self.word.has_line() {
+            // Most likely it goes to the next in line, and the word is left alone.
+            (self.line.lock(), permits.get())
+        } else {
+            match self.word.give(permits.get()) {
+                Gave::Done => return,
+                Gave::Serve => (self.line.lock(), 0),
+            }
+        };
+        self.serve(line, Told::default(), &Glance::default(), in_hand);
     }
 
-    pub(super) fn give_back(&self, permits: NonZeroU32) {
-        match self.word.give(permits) {
-            Gave::Done => {}
-            Gave::Serve => self.serve(self.line.lock(), Told::default(), time::now()),
+    /// Under the lock: from here on nobody takes or gives beside it but through the word, where
+    /// everything is that is free.
+    fn hold(&self) -> Standing {
+        match self.word.hold() {
+            standing if standing.lent => self.word.take_back(self.stripes.recall()),
+            standing => standing,
         }
     }
 
-    /// Tells everybody whose turn it is, in batches; leaves the fast path open if the line is
-    /// empty. Every hold of the lock that may have changed something ends here.
-    fn serve<'a>(&'a self, mut line: MutexGuard<'a, Line<Cell>>, mut told: Told, now: Instant) {
+    /// Under the lock, before it is let go: leaves the fast path open if the line is empty.
+    fn let_go(&self, line: &Line) {
+        if line.is_empty() { self.word.release() } else { self.word.keep_held() }
+    }
+
+    /// Tells everybody whose turn it is, in batches. Every hold of the lock that may have changed
+    /// something ends here. `in_hand` are permits that come back by it.
+    fn serve<'a>(
+        &'a self,
+        mut line: MutexGuard<'a, Line>,
+        mut told: Told,
+        now: impl Now,
+        mut in_hand: u32,
+    ) {
         loop {
-            let is_done = self.serve_some(&mut line, &mut told, now);
+            let is_done = self.serve_some(&mut line, &mut told, now, mem::take(&mut in_hand));
             drop(line);
             told.wake();
             if is_done {
@@ -304,27 +416,35 @@ impl PrioritySemaphore {
     }
 
     /// Whether that was all.
-    fn serve_some(&self, line: &mut Line<Cell>, told: &mut Told, now: Instant) -> bool {
-        while let Some((cell, verdict)) = line.next(self.word.look().grantable(), now) {
-            if let Ok(permits) = verdict {
-                self.word.take(permits);
-            }
-            match (cell.put(verdict), verdict) {
-                (Ok(waker), _) => told.add(waker),
-                // It has left: on to the next, under this very lock.
-                (Err(_), Ok(permits)) => {
-                    let _served_here = self.word.give(permits);
-                }
-                (Err(_), Err(_)) => {}
+    fn serve_some(
+        &self,
+        line: &mut Line,
+        told: &mut Told,
+        now: impl Now,
+        mut in_hand: u32,
+    ) -> bool {
+        loop {
+            let standing = self.word.look().with(in_hand);
+            let granted = match standing.grantable() {
+                _ if standing.closed => line.expel(told),
+                0 => None,
+                grantable => line.next(grantable, now, told),
+            };
+            let Some(granted) = granted else { break };
+            let from_hand = granted.min(in_hand);
+            in_hand -= from_hand;
+            if granted > from_hand {
+                self.word.take(granted - from_hand);
             }
             if told.is_full() {
-                return false;
+                break;
             }
         }
-        if line.is_empty() {
-            self.word.release();
+        if in_hand > 0 {
+            let _served_here = self.word.give(in_hand);
         }
-        true
+        self.let_go(line);
+        !told.is_full()
     }
 }
 

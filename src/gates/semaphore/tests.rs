@@ -1,22 +1,21 @@
-//! Tables by hand polling and explicit `now`, a naive model beside the whole semaphore, and
-//! eight threads.
+//! Tables by hand polling and explicit `now`; beside them a naive model of the whole semaphore, and
+//! threads.
+
+mod model;
+mod threads;
 
 use std::collections::VecDeque;
 use std::future::Future;
 use std::num::NonZeroU32;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
-
-use proptest::prelude::*;
 
 use super::semaphore::Entry;
 use super::waiting::Waiting;
 use super::*;
 use crate::Priority::{self, High, Low, Normal, Urgent};
-use crate::ground::rng::Rng;
 use crate::ground::time;
 
 type Acquiring<'a> = Pin<Box<dyn Future<Output = Result<Permit<'a>, AcquireError>> + 'a>>;
@@ -63,7 +62,7 @@ fn wait_at(
     want: impl Into<Want>,
     now: Instant,
 ) -> Result<Waiting<'_>, AcquireError> {
-    match semaphore.enter_at(want.into(), now) {
+    match semaphore.enter_at(want.into(), Waker::noop().clone(), now) {
         Ok(Entry::Waits(waiting)) => Ok(waiting),
         Ok(Entry::Granted(permits)) => panic!("granted {permits}"),
         Err(why) => Err(why),
@@ -416,352 +415,6 @@ fn no_waker_is_woken_or_dropped_under_the_lock() {
     is_at_rest(&semaphore);
 }
 
-/// What the semaphore ought to do, by looking at everybody.
-#[derive(Debug)]
-struct Model {
-    permits: i64,
-    free: i64,
-    is_closed: bool,
-    bound: u32,
-    lines: [VecDeque<(usize, i64)>; 4],
-    passed: [u32; 4],
-    /// Who was told what by the last step.
-    told: Vec<(usize, Result<(), AcquireError>)>,
-}
-
-impl Model {
-    fn waiting(&self) -> usize {
-        self.lines.iter().map(VecDeque::len).sum()
-    }
-
-    /// Class of the head, and whether it stands there by its turn.
-    fn head(&self) -> Option<(usize, bool)> {
-        let waits = |class: &usize| !self.lines[*class].is_empty();
-        let by_turn = (0..4).filter(waits).find(|&class| self.passed[class] >= self.bound);
-        by_turn.map(|c| (c, true)).or_else(|| (0..4).rev().find(waits).map(|c| (c, false)))
-    }
-
-    fn pass_over(&mut self, class: usize) {
-        for lower in 0..class {
-            self.passed[lower] += u32::from(!self.lines[lower].is_empty());
-        }
-    }
-
-    fn enter(&mut self, id: usize, class: usize, weight: i64) {
-        let goes_first = self.head().is_none_or(|(head, by_turn)| head < class && !by_turn);
-        let refused = if self.is_closed {
-            Some(AcquireError::Closed)
-        } else if weight > self.permits {
-            Some(AcquireError::TooLarge)
-        } else if goes_first && weight <= self.free {
-            self.pass_over(class);
-            self.free -= weight;
-            self.told.push((id, Ok(())));
-            return self.serve();
-        } else if self.waiting() >= [8, 9, 10, 10][class] {
-            match (0..class).find(|&lower| !self.lines[lower].is_empty()) {
-                Some(lower) => {
-                    let (victim, _) = self.lines[lower].pop_back().unwrap();
-                    self.told.push((victim, Err(AcquireError::Evicted)));
-                    None
-                }
-                None => Some(AcquireError::Full),
-            }
-        } else {
-            None
-        };
-        match refused {
-            Some(why) => self.told.push((id, Err(why))),
-            None => self.lines[class].push_back((id, weight)),
-        }
-        self.serve();
-    }
-
-    fn serve(&mut self) {
-        for class in 0..4 {
-            if self.lines[class].is_empty() {
-                self.passed[class] = 0;
-            }
-        }
-        while let Some((class, _)) = self.head() {
-            let (id, weight) = self.lines[class][0];
-            if weight <= self.permits && weight > self.free {
-                return;
-            }
-            self.lines[class].pop_front();
-            if weight > self.permits {
-                self.told.push((id, Err(AcquireError::TooLarge)));
-            } else {
-                self.free -= weight;
-                self.pass_over(class);
-                self.passed[class] = 0;
-                self.told.push((id, Ok(())));
-            }
-            if self.lines[class].is_empty() {
-                self.passed[class] = 0;
-            }
-        }
-    }
-}
-
-#[derive(Debug, Default)]
-struct Flag(AtomicBool);
-
-impl Wake for Flag {
-    fn wake(self: Arc<Self>) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-}
-
-struct Waiter<'a> {
-    id: usize,
-    acquiring: Acquiring<'a>,
-    flag: Arc<Flag>,
-}
-
-/// The real one beside the model.
-struct Pair<'a> {
-    real: &'a PrioritySemaphore,
-    model: Model,
-    waiters: Vec<Waiter<'a>>,
-    permits: Vec<Permit<'a>>,
-    next_id: usize,
-}
-
-impl<'a> Pair<'a> {
-    fn new(real: &'a PrioritySemaphore, permits: i64, bound: u32) -> Self {
-        let model = Model {
-            permits,
-            free: permits,
-            is_closed: false,
-            bound,
-            lines: Default::default(),
-            passed: [0; 4],
-            told: Vec::new(),
-        };
-        Self { real, model, waiters: Vec::new(), permits: Vec::new(), next_id: 0 }
-    }
-
-    fn step(&mut self, [what, a, b]: [u8; 3]) {
-        match what % 12 {
-            0..=4 => self.acquire(usize::from(a % 4), u32::from(b % 4) + 1),
-            5 => self.try_acquire(u32::from(b % 3) + 1),
-            6..=8 => self.release(usize::from(a)),
-            9 => self.abandon(usize::from(a)),
-            10 if b % 4 == 0 => self.resize(i64::from(a % 6) + 1),
-            11 if a == 0 && b < 64 => self.close(),
-            _ => {}
-        }
-        self.agree();
-    }
-
-    fn acquire(&mut self, class: usize, weight: u32) {
-        let id = self.next_id;
-        self.next_id += 1;
-        self.model.enter(id, class, i64::from(weight));
-        let acquiring = Box::pin(self.real.acquire(heavy(Priority::ALL[class], weight)));
-        // As if woken, so that it is polled: first, so that whom it displaces is seen to be woken.
-        let flag = Arc::new(Flag(AtomicBool::new(true)));
-        self.waiters.insert(0, Waiter { id, acquiring, flag });
-    }
-
-    fn try_acquire(&mut self, weight: u32) {
-        let weighs = i64::from(weight);
-        let model = &mut self.model;
-        let fits = !model.is_closed && model.waiting() == 0 && weighs <= model.free;
-        let permit = self.real.try_acquire_many(n(weight));
-        assert_eq!(permit.is_some(), fits);
-        model.free -= if fits { weighs } else { 0 };
-        self.permits.extend(permit);
-    }
-
-    fn release(&mut self, nth: usize) {
-        if self.permits.is_empty() {
-            return;
-        }
-        let permit = self.permits.swap_remove(nth % self.permits.len());
-        self.model.free += i64::from(permit.permits().get());
-        drop(permit);
-        self.model.serve();
-    }
-
-    fn abandon(&mut self, nth: usize) {
-        if self.waiters.is_empty() {
-            return;
-        }
-        let waiter = self.waiters.swap_remove(nth % self.waiters.len());
-        for line in &mut self.model.lines {
-            line.retain(|(id, _)| *id != waiter.id);
-        }
-        self.model.serve();
-    }
-
-    fn resize(&mut self, permits: i64) {
-        self.model.free += permits - self.model.permits;
-        self.model.permits = permits;
-        self.model.serve();
-        self.real.resize(permits as usize);
-    }
-
-    fn close(&mut self) {
-        self.model.is_closed = true;
-        let all = self.model.lines.iter_mut().flat_map(|line| line.drain(..));
-        self.model.told.extend(all.map(|(id, _)| (id, Err(AcquireError::Closed))));
-        self.real.close();
-    }
-
-    /// Polls whoever was woken, and nobody else: who has to end was woken.
-    fn agree(&mut self) {
-        let mut told = Vec::new();
-        let mut waits = Vec::new();
-        for mut waiter in self.waiters.drain(..) {
-            let waker = Waker::from(Arc::clone(&waiter.flag));
-            let was_woken = waiter.flag.0.swap(false, Ordering::Relaxed);
-            match was_woken
-                .then(|| waiter.acquiring.as_mut().poll(&mut Context::from_waker(&waker)))
-            {
-                Some(Poll::Ready(result)) => {
-                    told.push((waiter.id, result.as_ref().map(drop).map_err(|why| *why)));
-                    self.permits.extend(result.ok());
-                }
-                Some(Poll::Pending) | None => waits.push(waiter),
-            }
-        }
-        self.waiters = waits;
-        let mut expected = std::mem::take(&mut self.model.told);
-        told.sort_by_key(|(id, _)| *id);
-        expected.sort_by_key(|(id, _)| *id);
-        assert_eq!(told, expected);
-        let snapshot = self.real.snapshot();
-        is_exact(snapshot);
-        let held: i64 = self.permits.iter().map(|p| i64::from(p.permits().get())).sum();
-        assert_eq!(snapshot.in_use as i64, held, "no permit is lost or made up");
-        assert_eq!(held, self.model.permits - self.model.free);
-        let depths = self.model.lines.each_ref().map(VecDeque::len);
-        assert_eq!(snapshot.waiting_by_class, depths);
-    }
-
-    /// Everything back: everybody who still waits ends.
-    fn finish(mut self) {
-        while !self.permits.is_empty() {
-            self.release(0);
-            self.agree();
-        }
-        assert_eq!(self.waiters.len(), 0, "every waiter ends");
-        is_at_rest(self.real);
-    }
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 1000, failure_persistence: None, ..Default::default() })]
-    #[test]
-    fn every_step_agrees_with_the_model(
-        ops in prop::collection::vec(any::<[u8; 3]>(), 0..200),
-        permits in 1..6_usize,
-    ) {
-        let config = SemaphoreConfig::default().with_queue_capacity(10).with_starvation_bound(3);
-        let real = PrioritySemaphore::new(permits, config).unwrap();
-        let mut pair = Pair::new(&real, permits as i64, 3);
-        for op in ops {
-            pair.step(op);
-        }
-        pair.finish();
-    }
-}
-
-struct Unpark(std::thread::Thread);
-
-impl Wake for Unpark {
-    fn wake(self: Arc<Self>) {
-        self.0.unpark();
-    }
-}
-
-fn block_on<F: Future>(future: F) -> F::Output {
-    let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
-    let mut future = std::pin::pin!(future);
-    loop {
-        match future.as_mut().poll(&mut Context::from_waker(&waker)) {
-            Poll::Ready(output) => return output,
-            Poll::Pending => std::thread::park(),
-        }
-    }
-}
-
-const THREADS: u64 = 8;
-const ROUNDS: u64 = 2000;
-
-/// What one thread saw.
-#[derive(Debug, Default)]
-struct Seen {
-    granted: u64,
-    refused: u64,
-    abandoned: u64,
-}
-
-fn rounds(semaphore: &PrioritySemaphore, out: &AtomicUsize, seed: u64) -> Seen {
-    let mut rng = Rng::seeded(seed);
-    let mut seen = Seen::default();
-    for _ in 0..ROUNDS {
-        let class = Priority::ALL[rng.next() as usize % 4];
-        let weight = rng.next() as u32 % 3 + 1;
-        let mut acquiring = Box::pin(semaphore.acquire(heavy(class, weight)));
-        let ended = match poll(&mut acquiring) {
-            Poll::Ready(ended) => ended,
-            Poll::Pending if rng.next().is_multiple_of(4) => {
-                std::thread::yield_now();
-                seen.abandoned += 1;
-                continue;
-            }
-            Poll::Pending => block_on(acquiring),
-        };
-        match ended {
-            Ok(permit) => {
-                let weight = weight as usize;
-                assert!(out.fetch_add(weight, Ordering::SeqCst) + weight <= 6);
-                if rng.next().is_multiple_of(8) {
-                    std::thread::yield_now();
-                }
-                out.fetch_sub(weight, Ordering::SeqCst);
-                drop(permit);
-                seen.granted += 1;
-            }
-            Err(AcquireError::Full | AcquireError::Evicted) => seen.refused += 1,
-            Err(why) => panic!("{why}"),
-        }
-        if rng.next().is_multiple_of(64) {
-            semaphore.resize(rng.next() as usize % 4 + 3);
-        }
-    }
-    seen
-}
-
-#[test]
-fn eight_threads_never_hold_more_than_there_is_and_lose_nothing() {
-    let semaphore = small(6, 4);
-    let out = AtomicUsize::new(0);
-    let all: Vec<Seen> = std::thread::scope(|scope| {
-        let run = |seed| {
-            scope.spawn({
-                let (semaphore, out) = (&semaphore, &out);
-                move || rounds(semaphore, out, seed)
-            })
-        };
-        let threads: Vec<_> = (0..THREADS).map(run).collect();
-        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
-    });
-    is_at_rest(&semaphore);
-    let s = semaphore.snapshot();
-    let [granted, refused, abandoned] = [
-        all.iter().map(|seen| seen.granted).sum::<u64>(),
-        all.iter().map(|seen| seen.refused).sum(),
-        all.iter().map(|seen| seen.abandoned).sum(),
-    ];
-    assert_eq!(granted + refused + abandoned, THREADS * ROUNDS);
-    assert!(refused <= s.refused + s.evicted, "{refused} of {s:?}");
-    assert_eq!((s.expired, s.too_large, s.closed), (0, 0, 0));
-}
-
 /// The timer of a waiter, on paused time.
 #[cfg(feature = "test-util")]
 mod timed {
@@ -781,6 +434,33 @@ mod timed {
         assert_eq!(semaphore.acquire(want).await.err(), Some(AcquireError::Expired));
         is_at_rest(&semaphore);
         assert_eq!(semaphore.snapshot().expired, 1, "only one stood in line");
+    }
+
+    /// Of two classes that wait just as long, the one that opted in.
+    #[tokio::test(start_paused = true)]
+    async fn a_line_that_stands_sheds_the_old_of_its_class_and_serves_the_newest() {
+        let overload = crate::Overload::default().with(Low, crate::CoDel::default());
+        let config = SemaphoreConfig::default().with_overload(overload);
+        let semaphore = PrioritySemaphore::new(1, config).unwrap();
+        let ms = |ms| tokio::time::advance(Duration::from_millis(ms));
+        let mut held = semaphore.try_acquire();
+        let mut normal = start(&semaphore, Normal);
+        let mut low: Vec<_> = (0..40).map(|_| start(&semaphore, Low)).collect();
+        ms(6).await;
+        drop(held.take());
+        held = Some(ended(&mut normal).unwrap());
+        ms(1).await;
+        drop(held.take());
+        held = Some(ended(&mut low[0]).unwrap());
+        ms(101).await;
+        let mut newest = start(&semaphore, Low);
+        drop(held.take());
+        drop(ended(&mut newest).unwrap());
+        let shed =
+            low[1..].iter_mut().map(ended).all(|end| end.err() == Some(AcquireError::Evicted));
+        assert!(shed, "more than are shed for one grant, but two were granted");
+        is_at_rest(&semaphore);
+        assert_eq!(semaphore.snapshot().evicted, 39);
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,7 +1,9 @@
 //! One class: its lanes, served by deficit round robin.
 
 use std::collections::HashMap;
+use std::time::Instant;
 
+use super::codel::{CoDel, Delay, Shedding};
 use super::lane::{Entry, Lane, LaneId, Owner};
 use super::longest::Longest;
 use crate::ground::list::{Links, List};
@@ -69,10 +71,10 @@ impl Class {
         if self.has_tenants { self.longest.len() } else { self.lane(NOBODYS).fresh.len() }
     }
 
-    /// The newest fresh waiter of the longest lane.
+    /// The fresh waiter of the longest lane that would be served last.
     pub(super) fn evictable(&self) -> Option<u32> {
         let longest = if self.has_tenants { self.longest.lane() } else { Some(NOBODYS) };
-        longest.and_then(|id| self.lane(id).fresh.tail())
+        longest.and_then(|id| self.lane(id).last())
     }
 
     /// Puts the waiter in line, in order of acceptance. Whether it stands there: its lane is not
@@ -117,6 +119,9 @@ impl Class {
         let was = lane.fresh.len();
         lane.unlink(links, slab, index);
         let is_empty = lane.is_empty();
+        if is_empty {
+            lane.delay = Delay::default();
+        }
         if !self.has_tenants {
             if is_empty {
                 self.quantum = 0;
@@ -132,6 +137,15 @@ impl Class {
             }
         }
         !self.turns.is_empty()
+    }
+
+    /// Looks how old the oldest is of the lane whose turn it is: who is to be shed, if anybody.
+    pub(super) fn stale(&mut self, codel: CoDel, shedding: &Shedding, now: Instant) -> Option<u32> {
+        let id = if self.has_tenants { self.turns.head()? } else { NOBODYS };
+        let lane = &mut self.lanes[id as usize];
+        let oldest = lane.fresh.head()?;
+        let age = shedding.age(oldest, now)?;
+        lane.delay.observe(codel, age, now).then_some(oldest)
     }
 
     /// Takes the tenant's lane out of the turns, if anybody waits there. Whether anybody still

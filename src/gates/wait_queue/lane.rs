@@ -1,5 +1,6 @@
 //! One tenant's line inside a class.
 
+use super::codel::Delay;
 use crate::Priority;
 use crate::ground::list::{Links, List, NIL};
 use crate::ground::slab::Slab;
@@ -31,6 +32,8 @@ pub(super) struct Lane {
     pub(super) bucket: u32,
     /// It takes no turns, though somebody waits in it.
     pub(super) held: bool,
+    /// Whether its queue stands, in a class that sheds.
+    pub(super) delay: Delay,
 }
 
 /// How a lane is found again.
@@ -45,7 +48,7 @@ pub(super) enum Owner {
 impl Lane {
     pub(super) fn new(owner: Owner) -> Self {
         let (fresh, pinned) = (List::default(), List::default());
-        Self { fresh, pinned, deficit: 0, owner, bucket: NIL, held: false }
+        Self { fresh, pinned, deficit: 0, owner, bucket: NIL, held: false, delay: Delay::default() }
     }
 
     #[inline]
@@ -53,16 +56,23 @@ impl Lane {
         self.fresh.is_empty() && self.pinned.is_empty()
     }
 
-    /// Who is next: the one accepted first.
+    /// Who is next: the one accepted first; of the fresh the last, while the queue stands.
     #[inline]
     pub(super) fn front<T>(&self, slab: &Slab<Entry<T>>) -> Option<u32> {
-        match (self.pinned.head(), self.fresh.head()) {
+        let newest_first = self.delay.newest_first();
+        let fresh = if newest_first { self.fresh.tail() } else { self.fresh.head() };
+        match (self.pinned.head(), fresh) {
             (Some(pinned), Some(fresh)) => {
                 let pinned_first = slab.serial(pinned) < slab.serial(fresh);
                 Some(if pinned_first { pinned } else { fresh })
             }
             (pinned, fresh) => pinned.or(fresh),
         }
+    }
+
+    /// The fresh one that would be served last.
+    pub(super) fn last(&self) -> Option<u32> {
+        if self.delay.newest_first() { self.fresh.head() } else { self.fresh.tail() }
     }
 
     /// Inserts in order of acceptance into the fresh or the pinned line.

@@ -26,7 +26,12 @@
 //!    refuses, the queue drops up to 8 expired waiters, wherever they stand.
 //! 6. *Pinned* waiters (readmitted, or pinned by hand) are never evicted, and stand in the order
 //!    in which they were first accepted, ahead of all that was accepted later.
-//! 7. *Held* tenants keep their places and count against the cap, but do not stand in line: they
+//! 7. *Overload*, in classes that opt in (`codel.rs`): a lane whose oldest waiter has been older
+//!    than the target for an interval is served newest first, and whoever in it gets older than
+//!    twice the target leaves as `Shed` when the lane has its turn, up to 32 for each grant. Order
+//!    and bound are suspended there until the oldest is younger than the target. Who gives a place
+//!    in such a lane is the oldest. The pinned are not shed.
+//! 8. *Held* tenants keep their places and count against the cap, but do not stand in line: they
 //!    take no turns, hold up nobody and are passed over by nobody. Released, they have the last
 //!    turn of the round. Tenants that share a lane are held together.
 //!
@@ -34,6 +39,9 @@
 //! the lane and else walk past the waiters accepted later.
 
 mod class;
+mod codel;
+#[cfg(all(test, not(headworks_loom)))]
+mod cost;
 mod lane;
 mod longest;
 #[cfg(all(any(test, fuzzing), not(headworks_loom)))]
@@ -50,6 +58,7 @@ mod rules;
 mod tests;
 
 pub(crate) use crate::ground::slab::Ticket;
+pub use codel::{CoDel, Overload};
 pub(crate) use queue::{Committed, Drain, Granted, Plan, Take, WaitQueue};
 pub(crate) use room::{Entered, Room, Turn};
 pub use rules::Thresholds;

@@ -5,13 +5,18 @@ use std::collections::VecDeque;
 use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
-use super::{Place, Plan, Rules, Take, Thresholds, Ticket, WaitQueue};
+use super::{CoDel, Overload, Place, Plan, Rules, Take, Thresholds, Ticket, WaitQueue};
 use crate::Priority;
 use crate::ground::tenant::Tenant;
 
 const BOUND: u32 = 4;
 /// A deadline is found at most this late (see `deadlines.rs`).
 const TICK: Duration = Duration::from_nanos(1 << 20);
+
+/// Some steps of time reach it, few go far beyond.
+const CODEL: CoDel = CoDel { target: TICK.saturating_mul(4), interval: TICK.saturating_mul(20) };
+/// Most that are shed for one grant.
+const SHED_AT_ONCE: u32 = 32;
 
 /// One step, four bytes: what, and three arguments.
 pub(crate) type Op = [u8; 4];
@@ -24,6 +29,8 @@ struct Waiter {
     weight: u32,
     deadline: Option<Instant>,
     pinned: bool,
+    /// Since when it waits, in a class that sheds.
+    since: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -32,11 +39,41 @@ struct Lane {
     deficit: u32,
     held: bool,
     waiters: Vec<Waiter>,
+    /// Since when its oldest is above the target.
+    above: Option<Instant>,
+    stands: bool,
 }
 
 impl Lane {
     fn fresh(&self) -> usize {
         self.waiters.iter().filter(|w| !w.pinned).count()
+    }
+
+    /// Who is next.
+    fn first(&self) -> Waiter {
+        let mut fresh = self.waiters.iter().filter(|w| !w.pinned);
+        let fresh = if self.stands { fresh.next_back() } else { fresh.next() };
+        let pinned = self.waiters.iter().find(|w| w.pinned);
+        *[fresh, pinned].into_iter().flatten().min_by_key(|w| w.accept_no).expect("not empty")
+    }
+
+    /// Who gives its place.
+    fn last(&self) -> Option<&Waiter> {
+        let mut fresh = self.waiters.iter().filter(|w| !w.pinned);
+        if self.stands { fresh.next() } else { fresh.next_back() }
+    }
+
+    /// Who is to be shed.
+    fn stale(&mut self, now: Instant) -> Option<Waiter> {
+        let oldest = *self.waiters.iter().find(|w| !w.pinned)?;
+        let age = now - oldest.since?;
+        if age <= CODEL.target {
+            (self.above, self.stands) = (None, false);
+            return None;
+        }
+        let above = *self.above.get_or_insert(now);
+        self.stands |= now - above >= CODEL.interval;
+        (self.stands && age > 2 * CODEL.target).then_some(oldest)
     }
 }
 
@@ -58,6 +95,9 @@ pub(crate) struct Pair {
     held: usize,
     max_weight: u32,
     now: Instant,
+    /// By class.
+    sheds: [bool; 4],
+    shed_in_a_row: u32,
     next_id: u32,
     /// Granted ones, to be readmitted: class, tenant, weight, accept number.
     granted: Vec<(Priority, Tenant, NonZeroU32, u64)>,
@@ -67,8 +107,21 @@ pub(crate) struct Pair {
 
 impl Pair {
     pub(crate) fn new(now: Instant) -> Self {
-        let rules = Rules { starvation_bound: BOUND, ..Rules::new(12) };
+        Self::with(Overload::default(), now)
+    }
+
+    /// The two lower classes shed.
+    pub(crate) fn shedding(now: Instant) -> Self {
+        let overload = Overload::default().with(Priority::Low, CODEL).with(Priority::Normal, CODEL);
+        Self::with(overload, now)
+    }
+
+    fn with(overload: Overload, now: Instant) -> Self {
+        let rules = Rules { starvation_bound: BOUND, overload, ..Rules::new(12) };
         Self {
+            sheds: [overload.low, overload.normal, overload.high, overload.urgent]
+                .map(|codel| codel.is_some()),
+            shed_in_a_row: 0,
             real: WaitQueue::new(rules),
             classes: Default::default(),
             cap: 12,
@@ -135,6 +188,7 @@ impl Pair {
             weight: weight.get(),
             deadline,
             pinned: false,
+            since: self.sheds[class.index()].then_some(self.now),
         };
         self.stand(class, tenant, waiter);
     }
@@ -174,9 +228,9 @@ impl Pair {
         let Plan::Evict(victim) = plan else { panic!("{plan:?} instead of an eviction") };
         let class = &self.classes[from];
         let longest = class.longest();
-        let newest = class.lanes.iter().filter(|l| l.fresh() == longest);
-        let mut newest = newest.filter_map(|l| l.waiters.iter().rfind(|w| !w.pinned));
-        let waiter = *newest.find(|w| w.ticket == victim).expect("the newest of a longest lane");
+        let last = class.lanes.iter().filter(|l| l.fresh() == longest);
+        let mut last = last.filter_map(Lane::last);
+        let waiter = *last.find(|w| w.ticket == victim).expect("the last of a longest lane");
         self.drop_id(waiter.id);
         Some(waiter.id)
     }
@@ -189,9 +243,12 @@ impl Pair {
             return;
         };
         assert!(turn.is_none_or(|turn| turn == class));
+        if self.expect_shed(class, &got) {
+            return;
+        }
         let Class { quantum, has_tenants, .. } = self.classes[class];
         let lane = self.classes[class].front();
-        let first = lane.waiters[0];
+        let first = lane.first();
         if has_tenants && lane.deficit < first.weight {
             lane.deficit += quantum;
         }
@@ -206,6 +263,7 @@ impl Pair {
                 assert!(first.weight > self.max_weight);
                 self.drop_id(id);
             }
+            Take::Shed(id) => panic!("{id} was shed"),
             Take::Short { missing } => assert_eq!(free + missing, first.weight),
             Take::Granted(granted) => {
                 assert_eq!(granted.value, first.id, "out of order");
@@ -217,10 +275,32 @@ impl Pair {
                     granted.weight,
                     granted.accept_no,
                 ));
+                self.shed_in_a_row = 0;
                 self.serve(class, first);
             }
             Take::Empty => panic!("somebody waits"),
         }
+    }
+
+    /// Whether somebody had to be shed before the next one is granted, and was.
+    fn expect_shed(&mut self, class: usize, got: &Take<u32>) -> bool {
+        let now = self.now;
+        let stale = self.sheds[class].then(|| self.classes[class].front().stale(now)).flatten();
+        let Some(stale) = stale.filter(|_| self.shed_in_a_row < SHED_AT_ONCE) else { return false };
+        match got {
+            Take::Expired(id) => {
+                assert_eq!(*id, stale.id);
+                assert!(stale.deadline.is_some_and(|d| d <= now));
+            }
+            Take::Shed(id) => {
+                assert_eq!(*id, stale.id);
+                assert!(stale.deadline.is_none_or(|d| d > now));
+            }
+            other => panic!("{other:?} instead of shedding"),
+        }
+        self.shed_in_a_row += 1;
+        self.drop_id(stale.id);
+        true
     }
 
     fn serve(&mut self, class: usize, first: Waiter) {
@@ -237,7 +317,7 @@ impl Pair {
         let same_lane = served.lanes.len() == lanes_before;
         if same_lane && served.has_tenants {
             let lane = served.front();
-            if lane.deficit < lane.waiters[0].weight {
+            if lane.deficit < lane.first().weight {
                 let tenant = lane.tenant;
                 served.turn_over(tenant);
             }
@@ -313,7 +393,8 @@ impl Pair {
         // A waiter that comes back under its number may get its old ticket again.
         self.gone.retain(|gone| *gone != ticket);
         let weight = weight.get();
-        let waiter = Waiter { id, ticket, accept_no, weight, deadline: None, pinned: true };
+        let (deadline, since) = (None, None);
+        let waiter = Waiter { id, ticket, accept_no, weight, deadline, pinned: true, since };
         self.stand(class, tenant, waiter);
     }
 
@@ -346,6 +427,7 @@ impl Pair {
             self.classes.iter().flat_map(|c| &c.lanes).flat_map(|l| &l.waiters).map(|w| w.ticket),
         );
         self.classes = Default::default();
+        self.shed_in_a_row = 0;
     }
 
     fn agree(&mut self) {
@@ -360,7 +442,7 @@ impl Pair {
             assert!(owners.all(|owner| owner == Some(lane.tenant)));
         }
         let (turn, class) = self.next();
-        let expected = class.map(|class| self.classes[class].front().waiters[0].id);
+        let expected = class.map(|class| self.classes[class].front().first().id);
         let head = self.real.head().map(|head| (*head.value, head.by_turn));
         assert_eq!(head, expected.map(|id| (id, turn.is_some())));
         if let Some(class) = class {
@@ -368,7 +450,7 @@ impl Pair {
             let quantum = class.quantum;
             let has_tenants = class.has_tenants;
             let lane = class.front();
-            if has_tenants && lane.deficit < lane.waiters[0].weight {
+            if has_tenants && lane.deficit < lane.first().weight {
                 lane.deficit += quantum;
             }
         }
@@ -386,6 +468,8 @@ impl Pair {
                     deficit: 0,
                     held: false,
                     waiters: Vec::new(),
+                    above: None,
+                    stands: false,
                 });
                 class.lanes.len() - 1
             }

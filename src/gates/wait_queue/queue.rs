@@ -1,9 +1,10 @@
 //! The queue itself: the rules of the room, over classes, lanes and slab.
 
 use std::num::NonZeroU32;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::class::{Class, NOBODYS};
+use super::codel::Shedding;
 use super::lane::Entry;
 use super::rules::{Place, Rules};
 use crate::Priority;
@@ -40,6 +41,8 @@ pub(crate) struct WaitQueue<T> {
     rare: Vec<Rare>,
     links: Links,
     deadlines: Deadlines,
+    /// `None`: no class sheds anybody.
+    shedding: Option<Box<Shedding>>,
 }
 
 /// What most waiters do not have.
@@ -93,6 +96,8 @@ pub(crate) enum Take<T> {
     Expired(T),
     /// Heavier than the capacity has become. Ask again.
     TooLarge(T),
+    /// Waited too long in a queue that stands. Ask again.
+    Shed(T),
     /// The head needs this much more than is free.
     Short {
         missing: u32,
@@ -134,6 +139,7 @@ impl<T> WaitQueue<T> {
     pub(crate) fn new(rules: Rules) -> Self {
         Self {
             limits: rules.thresholds.limits(rules.cap),
+            shedding: Shedding::new(rules.overload),
             rules,
             held: 0,
             max_weight: u32::MAX,
@@ -191,6 +197,13 @@ impl<T> WaitQueue<T> {
         self.max_weight = max;
     }
 
+    /// How long one takes that was granted: queues are judged by it.
+    pub(crate) fn set_mean_service(&mut self, mean: Duration) {
+        if let Some(shedding) = &mut self.shedding {
+            shedding.set_mean_service(mean);
+        }
+    }
+
     /// What admitting one of this class and tenant would mean. Changes nothing, but that up to 8
     /// expired waiters leave (into `expired`) before it says anything but `Queue`.
     #[inline]
@@ -237,7 +250,7 @@ impl<T> WaitQueue<T> {
         }
     }
 
-    /// Carries a plan out. `now` only starts the clock of deadlines.
+    /// Carries a plan out. `now` starts the clocks of deadlines and of classes that shed.
     #[inline]
     pub(crate) fn commit(
         &mut self,
@@ -249,6 +262,10 @@ impl<T> WaitQueue<T> {
         debug_assert!(plan != Plan::Refuse, "a refusal is not to be committed");
         let (accept_no, evicted) = self.reserve(plan);
         let ticket = self.insert(place, accept_no, false, value);
+        if let Some(shedding) = &mut self.shedding {
+            let sheds = shedding.of(place.class).is_some();
+            shedding.came(ticket.index, sheds.then(|| now.get()));
+        }
         if let Some(deadline) = place.deadline {
             self.deadlines.insert(ticket.index, deadline, now.get());
         }
@@ -296,12 +313,21 @@ impl<T> WaitQueue<T> {
     /// Back in line with the place it was first accepted at: past the cap, never evicted, and
     /// without a deadline of the queue's (its owner keeps that time).
     pub(crate) fn readmit(&mut self, place: Place, accept_no: u64, value: T) -> Ticket {
-        self.insert(Place { deadline: None, ..place }, accept_no, true, value)
+        self.insert_anew(place, accept_no, true, value)
     }
 
     /// In line with the place it was accepted at, past the cap, and evictable like any other.
     pub(crate) fn resume(&mut self, place: Place, accept_no: u64, value: T) -> Ticket {
-        self.insert(Place { deadline: None, ..place }, accept_no, false, value)
+        self.insert_anew(place, accept_no, false, value)
+    }
+
+    /// One that was here before: nobody asks how long it has waited.
+    fn insert_anew(&mut self, place: Place, accept_no: u64, pinned: bool, value: T) -> Ticket {
+        let ticket = self.insert(Place { deadline: None, ..place }, accept_no, pinned, value);
+        if let Some(shedding) = &mut self.shedding {
+            shedding.came(ticket.index, None);
+        }
+        ticket
     }
 
     #[inline]
@@ -331,6 +357,9 @@ impl<T> WaitQueue<T> {
     /// Offers `free` seats to whoever is next.
     #[inline]
     pub(crate) fn take(&mut self, free: u32, now: impl Now) -> Take<T> {
+        if let Some(index) = self.stale(now) {
+            return self.shed(index, now);
+        }
         let Some((index, _)) = self.next() else { return Take::Empty };
         let Rare { tenant, weight, deadline } = self.rare(index);
         if deadline.is_some_and(|deadline| deadline <= now.get()) {
@@ -353,10 +382,33 @@ impl<T> WaitQueue<T> {
         self.passed[class.index()] = 0;
         self.starving &= !bit(class);
         self.departed(class, stand);
+        if let Some(shedding) = &mut self.shedding {
+            shedding.in_a_row = 0;
+        }
         let accept_no = self.slab.serial(index);
         let Entry { value, .. } = self.slab.remove(index);
         self.shrink();
         Take::Granted(Granted { value, class, tenant, weight, accept_no })
+    }
+
+    /// Rule 7: who has to go before the next one is granted. Looks at the lane whose turn it is,
+    /// which may change whom it serves first.
+    #[inline]
+    fn stale(&mut self, now: impl Now) -> Option<u32> {
+        let shedding = self.shedding.as_deref()?;
+        let (class, _) = next_class(self.waiting, self.starving)?;
+        let codel = shedding.of(Priority::ALL[class])?;
+        let stale = self.classes[class].stale(codel, shedding, now.get())?;
+        (shedding.in_a_row < Shedding::AT_ONCE).then_some(stale)
+    }
+
+    fn shed(&mut self, index: u32, now: impl Now) -> Take<T> {
+        if let Some(shedding) = &mut self.shedding {
+            shedding.in_a_row += 1;
+        }
+        let has_expired = self.rare(index).deadline.is_some_and(|deadline| deadline <= now.get());
+        let value = self.remove(index).value;
+        if has_expired { Take::Expired(value) } else { Take::Shed(value) }
     }
 
     /// A grant of this class went by: here, or in a line that shares its seats with this one.
@@ -440,13 +492,17 @@ impl<T> WaitQueue<T> {
         if self.slab.len() == 0 && self.links.len() > KEPT {
             self.links = Links::default();
             self.rare = Vec::new();
+            if let Some(shedding) = &mut self.shedding {
+                shedding.shrink();
+            }
         }
     }
 
-    /// Whether this is whom the next `take` would look at.
+    /// Whether this is whom a `take` would look at now.
     #[inline]
-    pub(crate) fn is_next(&mut self, ticket: Ticket) -> bool {
-        self.next().is_some_and(|(index, _)| self.slab.index(ticket) == Some(index))
+    pub(crate) fn is_next(&mut self, ticket: Ticket, now: impl Now) -> bool {
+        self.stale(now).is_none()
+            && self.next().is_some_and(|(index, _)| self.slab.index(ticket) == Some(index))
     }
 
     /// Whom the next `take` would look at.
@@ -458,14 +514,9 @@ impl<T> WaitQueue<T> {
         Some(Head { ticket, value, class: *class, weight, deadline, by_turn })
     }
 
-    /// Rule 2: the lowest class whose turn it is by being passed over, else the highest.
     #[inline]
     fn next(&mut self) -> Option<(u32, bool)> {
-        let by_turn = self.starving != 0;
-        let class = match self.starving {
-            0 => self.waiting.checked_ilog2()?,
-            starving => starving.trailing_zeros(),
-        } as usize;
+        let (class, by_turn) = next_class(self.waiting, self.starving)?;
         let Self { classes, slab, rare: column, .. } = self;
         let index = classes[class].front(slab, |index| rare(slab, column, index).weight.get())?;
         Some((index, by_turn))
@@ -545,6 +596,16 @@ impl<T> WaitQueue<T> {
 #[inline]
 fn bit(class: Priority) -> u8 {
     1 << class.index()
+}
+
+/// Rule 2: the lowest class whose turn it is by being passed over, else the highest. Whether it
+/// was passed over.
+#[inline]
+fn next_class(waiting: u8, starving: u8) -> Option<(usize, bool)> {
+    match starving {
+        0 => Some((waiting.checked_ilog2()? as usize, false)),
+        _ => Some((starving.trailing_zeros() as usize, true)),
+    }
 }
 
 #[inline]

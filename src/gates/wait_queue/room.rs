@@ -15,6 +15,7 @@ use std::collections::HashMap;
 use std::task::Waker;
 use std::time::Instant;
 
+use super::codel::Overload;
 use super::queue::{Committed, Plan, Take, WaitQueue};
 use super::rules::{Place, Rules};
 use crate::Priority;
@@ -59,8 +60,9 @@ pub(crate) enum Turn {
 }
 
 impl Room {
-    /// As many places as the queue has, by the same rules.
+    /// As many places as the queue has, by the same rules; but nobody is shed.
     pub(crate) fn new(rules: Rules) -> Self {
+        let rules = Rules { overload: Overload::default(), ..rules };
         Self { line: WaitQueue::new(rules), held: HashMap::new() }
     }
 
@@ -160,8 +162,8 @@ impl Room {
         let holds = self.holds(ticket);
         let own = match self.line.take(u32::MAX, now) {
             Take::Granted(granted) => granted.value,
-            // Unreachable: it stands here without a deadline, and nothing is too heavy.
-            Take::Expired(waker) | Take::TooLarge(waker) => waker,
+            // Unreachable: it stands here without a deadline, nothing is too heavy, nobody shed.
+            Take::Expired(waker) | Take::TooLarge(waker) | Take::Shed(waker) => waker,
             Take::Short { .. } | Take::Empty => None,
         };
         if let Some(tenant) = holds {

@@ -3,6 +3,7 @@
 use std::num::NonZeroU32;
 use std::time::Instant;
 
+use super::codel::Overload;
 use crate::ConfigError;
 use crate::Priority;
 use crate::ground::tenant::Tenant;
@@ -75,6 +76,8 @@ pub(crate) struct Rules {
     /// Grants in a row that may go above a waiting class before it gets one.
     pub(crate) starvation_bound: u32,
     pub(crate) evicts: bool,
+    /// Which classes shed load when their queue stands.
+    pub(crate) overload: Overload,
 }
 
 impl Rules {
@@ -88,6 +91,7 @@ impl Rules {
             thresholds: Thresholds::default(),
             starvation_bound: Self::STARVATION_BOUND,
             evicts: true,
+            overload: Overload::default(),
         }
     }
 

@@ -2,13 +2,13 @@
 
 use std::collections::HashMap;
 use std::num::NonZeroU32;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 
 use super::class::{EXACT_TENANTS, SHARED_LANES};
 use super::model::Pair;
-use super::{Place, Plan, Rules, Take, Thresholds, WaitQueue};
+use super::{CoDel, Overload, Place, Plan, Rules, Take, Thresholds, WaitQueue};
 use crate::Priority::{self, High, Low, Normal, Urgent};
 use crate::ground::tenant::Tenant;
 use crate::ground::time;
@@ -326,6 +326,155 @@ fn the_passed_over_among_the_rest_still_get_their_turn() {
     assert_eq!(order, [105, 106, 107, 108, 1], "counted from when it stands");
 }
 
+const MS: Duration = Duration::from_millis(1);
+
+/// `Low` sheds: a target of 5 ms, an interval of 100 ms.
+fn shedding(cap: usize) -> WaitQueue<u32> {
+    let overload = Overload::default().with(Low, CoDel::default());
+    WaitQueue::new(Rules { overload, thresholds: Thresholds::flat(1.0), ..Rules::new(cap) })
+}
+
+fn enter_at(queue: &mut WaitQueue<u32>, place: Place, value: u32, now: Instant) {
+    queue.offer(place, value, now, &mut Vec::new()).unwrap();
+}
+
+/// What one seat that comes free brings: whoever is shed before, and who is granted.
+fn seat_at(queue: &mut WaitQueue<u32>, now: Instant) -> (Vec<u32>, Option<u32>) {
+    let mut shed = Vec::new();
+    loop {
+        match queue.take(1, now) {
+            Take::Shed(value) => shed.push(value),
+            Take::Granted(granted) => return (shed, Some(granted.value)),
+            Take::Empty => return (shed, None),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_burst_that_is_worked_off_is_served_in_order_and_nobody_is_shed() {
+    let (mut queue, start) = (shedding(1000), time::now());
+    let mut next = 0;
+    for burst in 0..5 {
+        let now = start + burst * 200 * MS;
+        for value in 0..90 {
+            enter_at(&mut queue, Place::new(Low), 100 * burst + value, now);
+        }
+        for ms in 0..90 {
+            let got = seat_at(&mut queue, now + ms * MS);
+            assert_eq!(got, (vec![], Some(100 * burst + ms)), "old, but for less than an interval");
+            next += 1;
+        }
+    }
+    assert_eq!((next, queue.len()), (450, 0));
+}
+
+#[test]
+fn a_queue_that_stands_serves_the_newest_sheds_the_old_and_recovers() {
+    let (mut queue, start) = (shedding(10_000), time::now());
+    let mut accounted = 0;
+    let mut value = 0;
+    // Two come each millisecond, one is served.
+    for ms in 0..=106 {
+        for _ in 0..2 {
+            enter_at(&mut queue, Place::new(Low), value, start + ms * MS);
+            value += 1;
+        }
+        let (shed, granted) = seat_at(&mut queue, start + ms * MS);
+        accounted += 1;
+        assert_eq!((shed.len(), granted), (0, Some(ms)), "first in, first out");
+    }
+    // Seen above the target at 11 ms first: the one granted then had come at 5 ms.
+    for ms in 107..200 {
+        for _ in 0..2 {
+            enter_at(&mut queue, Place::new(Low), value, start + ms * MS);
+            value += 1;
+        }
+        let (shed, granted) = seat_at(&mut queue, start + ms * MS);
+        accounted += 1 + shed.len();
+        if ms < 111 {
+            assert_eq!((shed.len(), granted), (0, Some(ms)), "not yet an interval");
+        } else {
+            assert_eq!(granted, Some(value - 1), "the newest first");
+            assert!(shed.iter().all(|shed| ms - shed / 2 > 10), "older than twice the target");
+            assert!(shed.len() <= 32);
+        }
+    }
+    assert!(queue.len() <= 22, "what is left is young: {}", queue.len());
+    // Nobody comes any more: the rest is worked off, newest first, until the oldest is young.
+    let mut later = start + 200 * MS;
+    while !queue.is_empty() {
+        let (shed, granted) = seat_at(&mut queue, later);
+        accounted += shed.len() + usize::from(granted.is_some());
+        later += MS / 4;
+    }
+    assert_eq!(accounted, value as usize, "nothing is lost");
+    for value in 0..3 {
+        enter_at(&mut queue, Place::new(Low), value, later);
+    }
+    let order: Vec<_> = (0..3).map(|_| seat_at(&mut queue, later + 50 * MS)).collect();
+    assert_eq!(order, [(vec![], Some(0)), (vec![], Some(1)), (vec![], Some(2))]);
+}
+
+/// Old ones in every class and of two tenants; only one tenant's stand for an interval.
+#[test]
+fn only_the_lane_that_stands_is_shed() {
+    let (mut queue, start) = (shedding(1000), time::now());
+    for value in 0..10 {
+        enter_at(&mut queue, of(Low, 1), value, start);
+        enter_at(&mut queue, Place::new(Normal), 100 + value, start);
+    }
+    assert_eq!(seat_at(&mut queue, start + 20 * MS), (vec![], Some(100)));
+    queue.hold(Tenant::NONE);
+    assert_eq!(seat_at(&mut queue, start + 20 * MS), (vec![], Some(0)), "above from here on");
+    enter_at(&mut queue, of(Low, 2), 200, start + 120 * MS);
+    enter_at(&mut queue, of(Low, 2), 201, start + 120 * MS);
+    let stands = (vec![1, 2, 3, 4, 5, 6, 7, 8, 9], Some(200));
+    assert_eq!(seat_at(&mut queue, start + 120 * MS), stands, "all of them are old");
+    queue.release(Tenant::NONE);
+    let normal: Vec<_> = (0..9).map(|_| seat_at(&mut queue, start + 900 * MS)).collect();
+    let expected: Vec<_> = (101..110).map(|value| (vec![], Some(value))).collect();
+    assert_eq!(normal, expected, "another class");
+    assert_eq!(seat_at(&mut queue, start + 900 * MS), (vec![], Some(201)), "another tenant");
+}
+
+#[test]
+fn where_the_newest_goes_first_the_oldest_gives_its_place() {
+    let (mut queue, start) = (shedding(4), time::now());
+    for value in 0..4 {
+        enter_at(&mut queue, Place::new(Low), value, start);
+    }
+    assert_eq!(seat_at(&mut queue, start + 6 * MS).1, Some(0));
+    enter_at(&mut queue, Place::new(Low), 4, start + 100 * MS);
+    assert_eq!(seat_at(&mut queue, start + 106 * MS), (vec![1, 2, 3], Some(4)));
+    for value in 5..9 {
+        enter_at(&mut queue, Place::new(Low), value, start + 107 * MS);
+    }
+    // A lane that is empty stands no more: it takes another interval.
+    assert_eq!(seat_at(&mut queue, start + 200 * MS), (vec![], Some(5)));
+    enter_at(&mut queue, Place::new(Low), 9, start + 298 * MS);
+    assert!(matches!(queue.take(0, start + 300 * MS), Take::Shed(6)));
+    enter_at(&mut queue, Place::new(Low), 10, start + 300 * MS);
+    let admitted = queue.offer(Place::new(High), 11, start + 300 * MS, &mut Vec::new());
+    assert_eq!(admitted.unwrap().evicted, Some(7), "the oldest, not the newest");
+}
+
+#[test]
+fn one_grant_sheds_no_more_than_so_many() {
+    let (mut queue, start) = (shedding(1000), time::now());
+    for value in 0..100 {
+        enter_at(&mut queue, Place::new(Low), value, start);
+    }
+    assert_eq!(seat_at(&mut queue, start + 6 * MS), (vec![], Some(0)));
+    for (round, newest) in [99, 98, 97].into_iter().enumerate() {
+        let (shed, granted) = seat_at(&mut queue, start + 200 * MS);
+        let first = 1 + 32 * round as u32;
+        let expected: Vec<u32> = (first..(first + 32).min(newest)).collect();
+        assert_eq!((shed, granted), (expected, Some(newest)));
+    }
+    assert_eq!(seat_at(&mut queue, start + 200 * MS), (vec![], None));
+}
+
 /// The corpus of the fuzz target, and whatever a bug once needed.
 #[test]
 fn seeds_agree_with_the_model() {
@@ -333,6 +482,7 @@ fn seeds_agree_with_the_model() {
     for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
         let bytes = std::fs::read(entry.path()).unwrap();
         Pair::new(time::now()).run(bytes.as_chunks::<4>().0);
+        Pair::shedding(time::now()).run(bytes.as_chunks::<4>().0);
     }
 }
 
@@ -341,6 +491,23 @@ proptest! {
     #[test]
     fn every_step_agrees_with_the_model(ops in prop::collection::vec(any::<[u8; 4]>(), 0..300)) {
         Pair::new(time::now()).run(&ops);
+    }
+
+    #[test]
+    fn every_step_agrees_while_classes_shed(ops in prop::collection::vec(any::<[u8; 4]>(), 0..300)) {
+        Pair::shedding(time::now()).run(&ops);
+    }
+
+    /// Time goes on in every third step, and nobody is held.
+    #[test]
+    fn every_step_agrees_while_the_queue_stands(ops in prop::collection::vec(any::<[u8; 4]>(), 0..300)) {
+        let slowly = |[what, a, b, c]: [u8; 4]| match what {
+            0..80 => [13, a, b | 1, c],
+            80..160 => [what % 6, a % 2, b % 3, c | 1],
+            160..200 => [6, a, b, c],
+            _ => [6 + what % 9, a, b, c],
+        };
+        Pair::shedding(time::now()).run(&ops.into_iter().map(slowly).collect::<Vec<_>>());
     }
 
     /// One step in four holds or releases somebody.

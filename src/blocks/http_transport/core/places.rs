@@ -76,7 +76,8 @@ impl<C, W> Core<C, W> {
                 Some(granted.value)
             }
             // Weights are 1 and nobody has a deadline.
-            Take::Expired(_) | Take::TooLarge(_) | Take::Short { .. } | Take::Empty => None,
+            Take::Expired(_) | Take::TooLarge(_) | Take::Shed(_) => None,
+            Take::Short { .. } | Take::Empty => None,
         }
     }
 }

@@ -18,7 +18,7 @@ impl<T: Seeker> Core<T> {
         now: impl Now,
         out: &mut Errands<T>,
     ) -> Option<Job<T>> {
-        if !self.queue.is_next(ticket) {
+        if !self.queue.is_next(ticket, now) {
             return None;
         }
         let job = match self.queue.take(self.seats.room(), now) {
@@ -27,7 +27,7 @@ impl<T: Seeker> Core<T> {
                 self.left(one, Ending::Expired, out);
                 None
             }
-            Take::TooLarge(one) => {
+            Take::TooLarge(one) | Take::Shed(one) => {
                 self.left(one, Ending::Evicted, out);
                 None
             }
@@ -80,12 +80,11 @@ impl<T: Seeker> Core<T> {
         if place.deadline.is_some_and(|deadline| deadline <= now.get()) {
             let task = self.queue.cancel(ticket)?;
             self.left(task, Ending::Expired, out);
-        } else if self.queue.is_next(ticket) && place.weight.get() <= self.seats.room() {
-            if let Take::Granted(granted) = self.queue.take(self.seats.room(), now) {
-                let job = self.seat(granted, Runner::Helper, now, out);
-                self.handed.extend(job);
-                self.rouse(out);
-            }
+        } else if self.queue.is_next(ticket, now) && place.weight.get() <= self.seats.room() {
+            let job = self.take_own(ticket, now, out);
+            self.helpers -= usize::from(job.is_some());
+            self.handed.extend(job);
+            self.rouse(out);
         } else {
             let task = self.queue.cancel(ticket)?;
             let seat = self.nest(TaskId(ticket.serial), Runner::Helper, now);

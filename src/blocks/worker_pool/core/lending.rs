@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Core, Job, SHORT, Seeker, TaskSlot};
+use super::{Core, Job, Seeker, TaskSlot};
 use crate::Priority;
 use crate::blocks::worker_pool::errands::Errands;
 use crate::blocks::worker_pool::lease::{Collected, Tally};
@@ -146,7 +146,7 @@ impl<T: Seeker> Core<T> {
         let ns = took_ns.wrapping_sub(std::mem::replace(known_ns, took_ns));
         if samples > 0 {
             self.service.samples(Duration::from_nanos(ns / samples), samples);
-            self.is_short = self.service.get().is_some_and(|mean| mean < SHORT);
+            self.mean_moved();
         }
     }
 
