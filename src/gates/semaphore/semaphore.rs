@@ -5,7 +5,7 @@ use std::future::poll_fn;
 use std::mem;
 use std::num::NonZeroU32;
 use std::sync::Arc;
-use std::task::{Poll, Waker};
+use std::task::{Context, Poll, Waker};
 
 use super::config::SemaphoreConfig;
 use super::core::{Entered, Leaving, Line, Spot, Verdict};
@@ -249,8 +249,9 @@ impl PrioritySemaphore {
                 Took::Wait | Took::Look => {}
             }
         }
-        let entered =
-            poll_fn(|cx| Poll::Ready(self.enter_at(want, cx.waker().clone(), &now))).await;
+        // The look at the clock moves in: a future that lent it out could not go to another thread.
+        let enter = move |cx: &mut Context<'_>| self.enter_at(want, cx.waker().clone(), &now);
+        let entered = poll_fn(move |cx| Poll::Ready(enter(cx))).await;
         let mut waiting = match entered? {
             Entry::Granted(permits) => return Ok(permits),
             Entry::Waits(waiting) => waiting.just_entered(),
