@@ -5,7 +5,7 @@ use std::future::poll_fn;
 use std::mem;
 use std::num::NonZeroU32;
 use std::sync::Arc;
-use std::task::{Poll, Waker};
+use std::task::{Context, Poll, Waker};
 
 use super::config::SemaphoreConfig;
 use super::core::{Entered, Leaving, Line, Spot, Verdict};
@@ -239,8 +239,20 @@ impl PrioritySemaphore {
     }
 
     async fn grant(&self, want: Want) -> Verdict {
-        let begun = poll_fn(|cx| Poll::Ready(self.begin(want, cx.waker()))).await;
-        let mut waiting = match begun? {
+        // One read of the clock for all of it, and none when nothing asks for it.
+        let now = Glance::default();
+        let has_passed = want.deadline.is_some_and(|deadline| deadline <= (&now).get());
+        if !has_passed {
+            match self.try_take(stripe::mine(), want.permits) {
+                Took::Taken => return Ok(want.permits),
+                Took::Closed => return Err(AcquireError::Closed),
+                Took::Wait | Took::Look => {}
+            }
+        }
+        // The look at the clock moves in: a future that lent it out could not go to another thread.
+        let enter = move |cx: &mut Context<'_>| self.enter_at(want, cx.waker().clone(), &now);
+        let entered = poll_fn(move |cx| Poll::Ready(enter(cx))).await;
+        let mut waiting = match entered? {
             Entry::Granted(permits) => return Ok(permits),
             Entry::Waits(waiting) => waiting.just_entered(),
         };

@@ -100,6 +100,17 @@ fn impossible_configurations_are_named() {
 }
 
 #[test]
+fn futures_and_permits_go_to_other_threads() {
+    fn goes<T: Send>(_: &T) {}
+    let semaphore = Arc::new(semaphore(1));
+    goes(&semaphore.acquire(Low));
+    goes(&Arc::clone(&semaphore).acquire_owned(Low));
+    goes(&Arc::clone(&semaphore).try_acquire_owned());
+    goes(&semaphore.try_acquire());
+    is_at_rest(&semaphore);
+}
+
+#[test]
 fn permits_come_back_when_they_are_dropped() {
     let semaphore = semaphore(3);
     let two = semaphore.try_acquire_many(n(2)).unwrap();
