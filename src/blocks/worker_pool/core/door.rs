@@ -63,7 +63,7 @@ impl<T: Seeker> Core<T> {
             if deadline <= now.get() && door == Door::Room {
                 return Err(No::because(Reason::Expired));
             }
-            if !self.is_feasible(place.class, deadline, now) {
+            if !self.is_feasible(place, deadline, now) {
                 return Err(No::because(Reason::DeadlineInfeasible));
             }
         }
@@ -93,14 +93,13 @@ impl<T: Seeker> Core<T> {
 
     /// By the mean service time and what stands ahead. With a seat free and nobody waiting it is
     /// tried whatever the estimate says: only so can the estimate come down again.
-    fn is_feasible(&self, class: Priority, deadline: Instant, now: impl Now) -> bool {
+    fn is_feasible(&self, place: &Place, deadline: Instant, now: impl Now) -> bool {
         let now = now.get();
         let Some(mean) = self.service.get() else { return now < deadline };
         if self.queue.is_empty() && self.seats.free() > 0 {
             return now < deadline;
         }
-        let ahead: usize =
-            Priority::ALL[class.index()..].iter().map(|&c| self.queue.depth(c)).sum();
+        let ahead = self.queue.ahead(place.class, place.tenant);
         let wait = mean.mul_f64(ahead as f64 / f64::from(self.seats.limit()));
         now.checked_add(wait.saturating_add(mean)).is_some_and(|end| end <= deadline)
     }
