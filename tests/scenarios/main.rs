@@ -25,6 +25,7 @@ mod harness;
 
 mod cancel_storm;
 mod elephants;
+mod panics;
 mod shutdown_under_fire;
 mod starvation;
 mod step_overload;
