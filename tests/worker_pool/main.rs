@@ -10,6 +10,7 @@
 mod cancelling;
 mod ending;
 mod helping;
+mod history;
 mod order;
 #[cfg(feature = "test-util")]
 mod paused;
