@@ -1,6 +1,6 @@
 //! D2, step overload: 0.5 → 1.4 → 10 → 0.5 times the capacity, half a minute each.
 //!
-//! Tasks take S = 200 ms and are due 20 S after they came. The mix is 10 % Urgent (never more than
+//! Tasks take S = 400 ms and are due 20 S after they came. The mix is 10 % Urgent (never more than
 //! 0.3 of the capacity), 30 % Normal, 60 % Low; what Urgent leaves at 10 times is shared as 30 : 60.
 
 use std::collections::BTreeMap;
@@ -17,11 +17,11 @@ use crate::harness::stats::quantile;
 use crate::harness::{every_seed, ms, simulate, some_seeds};
 
 const SEATS: usize = 16;
-/// Eight services deep: what waits longer is better told at once. Between two thresholds lie twelve
-/// places, more than are worked off in 100 ms: else a class could be let in right after the next
-/// higher one was shed.
-const PLACES: usize = 128;
-const S: Duration = Duration::from_millis(200);
+/// Six services deep, and Low, which gets what the others leave, does not wait for longer than it
+/// is worth anything. Between two thresholds lie at least nine places, more than are worked off in
+/// 100 ms: else a class could be let in right after the next higher one was shed.
+const PLACES: usize = 96;
+const S: Duration = Duration::from_millis(400);
 const STEP: Duration = Duration::from_secs(30);
 const LOADS: [f64; 4] = [0.5, 1.4, 10.0, 0.5];
 /// Lowest first, as `Priority`.

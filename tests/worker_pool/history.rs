@@ -336,7 +336,6 @@ async fn history(seed: u64) {
     let report = pool.shutdown(within).await;
     closed.store(true, Ordering::SeqCst);
     assert!(report.ledger.is_exact(), "{}", report.ledger);
-    assert_eq!(report.unresponsive, []);
     for submitter in submitters {
         submitter.await.unwrap().tell_dropped();
     }

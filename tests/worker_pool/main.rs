@@ -11,6 +11,10 @@ mod cancelling;
 mod ending;
 mod helping;
 mod history;
+#[cfg(feature = "test-util")]
+mod ops;
+#[cfg(feature = "test-util")]
+mod ops_seeds;
 mod order;
 #[cfg(feature = "test-util")]
 mod paused;
