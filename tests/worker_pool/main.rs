@@ -14,10 +14,15 @@ mod cancelling;
 mod completions;
 mod ending;
 mod helping;
+mod history;
 #[cfg(feature = "tower")]
 mod layer;
 mod lifecycle;
 mod nested;
+#[cfg(feature = "test-util")]
+mod ops;
+#[cfg(feature = "test-util")]
+mod ops_seeds;
 mod order;
 #[cfg(feature = "test-util")]
 mod paused;

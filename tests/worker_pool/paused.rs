@@ -138,6 +138,28 @@ async fn a_deadline_that_cannot_be_met_is_refused_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_tenant_is_not_told_that_the_line_of_another_is_too_long_for_it() {
+    let pool = pool(1, 10);
+    for _ in 0..20 {
+        pool.try_submit(async { sleep(SECOND).await }).unwrap().await.unwrap();
+    }
+    let (gate, held) = busy(&pool, 1).await;
+    let within = |tenant: &str, time| {
+        let task = Task::new(async {}).tenant(tenant).deadline(now() + time);
+        pool.try_submit(task).map_err(|no| no.reason())
+    };
+    let elephant: Vec<_> = (0..5).map(|_| within("elephant", SECOND * 60).unwrap()).collect();
+    // Two of the elephant's and its own are before the end of the mouse's first.
+    let mouse = within("mouse", SECOND * 5 / 2).unwrap();
+    assert_eq!(within("mouse", SECOND * 5 / 2).unwrap_err(), Reason::DeadlineInfeasible);
+    assert_eq!(within("elephant", SECOND * 5 / 2).unwrap_err(), Reason::DeadlineInfeasible);
+    gate.open(1);
+    mouse.await.unwrap();
+    drop((held, elephant));
+    ends_exactly(&pool).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_refusal_says_when_to_come_back() {
     let pool = pool(2, 2);
     for _ in 0..20 {

@@ -1,11 +1,12 @@
 //! headworks and its peers, interleaved in one process.
 //!
-//! `cargo run --release --manifest-path benches/versus/Cargo.toml -- [ROOM…] [--rounds N] [--quick]`
+//! `cargo run --release --manifest-path benches/versus/Cargo.toml -- [ROOM | ROOM/GROUP]… [--rounds N] [--quick]`
 //!
 //! Prints tab-separated rows `id  ours  unit  peer  theirs  ratio  ratio_q1  ratio_q3`: the medians
 //! of both, and the median and quartiles of ours/theirs taken round by round. Lower is better.
 
 mod alloc;
+mod child;
 mod clock;
 mod harness;
 mod pin;
@@ -19,18 +20,31 @@ use harness::Effort;
 
 type Room = (&'static str, fn(Effort));
 
-const ROOMS: [Room; 3] = [
-    ("worker_pool", worker_pool::run),
+const ROOMS: &[Room] = &[
+    ("worker_pool/submit", worker_pool::submit),
+    ("worker_pool/run", worker_pool::run),
+    ("worker_pool/edges", worker_pool::edges::run),
+    ("worker_pool/depth", worker_pool::depth::run),
+    ("worker_pool/memory", worker_pool::memory::run),
+    ("worker_pool/flood", worker_pool::flood::run),
+    ("worker_pool/timing", worker_pool::timing::run),
+    ("worker_pool/work", worker_pool::work::run),
+    ("worker_pool/urgent", worker_pool::urgent::run),
     ("semaphore", semaphore::run),
     ("rate_limit", rate_limit::run),
 ];
 
-const USAGE: &str = "usage: versus [worker_pool] [semaphore] [rate_limit] [--rounds N] [--quick]
+const USAGE: &str = "usage: versus [ROOM | ROOM/GROUP]… [--rounds N] [--quick]
+  rooms: worker_pool (submit, run, edges, depth, memory, flood, timing, work, urgent),
+    semaphore, rate_limit
   no room    all of them
   --rounds N interleaved rounds a row (default 15)
   --quick    3 short rounds: shows that it runs, measures nothing";
 
 fn main() -> ExitCode {
+    if child::was_asked() {
+        return ExitCode::SUCCESS;
+    }
     match parse(std::env::args().skip(1)) {
         Ok((rooms, effort)) => {
             harness::header();
@@ -58,10 +72,14 @@ fn parse(args: impl Iterator<Item = String>) -> Result<(Vec<Room>, Effort), Stri
                 effort.rounds =
                     rounds.filter(|&rounds| rounds > 0).ok_or("--rounds takes a number above 0")?;
             }
-            name => match ROOMS.iter().find(|(room, _)| *room == name) {
-                Some(room) => rooms.push(*room),
-                None => return Err(format!("no such room or flag: {name}")),
-            },
+            name => {
+                let before = rooms.len();
+                let part = |room: &str| room.split_once('/').is_some_and(|(room, _)| room == name);
+                rooms.extend(ROOMS.iter().filter(|(room, _)| *room == name || part(room)));
+                if rooms.len() == before {
+                    return Err(format!("no such room or flag: {name}"));
+                }
+            }
         }
     }
     if rooms.is_empty() {

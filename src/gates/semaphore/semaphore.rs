@@ -307,22 +307,6 @@ impl PrioritySemaphore {
         is_free
     }
 
-    /// The first look of somebody who would wait.
-    #[inline]
-    fn begin(&self, want: Want, waker: &Waker) -> Result<Entry<'_>, AcquireError> {
-        // One read of the clock for all of it, and none when nothing asks for it.
-        let now = Glance::default();
-        let has_passed = want.deadline.is_some_and(|deadline| deadline <= (&now).get());
-        if !has_passed {
-            match self.try_take(stripe::mine(), want.permits) {
-                Took::Taken => return Ok(Entry::Granted(want.permits)),
-                Took::Closed => return Err(AcquireError::Closed),
-                Took::Wait | Took::Look => {}
-            }
-        }
-        self.enter_at(want, waker.clone(), &now)
-    }
-
     /// Gets in line, or gets its permits, or neither. Goes through the lock whatever is free.
     pub(super) fn enter_at(
         &self,

@@ -66,6 +66,17 @@ impl Class {
         self.find(tenant).map_or(0, |id| self.lane(id).fresh.len())
     }
 
+    /// How many turns pass before a newcomer of this tenant has its own; `None` where nobody takes
+    /// turns.
+    pub(super) fn ahead(&self, tenant: Tenant) -> Option<usize> {
+        if !self.has_tenants {
+            return (tenant != Tenant::NONE).then(|| usize::from(!self.lane(NOBODYS).is_empty()));
+        }
+        let own = |id| self.lane(id).fresh.len() + self.lane(id).pinned.len();
+        let own = self.find(tenant).map_or(0, own);
+        Some((own + 1).saturating_mul(self.turns.len()))
+    }
+
     /// Fresh places that the longest lane holds.
     pub(super) fn longest(&self) -> usize {
         if self.has_tenants { self.longest.len() } else { self.lane(NOBODYS).fresh.len() }

@@ -159,6 +159,35 @@ fn tenants_take_turns_by_seats_not_by_tasks() {
 }
 
 #[test]
+fn no_more_are_granted_before_a_newcomer_than_stand_ahead_of_it() {
+    for newcomer in 0..5 {
+        let mut queue = queue(100);
+        let lanes = [(Normal, 0, 3), (Normal, 1, 9), (Normal, 2, 1), (High, 3, 2), (Low, 4, 5)];
+        for (class, tenant, waiters) in lanes {
+            for _ in 0..waiters {
+                offer(&mut queue, of(class, tenant), 1).unwrap();
+            }
+        }
+        let place = of(Normal, newcomer);
+        let ahead = queue.ahead(Normal, place.tenant);
+        assert!(ahead <= queue.depth(High) + queue.depth(Normal));
+        offer(&mut queue, place, 2).unwrap();
+        let before = std::iter::from_fn(|| granted(&mut queue)).take_while(|&one| one == 1).count();
+        assert!(before <= ahead, "tenant {newcomer}: {before} of {ahead}");
+    }
+}
+
+#[test]
+fn the_first_tenant_does_not_wait_for_all_of_nobodys() {
+    let mut queue = queue(10);
+    for _ in 0..5 {
+        offer(&mut queue, Place::new(Normal), 1).unwrap();
+    }
+    assert_eq!(queue.ahead(Normal, Tenant::NONE), 5);
+    assert_eq!(queue.ahead(Normal, Tenant(7)), 1);
+}
+
+#[test]
 fn an_expired_head_is_returned_and_never_granted() {
     let mut queue = queue(10);
     let now = time::now();

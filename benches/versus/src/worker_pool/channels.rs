@@ -2,15 +2,15 @@
 
 use std::future::Future;
 
-use super::contestant::{Answer, CAP, Job, Lost, Pool, WORKERS, job};
+use super::contestant::{Answer, CAP, Job, Lost, Pool, job};
 
 /// Starts the workers, each with a receiver of its own.
-fn start_workers<R, W>(receiver: R, worker: impl Fn(R) -> W)
+fn start_workers<R, W>(workers: usize, receiver: R, worker: impl Fn(R) -> W)
 where
     R: Clone,
     W: Future<Output = ()> + Send + 'static,
 {
-    for _ in 0..WORKERS {
+    for _ in 0..workers {
         tokio::spawn(worker(receiver.clone()));
     }
 }
@@ -23,9 +23,9 @@ impl Pool for Kanal {
     type Handle = Answer;
     type Lost = Lost;
 
-    fn start() -> Self {
+    fn start(workers: usize) -> Self {
         let (sender, receiver) = kanal::bounded_async::<Job>(CAP);
-        start_workers(receiver, |receiver| async move {
+        start_workers(workers, receiver, |receiver| async move {
             while let Ok(job) = receiver.recv().await {
                 job.await;
             }
@@ -48,9 +48,9 @@ impl Pool for Flume {
     type Handle = Answer;
     type Lost = Lost;
 
-    fn start() -> Self {
+    fn start(workers: usize) -> Self {
         let (sender, receiver) = flume::bounded::<Job>(CAP);
-        start_workers(receiver, |receiver| async move {
+        start_workers(workers, receiver, |receiver| async move {
             while let Ok(job) = receiver.recv_async().await {
                 job.await;
             }
@@ -73,9 +73,9 @@ impl Pool for AsyncChannel {
     type Handle = Answer;
     type Lost = Lost;
 
-    fn start() -> Self {
+    fn start(workers: usize) -> Self {
         let (sender, receiver) = async_channel::bounded::<Job>(CAP);
-        start_workers(receiver, |receiver| async move {
+        start_workers(workers, receiver, |receiver| async move {
             while let Ok(job) = receiver.recv().await {
                 job.await;
             }
@@ -98,9 +98,9 @@ impl Pool for Crossfire {
     type Handle = Answer;
     type Lost = Lost;
 
-    fn start() -> Self {
+    fn start(workers: usize) -> Self {
         let (sender, receiver) = crossfire::mpmc::bounded_async::<Job>(CAP);
-        start_workers(receiver, |receiver| async move {
+        start_workers(workers, receiver, |receiver| async move {
             while let Ok(job) = receiver.recv().await {
                 job.await;
             }
@@ -129,9 +129,9 @@ impl Pool for AsyncPriorityChannel {
     type Handle = Answer;
     type Lost = Lost;
 
-    fn start() -> Self {
+    fn start(workers: usize) -> Self {
         let (sender, receiver) = async_priority_channel::bounded::<Job, u8>(CAP as u64);
-        start_workers(receiver, |receiver| async move {
+        start_workers(workers, receiver, |receiver| async move {
             while let Ok((job, _)) = receiver.recv().await {
                 job.await;
             }

@@ -5,7 +5,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-/// Of every pool that bounds them.
+/// Of every pool that bounds them, unless a row says otherwise.
 pub const WORKERS: usize = 16;
 pub const CAP: usize = 1024;
 
@@ -17,8 +17,8 @@ pub trait Pool: Clone + Send + Sync + 'static {
     type Handle: Future<Output = Result<u64, Self::Lost>> + Send + 'static;
     type Lost: Debug + Send;
 
-    /// [`WORKERS`] workers on the current runtime, and room for [`CAP`] tasks.
-    fn start() -> Self;
+    /// So many workers on the current runtime, and room for [`CAP`] tasks.
+    fn start(workers: usize) -> Self;
 
     /// Waits for room, if need be.
     fn submit<F>(&mut self, task: F) -> impl Future<Output = Self::Handle> + Send
@@ -28,6 +28,12 @@ pub trait Pool: Clone + Send + Sync + 'static {
 
 /// What a pool made of a channel queues: any task at all, which answers by itself.
 pub struct Job(Pin<Box<dyn Future<Output = ()> + Send>>);
+
+impl Job {
+    pub fn new(task: impl Future<Output = ()> + Send + 'static) -> Self {
+        Self(Box::pin(task))
+    }
+}
 
 impl Future for Job {
     type Output = ();
@@ -46,9 +52,9 @@ where
     F: Future<Output = u64> + Send + 'static,
 {
     let (answer, receiver) = tokio::sync::oneshot::channel();
-    let job = Box::pin(async move {
+    let job = async move {
         // Nobody may be waiting any more; then the answer is nobody's.
         let _ = answer.send(task.await);
-    });
-    (Job(job), receiver)
+    };
+    (Job::new(job), receiver)
 }

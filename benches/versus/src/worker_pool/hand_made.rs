@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, Semaphore};
 use tokio::task::{JoinError, JoinHandle};
 
-use super::contestant::{Answer, CAP, Job, Lost, Pool, WORKERS, job};
+use super::contestant::{Answer, CAP, Job, Lost, Pool, job};
 
 /// No cap, no limit: what the runtime alone costs.
 #[derive(Clone)]
@@ -19,7 +19,7 @@ impl Pool for Spawn {
     type Handle = JoinHandle<u64>;
     type Lost = JoinError;
 
-    fn start() -> Self {
+    fn start(_: usize) -> Self {
         Self
     }
 
@@ -40,10 +40,10 @@ impl Pool for SpawnTwoSemaphores {
     type Handle = JoinHandle<u64>;
     type Lost = JoinError;
 
-    fn start() -> Self {
+    fn start(workers: usize) -> Self {
         Self {
-            room: Arc::new(Semaphore::new(CAP + WORKERS)),
-            workers: Arc::new(Semaphore::new(WORKERS)),
+            room: Arc::new(Semaphore::new(CAP + workers)),
+            workers: Arc::new(Semaphore::new(workers)),
         }
     }
 
@@ -107,13 +107,13 @@ impl Pool for MutexOfQueues {
     type Handle = Answer;
     type Lost = Lost;
 
-    fn start() -> Self {
+    fn start(workers: usize) -> Self {
         let shared = Arc::new(Shared {
             lanes: Mutex::default(),
             filled: Notify::new(),
             emptied: Notify::new(),
         });
-        for _ in 0..WORKERS {
+        for _ in 0..workers {
             tokio::spawn(Arc::clone(&shared).work());
         }
         Self(shared)

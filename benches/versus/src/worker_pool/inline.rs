@@ -8,11 +8,11 @@ use headworks::WorkerPool;
 use headworks::worker_pool::Timing;
 use tokio::sync::Semaphore;
 
-use super::contestant::{Pool, WORKERS};
+use super::contestant::Pool;
 use super::ours::config;
 
-fn pool(timing: Timing) -> WorkerPool {
-    let config = config().with_task_timeout(None).with_timing(timing);
+fn pool(workers: usize, timing: Timing) -> WorkerPool {
+    let config = config(workers).with_task_timeout(None).with_timing(timing);
     WorkerPool::new(config).expect("a config in range, on a runtime")
 }
 
@@ -34,8 +34,8 @@ macro_rules! ours {
             type Handle = Ready<Result<u64, Infallible>>;
             type Lost = Infallible;
 
-            fn start() -> Self {
-                Self(pool($timing))
+            fn start(workers: usize) -> Self {
+                Self(pool(workers, $timing))
             }
 
             async fn submit<F>(&mut self, task: F) -> Self::Handle
@@ -61,8 +61,8 @@ impl Pool for Permit {
     type Handle = Ready<Result<u64, Infallible>>;
     type Lost = Infallible;
 
-    fn start() -> Self {
-        Self(Arc::new(Semaphore::new(WORKERS)))
+    fn start(workers: usize) -> Self {
+        Self(Arc::new(Semaphore::new(workers)))
     }
 
     async fn submit<F: Future<Output = u64> + Send + 'static>(&mut self, task: F) -> Self::Handle {

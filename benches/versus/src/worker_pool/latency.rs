@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::contestant::Pool;
+use super::contestant::{Pool, WORKERS};
 use super::{Case, runtime, submit_await};
 use crate::clock::Stretch;
 use crate::harness::{Measure, quantile};
@@ -24,7 +24,7 @@ impl Case for OneSubmitter {
     fn sample<P: Pool>(self) -> Vec<f64> {
         let runtime = runtime(self.cores);
         let submitter = runtime.spawn(async move {
-            let mut pool = P::start();
+            let mut pool = P::start(WORKERS);
             for _ in 0..self.ops.div_ceil(10) {
                 submit_await(&mut pool).await;
             }

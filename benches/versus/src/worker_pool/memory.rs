@@ -5,12 +5,17 @@ use std::sync::Arc;
 use tokio::sync::Semaphore;
 
 use super::contestant::{Pool, WORKERS};
-use super::{Case, no_op, runtime, submit_await};
+use super::{Case, no_op, rows, runtime, submit_await};
 use crate::alloc::Count;
-use crate::harness::Measure;
-use crate::pin::Cores;
+use crate::harness::{Effort, Measure};
+use crate::pin::{Cores, Pinned};
 
-pub const MEASURES: [Measure; 2] = [
+pub fn run(effort: Effort) {
+    let Some(_pinned) = Pinned::to(Cores::One) else { return };
+    rows("worker_pool/memory/per_task", &MEASURES, Effort { rounds: 3, ..effort }, Memory);
+}
+
+const MEASURES: [Measure; 2] = [
     Measure { suffix: "/allocations", unit: "allocations/task" },
     Measure { suffix: "/queued", unit: "heap bytes/queued task" },
 ];
@@ -19,13 +24,13 @@ pub const MEASURES: [Measure; 2] = [
 const TASKS: usize = 800;
 
 #[derive(Clone, Copy)]
-pub struct Memory;
+struct Memory;
 
 impl Case for Memory {
     fn sample<P: Pool>(self) -> Vec<f64> {
         let runtime = runtime(Cores::One);
         let referee = runtime.spawn(async {
-            let mut pool = P::start();
+            let mut pool = P::start(WORKERS);
             vec![allocations(&mut pool).await, queued_bytes(&mut pool).await]
         });
         runtime.block_on(referee).expect("the tasks end")

@@ -1,17 +1,24 @@
-//! The rows of the worker pool: a no-op task is submitted and its result awaited.
+//! The rows of the worker pool, a file for each group.
 //!
 //! Every sample has a runtime and a pool of its own, so that nothing of one contestant is left to
 //! the next. The runtime has one thread per core of its row.
 
+mod blocked;
 mod channels;
 mod contestant;
+pub mod depth;
+pub mod edges;
+pub mod flood;
 mod hand_made;
 mod inline;
 mod latency;
-mod memory;
+pub mod memory;
 mod ours;
 mod throughput;
+pub mod timing;
 mod tower_stack;
+pub mod urgent;
+pub mod work;
 
 use tokio::runtime::{Builder, Runtime};
 
@@ -24,29 +31,34 @@ trait Case: Copy {
     fn sample<P: Pool>(self) -> Vec<f64>;
 }
 
-pub fn run(effort: Effort) {
+/// A no-op task is submitted and its result awaited.
+pub fn submit(effort: Effort) {
     channels::prepare();
-    for cores in Cores::ALL {
-        let Some(_pinned) = Pinned::to(cores) else {
-            println!("# worker_pool/…/{}: no rows, this machine has fewer cores", cores.name());
-            continue;
-        };
+    on_each("worker_pool/submit_await", |cores| {
         let id = |case: &str| format!("worker_pool/submit_await/{case}/{}", cores.name());
         let case = latency::OneSubmitter { cores, ops: effort.ops(100_000) };
         rows(&id("1_submitter"), &latency::MEASURES, effort, case);
         let case = throughput::ManySubmitters { cores, submitters: 64, ops: effort.ops(100_000) };
         rows(&id("64_submitters"), &throughput::MEASURES, effort, case);
+    });
+}
+
+/// A caller on each core runs no-op tasks in place.
+pub fn run(effort: Effort) {
+    on_each("worker_pool/run", |cores| {
         let (submitters, ops) = (cores.count(), effort.ops(500_000));
-        let case = throughput::ManySubmitters { cores, submitters, ops };
-        inline_rows(effort, case);
+        inline_rows(effort, throughput::ManySubmitters { cores, submitters, ops });
+    });
+}
+
+/// Rows for one core, and for two if they are there.
+fn on_each(id: &str, rows: impl Fn(Cores)) {
+    for cores in Cores::ALL {
+        match Pinned::to(cores) {
+            Some(_pinned) => rows(cores),
+            None => println!("# {id}/…/{}: no rows, this machine has fewer cores", cores.name()),
+        }
     }
-    let Some(_pinned) = Pinned::to(Cores::One) else { return };
-    rows(
-        "worker_pool/memory/per_task",
-        &memory::MEASURES,
-        Effort { rounds: 3, ..effort },
-        memory::Memory,
-    );
 }
 
 /// Ours first, then the peers.
@@ -67,7 +79,6 @@ fn rows(id: &str, measures: &[Measure], effort: Effort, case: impl Case) {
     contest(id, measures, effort, contestants);
 }
 
-/// A caller on each core runs no-op tasks in place.
 fn inline_rows(effort: Effort, case: throughput::ManySubmitters) {
     let ours = [
         ("sampled", entry::<inline::Sampled>(case)),

@@ -5,12 +5,12 @@ use std::future::Future;
 use headworks::worker_pool::{Concurrency, Task, WorkerPoolConfig};
 use headworks::{TaskError, TaskHandle, WorkerPool};
 
-use super::contestant::{CAP, Pool, WORKERS};
+use super::contestant::{CAP, Pool};
 
-pub fn config() -> WorkerPoolConfig {
+pub fn config(workers: usize) -> WorkerPoolConfig {
     WorkerPoolConfig::default()
         .with_queue_capacity(CAP)
-        .with_concurrency(Concurrency::Fixed(WORKERS))
+        .with_concurrency(Concurrency::Fixed(workers))
 }
 
 /// With its defaults: a 60 s timeout a task, `submit` that waits in order of priority.
@@ -22,8 +22,8 @@ impl Pool for Headworks {
     type Handle = TaskHandle<u64>;
     type Lost = TaskError;
 
-    fn start() -> Self {
-        Self(WorkerPool::new(config()).expect("a config in range, on a runtime"))
+    fn start(workers: usize) -> Self {
+        Self(WorkerPool::new(config(workers)).expect("a config in range, on a runtime"))
     }
 
     async fn submit<F: Future<Output = u64> + Send + 'static>(&mut self, task: F) -> Self::Handle {
@@ -41,8 +41,8 @@ impl Pool for HeadworksBare {
     type Handle = TaskHandle<u64>;
     type Lost = TaskError;
 
-    fn start() -> Self {
-        let pool = WorkerPool::new(config().with_task_timeout(None));
+    fn start(workers: usize) -> Self {
+        let pool = WorkerPool::new(config(workers).with_task_timeout(None));
         Self(pool.expect("a config in range, on a runtime"))
     }
 

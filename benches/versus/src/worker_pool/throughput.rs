@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-use super::contestant::Pool;
+use super::contestant::{Pool, WORKERS};
 use super::{Case, runtime, submit_await};
 use crate::clock::Stretch;
 use crate::harness::Measure;
@@ -25,7 +25,7 @@ impl Case for ManySubmitters {
     fn sample<P: Pool>(self) -> Vec<f64> {
         let runtime = runtime(self.cores);
         let referee = runtime.spawn(async move {
-            let pool = P::start();
+            let pool = P::start(WORKERS);
             let each = self.ops.div_ceil(self.submitters);
             submit(&pool, self.submitters, each.div_ceil(10)).await;
             let stretch = submit(&pool, self.submitters, each).await;

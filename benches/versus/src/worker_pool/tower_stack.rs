@@ -8,7 +8,7 @@ use tower::buffer::Buffer;
 use tower::limit::concurrency::future::ResponseFuture as Limited;
 use tower::{BoxError, Service, ServiceBuilder, ServiceExt};
 
-use super::contestant::{CAP, Pool, WORKERS};
+use super::contestant::{CAP, Pool};
 
 type Task = Pin<Box<dyn Future<Output = u64> + Send>>;
 
@@ -21,8 +21,8 @@ impl Pool for BufferConcurrencyLimit {
     type Handle = tower::buffer::future::ResponseFuture<Limited<Running>>;
     type Lost = BoxError;
 
-    fn start() -> Self {
-        let stack = ServiceBuilder::new().buffer(CAP).concurrency_limit(WORKERS).service(RunIt);
+    fn start(workers: usize) -> Self {
+        let stack = ServiceBuilder::new().buffer(CAP).concurrency_limit(workers).service(RunIt);
         Self(stack)
     }
 

@@ -72,7 +72,7 @@ impl<T: Seeker> Core<T> {
                     Door::Street => No::because(Reason::DeadlineInfeasible),
                 });
             }
-            if let Some(no) = self.infeasible(place.class, deadline, now) {
+            if let Some(no) = self.infeasible(place, deadline, now) {
                 if self.enforcement.refuses(&mut self.rng) {
                     return Err(no);
                 }
@@ -113,7 +113,8 @@ impl<T: Seeker> Core<T> {
     /// The thresholds ask for a refusal or a victim, and are not enforced in full. The capacity is.
     #[cold]
     fn spare(&mut self, plan: Plan) -> Plan {
-        if self.queue.len() >= self.capacity || self.enforcement.refuses(&mut self.rng) {
+        let is_full = self.queue.len() + self.nested >= self.capacity;
+        if is_full || self.enforcement.refuses(&mut self.rng) {
             return plan;
         }
         let spared = if plan == Plan::Refuse { Reason::QueueFull } else { Reason::Evicted };
@@ -124,15 +125,14 @@ impl<T: Seeker> Core<T> {
     /// Whether its deadline can't be met, by the mean service time and what stands ahead. With a
     /// seat free and nobody waiting it is tried whatever the estimate says: only so can the estimate
     /// come down again.
-    fn infeasible(&self, class: Priority, deadline: Instant, now: impl Now) -> Option<No> {
+    fn infeasible(&self, place: &Place, deadline: Instant, now: impl Now) -> Option<No> {
         let now = now.get();
         let no = |retry_after| Some(No { reason: Reason::DeadlineInfeasible, retry_after });
         let mean = self.service.get()?;
         if self.queue.is_empty() && self.seats.free() + self.leases.look().seats > 0 {
             return None;
         }
-        let ahead: usize =
-            Priority::ALL[class.index()..].iter().map(|&c| self.queue.depth(c)).sum();
+        let ahead = self.queue.ahead(place.class, place.tenant);
         let wait = mean.mul_f64(ahead as f64 / f64::from(self.seats.limit()));
         let needed = wait.saturating_add(mean);
         let given = deadline.saturating_duration_since(now);
