@@ -432,8 +432,9 @@ impl<T: Seeker> Core<T> {
         if self.closed && self.queue.is_empty() {
             let leased = self.beside.leased as usize;
             let ended = self.seats.len() + leased + self.untold == 0;
+            let leaving = if self.is_over() { self.roster.rouse_all() } else { Vec::new() };
             let more = out.more();
-            more.wakers.extend(self.roster.rouse_all());
+            more.wakers.extend(leaving);
             more.ended |= ended;
         }
     }
@@ -512,9 +513,9 @@ impl<T: Seeker> Core<T> {
         ledger
     }
 
-    /// The tasks that run.
+    /// The tasks that run in the pool's hands.
     pub(super) fn running(&self) -> impl Iterator<Item = TaskId> {
-        let tasks = self.seats.iter().filter(|seated| seated.runner != Runner::Caller);
+        let tasks = self.seats.iter().filter(|seated| !seated.is_run_by_caller());
         tasks.map(|seated| seated.id)
     }
 

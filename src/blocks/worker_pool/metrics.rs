@@ -202,6 +202,7 @@ pub struct DrainReport {
     pub ledger: Ledger,
     /// Tasks that still run, because they do not come to an await point.
     pub unresponsive: Vec<TaskId>,
-    /// Callers that are still inside [`run`](super::WorkerPool::run).
+    /// Callers that are still inside [`run`](super::WorkerPool::run), and tasks that run where they
+    /// are awaited (see [`TaskHandle`](super::TaskHandle)): these end when they are polled.
     pub in_run: u32,
 }

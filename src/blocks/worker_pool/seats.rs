@@ -40,6 +40,14 @@ pub(super) enum Runner {
     Caller,
 }
 
+impl Seated {
+    /// A caller of `run`, or a task on the seat of whoever awaits it: it goes on only when that one is
+    /// polled.
+    pub(super) fn is_run_by_caller(&self) -> bool {
+        self.runner == Runner::Caller || self.weight == 0
+    }
+}
+
 impl Seats {
     pub(super) fn new(limit: u32, max: u32) -> Self {
         Self { limit, max, busy: 0, seated: Vec::new(), vacant: Vec::new() }

@@ -458,6 +458,24 @@ fn a_now_older_than_the_last_changes_no_count() {
     assert!(core.ledger().is_exact());
 }
 
+#[test]
+fn workers_that_wait_for_a_run_to_end_do_not_wake_each_other() {
+    let mut core = resting(2, 10, 2);
+    let (now, mut out) = (start(), Out::default());
+    core.lease(0);
+    assert!(core.leases.claim(0));
+    core.close(now, &mut out);
+    for worker in [WORKER, WorkerNo(1)] {
+        core.roster.up(worker);
+        assert!(matches!(core.pull(worker, false, now, &mut out), Next::Rest { .. }));
+    }
+    assert_eq!(woken(&out), 0);
+    assert_eq!(core.leases.give(0, Ending::Completed), Gave::Collect);
+    core.collect();
+    core.settle(now, &mut out);
+    assert_eq!(woken(&out), 2, "now they may leave");
+}
+
 #[derive(Clone, Debug)]
 enum Op {
     Submit { class: usize, tenant: u64, weight: u32, deadline: Option<u64> },
@@ -567,7 +585,8 @@ impl Naive {
         let running = self.running.len() + self.handed.len() + self.inline_running.len();
         let beside = self.on_lease.len() + self.in_slots.len();
         let live = self.waiting.len() + running + self.nested.len() + beside;
-        assert_eq!(core.in_run() as usize, self.inline_running.len() + beside);
+        let by_callers = self.inline_running.len() + self.nested.len() + beside;
+        assert_eq!(core.in_run() as usize, by_callers);
         assert!(self.in_slots.is_empty() || depth(&look) == 0, "a slot is open while one waits");
         assert!(depth(&look) == 0 || !core.leases.is_open(), "nobody goes ahead of who waits");
         assert_eq!((ledger.accepted, ledger.live), (self.accepted, live as u64));

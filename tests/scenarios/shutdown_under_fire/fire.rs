@@ -271,6 +271,8 @@ impl Fire {
             self.world.meet("in run");
         }
         self.leave();
+        // Workers stay until the last caller has left `run`, which was just now.
+        sleep(ms(1)).await;
         self.hear(claims).await;
     }
 

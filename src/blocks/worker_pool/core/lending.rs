@@ -226,9 +226,9 @@ impl<T: Seeker> Core<T> {
         self.seats.take_back(seats);
     }
 
-    /// Callers inside `run`, or inside the first poll of a handle.
+    /// Callers inside `run`, or that run a task whose handle they poll.
     pub(in crate::blocks::worker_pool) fn in_run(&self) -> u32 {
-        let seated = self.seats.iter().filter(|seated| seated.runner == Runner::Caller).count();
+        let seated = self.seats.iter().filter(|seated| seated.is_run_by_caller()).count();
         // Never more than there are seats.
         seated as u32 + self.beside.leased - self.leases.look().seats
     }
