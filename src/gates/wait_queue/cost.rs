@@ -12,7 +12,7 @@ use super::{Place, Rules, Take, WaitQueue};
 use crate::Priority;
 use crate::ground::list::Links;
 use crate::ground::tenant::Tenant;
-use crate::ground::time::now;
+use crate::ground::time;
 
 const DEPTHS: [usize; 5] = [1_000, 10_000, 100_000, 1_000_000, 10_000_000];
 const ROUNDS: usize = 1_000_000;
@@ -24,16 +24,16 @@ type Waits = Box<u64>;
 /// Best of a few: the least disturbed.
 fn ns_per_round(mut round: impl FnMut(usize)) -> f64 {
     let sample = |_| {
-        let start = now();
+        let start = time::now();
         (0..ROUNDS).for_each(&mut round);
-        (now() - start).as_nanos() as f64 / ROUNDS as f64
+        (time::now() - start).as_nanos() as f64 / ROUNDS as f64
     };
     (0..SAMPLES).map(sample).fold(f64::INFINITY, f64::min)
 }
 
 /// As many as wait come, over four classes and `tenants` tenants; then one is granted and one comes.
 fn ours(depth: usize, tenants: u64) -> f64 {
-    let now = now();
+    let now = time::now();
     let mut queue = WaitQueue::new(Rules::flat(depth + 1));
     let place = |i: usize| Place {
         tenant: Tenant(i as u64 % tenants),
