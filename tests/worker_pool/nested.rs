@@ -28,6 +28,12 @@ fn levels(
     })
 }
 
+/// Polls the handle once, from here.
+async fn waits<T>(handle: &mut TaskHandle<T>) {
+    let polled = poll_fn(|cx| Poll::Ready(Pin::new(&mut *handle).poll(cx).is_pending()));
+    assert!(polled.await, "it is not there yet");
+}
+
 #[tokio::test]
 async fn it_runs_on_the_seat_of_whoever_awaits_it() {
     let pool = pool(1, 100);
@@ -240,7 +246,7 @@ async fn what_runs_so_and_what_waits_are_no_more_than_the_cap() {
     pool.run(async {
         for _ in 0..4 {
             let mut handle = pool.try_submit(std::future::pending::<()>()).unwrap();
-            poll_fn(|cx| Poll::Ready(assert!(Pin::new(&mut handle).poll(cx).is_pending()))).await;
+            waits(&mut handle).await;
             handles.push(handle);
         }
         let refused = pool.try_submit(std::future::pending::<()>()).unwrap_err();
@@ -316,10 +322,11 @@ fn polled_abroad_it_goes_on_at_home() {
                 tokio::runtime::Handle::current().id()
             };
             let mut child = inner.try_submit(child).unwrap();
-            poll_fn(|cx| Poll::Ready(assert!(Pin::new(&mut child).poll(cx).is_pending()))).await;
-            child
+            waits(&mut child).await;
+            // Not to be awaited here.
+            Some(child)
         };
-        let handle = pool.try_submit(task).unwrap().await.unwrap();
+        let handle = pool.try_submit(task).unwrap().await.unwrap().unwrap();
         (pool, handle)
     });
     let abroad = Builder::new_current_thread().enable_all().build().unwrap();

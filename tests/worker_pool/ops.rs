@@ -185,7 +185,7 @@ impl World {
     }
 
     fn walk_off(&mut self, which: u8, at: u8) {
-        if which % 2 == 0 {
+        if which.is_multiple_of(2) {
             drop(pick(&mut self.submitting, at));
         } else if pick(&mut self.running, at).is_some() {
             self.walked_off += 1;
@@ -195,7 +195,7 @@ impl World {
     fn drop_a_handle(&mut self, at: u8, how: u8) {
         let Some(Held { handle, .. }) = pick(&mut self.held, at) else { return };
         self.unheard += 1;
-        drop(if how % 2 == 0 { handle.cancel_on_drop() } else { handle });
+        drop(if how.is_multiple_of(2) { handle.cancel_on_drop() } else { handle });
     }
 
     async fn look_at_a_handle(&mut self, at: u8) {

@@ -15,7 +15,7 @@ use super::errands::{Errands, More};
 use super::lease::Gave;
 use super::seats::SeatNo;
 use super::task::TaskId;
-use super::{Adaptive, Autoscale, Timing, WorkerPoolConfig};
+use super::{Timing, WorkerPoolConfig};
 use crate::gates::wait_queue::{Place, Rules, Ticket};
 use crate::ground::tenant::Tenant;
 use crate::{Ending, Enforcement, Priority, Reason};
@@ -179,6 +179,7 @@ fn a_queue_that_stands_evicts_the_old_and_starts_the_newest() {
 #[cfg(all(feature = "json", feature = "serde"))]
 #[test]
 fn a_configuration_loads_by_the_names_of_its_fields() {
+    use super::{Adaptive, Autoscale};
     let config: WorkerPoolConfig = serde_json::from_str("{}").unwrap();
     assert_eq!(config, WorkerPoolConfig::default());
     let load = |json| serde_json::from_str::<WorkerPoolConfig>(json).map(|c| c.concurrency);

@@ -144,8 +144,8 @@ impl<T: Seeker> Core<T> {
         let Beside { timed: known, took_ns: known_ns, .. } = &mut self.beside;
         let samples = timed - std::mem::replace(known, timed);
         let ns = took_ns.wrapping_sub(std::mem::replace(known_ns, took_ns));
-        if samples > 0 {
-            self.service.samples(Duration::from_nanos(ns / samples), samples);
+        if let Some(mean_ns) = ns.checked_div(samples) {
+            self.service.samples(Duration::from_nanos(mean_ns), samples);
             self.mean_moved();
         }
     }
