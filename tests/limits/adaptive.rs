@@ -137,3 +137,25 @@ async fn while_more_run_than_the_limit_nobody_starts() {
     assert_eq!(last.limit, 1);
     pool.shutdown(Duration::ZERO).await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn reports_do_not_outlive_the_tasks_they_came_from() {
+    let pool = pool(Adaptive::between(1, 64));
+    let press = async |seconds: u32, reports: u32| {
+        for _ in 0..10 * seconds {
+            while pool.snapshot().queued() < 500 {
+                let own = pool.clone();
+                let call = async move {
+                    (0..reports).for_each(|_| own.report_overload());
+                    sleep(100 * MS).await;
+                };
+                drop(pool.try_submit(call).unwrap());
+            }
+            sleep(100 * MS).await;
+        }
+    };
+    press(30, 20).await;
+    assert!(pool.snapshot().limit < 8, "{}", pool.snapshot().limit);
+    press(120, 0).await;
+    assert!(pool.snapshot().limit > 8, "{}", pool.snapshot().limit);
+}

@@ -161,3 +161,32 @@ async fn a_pool_that_grows_while_it_is_shut_down_loses_nothing() {
         }
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_is_seen_though_somebody_was_about_to_look() {
+    let config = Autoscale::between(1, 8).with_target_wait(100 * MS).with_cool_down(MS);
+    let pool = pool(config);
+    // Two seats, above the minimum: the watch rests until they would go, in minutes.
+    for one in [pool.try_submit(sleep(SECOND)), pool.try_submit(sleep(SECOND))] {
+        one.unwrap().await.unwrap();
+    }
+    sleep(SECOND).await;
+    assert_eq!(limit(&pool), 2);
+    let _long = pool.try_submit(sleep(200 * SECOND)).unwrap();
+    sleep(MS).await;
+    // Its worker lingers when a caller of `run` takes the seat, and somebody begins to wait for it.
+    let (tell, told) = tokio::sync::oneshot::channel();
+    drop(pool.try_submit(async move { tell.send(()).unwrap() }).unwrap());
+    told.await.unwrap();
+    {
+        let mut run = pin!(pool.run(std::future::pending::<()>()));
+        assert!(poll_once(run.as_mut()).is_pending());
+        drop(pool.try_submit(sleep(200 * SECOND)).unwrap());
+    }
+    sleep(MS).await;
+    for _ in 0..4 {
+        drop(pool.try_submit(sleep(200 * SECOND)).unwrap());
+    }
+    sleep(5 * SECOND).await;
+    assert!(limit(&pool) > 2, "{:?}", pool.snapshot());
+}

@@ -167,3 +167,51 @@ fn without_its_runtime_the_handle_is_told_at_once() {
     assert!(pool.snapshot().ledger.is_exact());
     drop(held);
 }
+
+/// Awaited inside a task of its pool of one seat, so that it begins on that seat.
+fn nested(pool: &WorkerPool) -> (Held, TaskHandle<()>, tokio::sync::oneshot::Sender<()>) {
+    let (held, work) = Held::new();
+    let (leave, left) = tokio::sync::oneshot::channel::<()>();
+    let inner = pool.clone();
+    let outer = async move {
+        let handle = inner.try_submit_blocking(work).unwrap();
+        tokio::select! { biased; _ = handle => {}, _ = left => {} }
+    };
+    let outer = pool.try_submit(outer).unwrap();
+    held.begun.recv().unwrap();
+    (held, outer, leave)
+}
+
+#[test]
+fn one_that_was_begun_on_the_seat_of_another_task_outlives_it_at_a_shutdown() {
+    let runtime = runtime();
+    let pool = {
+        let _home = runtime.enter();
+        pool(1, 10)
+    };
+    let (held, outer, _leave) = nested(&pool);
+    let report = runtime.block_on(pool.shutdown(Duration::ZERO));
+    assert_eq!((report.unresponsive.len(), report.ledger.live), (1, 1), "{report:?}");
+    assert!(matches!(runtime.block_on(outer), Err(TaskError::Cancelled)));
+    held.go.send(()).unwrap();
+    runtime.block_on(ends_exactly(&pool));
+}
+
+#[test]
+fn one_that_was_begun_on_the_seat_of_another_task_has_its_own_when_that_has_ended() {
+    let runtime = runtime();
+    let pool = {
+        let _home = runtime.enter();
+        pool(1, 10)
+    };
+    let (held, outer, leave) = nested(&pool);
+    let urgent = Task::new(async { 7 }).priority(Priority::Urgent);
+    let urgent = pool.try_submit(urgent).unwrap();
+    leave.send(()).unwrap();
+    runtime.block_on(outer).unwrap();
+    let snapshot = pool.snapshot();
+    assert_eq!((snapshot.busy, snapshot.queued()), (1, 1), "its thread runs");
+    held.go.send(()).unwrap();
+    assert_eq!(runtime.block_on(urgent).unwrap(), 7);
+    runtime.block_on(ends_exactly(&pool));
+}

@@ -6,7 +6,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use headworks::worker_pool::{Task, TaskHandle};
-use headworks::{Priority, Reason, TaskError, WorkerPool};
+use headworks::{Enforcement, Priority, Reason, TaskError, WorkerPool};
 use tokio::runtime::Builder;
 use tokio::sync::oneshot;
 use tokio::task::yield_now;
@@ -338,4 +338,23 @@ fn polled_abroad_it_goes_on_at_home() {
     go.send(()).unwrap();
     assert_eq!(abroad.block_on(handle).unwrap(), here);
     home.block_on(ends_exactly(&pool));
+}
+
+#[tokio::test]
+async fn the_cap_holds_where_it_is_the_only_thing_that_is_enforced() {
+    let config = super::config(1, 2).with_enforcement(Enforcement::Shadow);
+    let pool = WorkerPool::new(config).unwrap();
+    pool.run(async {
+        let mut handles = Vec::new();
+        while let Ok(mut handle) = pool.try_submit(std::future::pending::<()>()) {
+            waits(&mut handle).await;
+            handles.push(handle);
+            assert!(handles.len() <= 2);
+        }
+        drop(handles);
+        assert_eq!(pool.snapshot().queued(), 2);
+    })
+    .await
+    .unwrap();
+    pool.shutdown(Duration::ZERO).await;
 }

@@ -282,3 +282,27 @@ async fn a_deadline_at_the_end_of_time_is_as_good_as_none() {
     waits.await.unwrap().await.unwrap();
     ends_exactly(&pool).await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_queue_that_cancels_emptied_long_ago_is_no_slow_drain() {
+    let thresholds = headworks::worker_pool::Thresholds::flat(1.0);
+    let pool = WorkerPool::new(config(1, 2).with_thresholds(thresholds)).unwrap();
+    let (gate, running) = busy(&pool, 1).await;
+    let waiting = [pool.try_submit(gate.pass()).unwrap(), pool.try_submit(gate.pass()).unwrap()];
+    assert!(pool.try_submit(async {}).is_err(), "this opens the window");
+    waiting.iter().for_each(|one| one.cancel());
+    gate.open(1);
+    for one in running {
+        one.await.unwrap();
+    }
+    sleep(3_600 * SECOND).await;
+    let (gate, _running) = busy(&pool, 1).await;
+    let waiting = [pool.try_submit(gate.pass()).unwrap(), pool.try_submit(gate.pass()).unwrap()];
+    sleep(Duration::from_millis(1)).await;
+    gate.open(1);
+    gate.reached_by(1).await;
+    let _one_more = pool.try_submit(gate.pass()).unwrap();
+    let no = pool.try_submit(async {}).unwrap_err();
+    assert!(no.retry_after().unwrap_or_default() < Duration::from_secs(1), "{no:?}");
+    drop(waiting);
+}

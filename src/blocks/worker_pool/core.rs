@@ -365,6 +365,9 @@ impl<T: Seeker> Core<T> {
     /// One left the queue unstarted. A caller of `run` was not accepted: that is a refusal, but
     /// for one who went of his own will.
     fn left(&mut self, one: T, ending: Ending, out: &mut Errands<T>) {
+        if self.queue.is_empty() {
+            self.drain.forget();
+        }
         self.place_freed |= self.room.len() > 0;
         if one.is_caller() {
             self.callers -= 1;

@@ -53,6 +53,11 @@ impl Drain {
         self.starts = 0;
     }
 
+    /// Nobody waits any more, and it was no seat that the last one left for.
+    pub(super) fn forget(&mut self) {
+        (self.since, self.starts) = (None, 0);
+    }
+
     #[cold]
     fn close(&mut self, now: Instant) {
         if let Some(since) = self.since.take() {

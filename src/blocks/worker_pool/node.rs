@@ -386,11 +386,19 @@ impl Work {
         };
         if let Some(callback) = callback {
             let (head, verbs) = (self.head, self.header().verbs);
-            let mut is_told = false;
-            quietly(|| {
-                // SAFETY: as in `poll`, with the result staged; made for this task (`Task::on_end`).
-                is_told = self.in_span(|| unsafe { (verbs.tell)(head, callback) }).is_some();
-            });
+            let (mut callback, mut is_told) = (Some(callback), false);
+            let mut tell = || {
+                if let Some(callback) = callback.take() {
+                    // SAFETY: as in `poll`, with the result staged; made for this task (`Task::on_end`).
+                    quietly(|| {
+                        unsafe { (verbs.tell)(head, callback) };
+                        is_told = true;
+                    });
+                }
+            };
+            self.in_span(&mut tell);
+            // If whoever listens to its span panicked.
+            tell();
             let meters = self.options().and_then(|options| options.meters.as_ref());
             if let (Some(meters), false) = (meters, is_told) {
                 meters.callback_panics.add(1);

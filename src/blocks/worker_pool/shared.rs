@@ -386,7 +386,8 @@ impl Shared {
         self.halting.clone().cancelled_owned()
     }
 
-    /// What its handle was running goes back into the queue; not when the pool has halted.
+    /// What its handle was running goes back into the queue; not when the pool has halted. One that
+    /// can't be stopped goes to a worker.
     pub(super) fn put_back(
         self: &Arc<Self>,
         job: Job<Work>,
@@ -394,6 +395,9 @@ impl Shared {
     ) -> Result<Option<Ticket>, Job<Work>> {
         job.task.mark_begun();
         self.with(|core, now, out| {
+            if !job.task.stops() {
+                return core.go_on(job, place, now, out).map(|()| None);
+            }
             // Relaxed: written under this lock.
             if self.halted.load(Ordering::Relaxed) {
                 return Err(job);

@@ -66,6 +66,29 @@ impl<T: Seeker> Core<T> {
         Ok(())
     }
 
+    /// Whoever ran this nested can't go on with it, and it can't be stopped: a worker is to. From here on
+    /// it has a seat of its own, though none may be free: nobody else starts until fewer run.
+    pub(in crate::blocks::worker_pool) fn go_on(
+        &mut self,
+        job: Job<T>,
+        place: &Place,
+        now: impl Now,
+        out: &mut Errands<T>,
+    ) -> Result<(), Job<T>> {
+        if self.deserted {
+            return Err(job);
+        }
+        if let Some(was) = self.seats.rise(job.seat) {
+            self.left_nest();
+            self.recall();
+            let seat = self.seats.keep(Seated { weight: place.weight.get(), ..was });
+            self.handed.push_back(Job { seat, task: job.task });
+            self.rouse(out);
+        }
+        self.settle(now, out);
+        Ok(())
+    }
+
     /// Who awaits this task has a seat of this pool already, and would run it on that: the task, if
     /// it waits. If it could start anyway, a worker gets it, and the seat at once: whoever came in
     /// between might else take that, and wait for who waits for this.

@@ -139,10 +139,12 @@ impl<T: Seeker> Core<T> {
 
     /// What a task calls has too much to do. Counts with the next task that ends.
     pub(in crate::blocks::worker_pool) fn dropped(&mut self) {
+        // Of those that run, each is dropped once at most.
+        let most = self.seats.len() as u32;
         if let Some(scaling) = &mut self.scaling
             && let Owner::Adaptive { drops, .. } = &mut scaling.owner
         {
-            *drops = drops.saturating_add(1);
+            *drops = drops.saturating_add(1).min(most);
         }
     }
 
@@ -273,7 +275,7 @@ impl<T: Seeker> Core<T> {
         let limit = self.seats.limit();
         if let Some(scaling) = &self.scaling
             && let Owner::Autoscale(autoscaler) = &scaling.owner
-            && scaling.watch.is_none()
+            && (scaling.watch.is_none() || autoscaler.has_news())
             && autoscaler.is_watched(limit)
         {
             self.set_watch(out);

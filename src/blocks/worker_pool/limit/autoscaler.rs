@@ -103,8 +103,9 @@ impl Autoscaler {
         }
         let grows = match self.standing {
             Standing::Since { since, .. } if limit < self.max() => {
-                let cool = self.changed.and_then(|at| later(at, self.config.cool_down));
-                later(since, self.config.target_wait).max(cool)
+                // Never, if either is never.
+                let cool = self.changed.map_or(Some(since), |at| later(at, self.config.cool_down));
+                later(since, self.config.target_wait).zip(cool).map(|(wait, cool)| wait.max(cool))
             }
             _ => None,
         };

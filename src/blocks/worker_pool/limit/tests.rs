@@ -161,3 +161,16 @@ fn of_what_is_dropped_half_its_share_goes() {
     // Less an eighth, for a quarter.
     assert!((55..=57).contains(&tuner.limit()), "{}", tuner.limit());
 }
+
+#[test]
+fn after_a_change_with_a_cool_down_for_ever_nothing_is_due() {
+    let now = start();
+    let config = Autoscale::between(2, 64).with_cool_down(Duration::MAX);
+    let mut scaler = Autoscaler::new(config);
+    assert!(scaler.waits(2));
+    let due = scaler.due(2, now).unwrap();
+    let limit = scaler.decide(load(2, 2, 20), due);
+    assert!(limit > 2);
+    scaler.waits(limit);
+    assert_eq!(scaler.due(limit, due + MS), None);
+}
