@@ -402,7 +402,7 @@ impl<T: Seeker> Core<T> {
         self.ledger.record(ending, (self.queue.len() - callers - begun) as u64);
         self.refused.count(Reason::Closed, callers as u64);
         let more = out.more();
-        more.drained = Some((self.queue.close(), ending));
+        more.drained = Some(Box::new((self.queue.close(), ending)));
         self.untold += 1;
         more.wakers.extend(self.roster.everybody());
         self.close(now, out);

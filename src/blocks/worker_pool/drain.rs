@@ -75,11 +75,12 @@ impl Drain {
     pub(super) fn gap_ns(&mut self, guess: impl FnOnce() -> u64, now: impl Now) -> u64 {
         let asked = self.asked;
         self.asked = asked.wrapping_add(1);
-        if asked.is_multiple_of(ASKED) || asked.is_power_of_two() {
+        // A power of two, or zero.
+        if asked.is_multiple_of(ASKED) || asked & asked.wrapping_sub(1) == 0 {
             self.look(now.get());
         }
         match self.mean_ns {
-            Some(_) => self.gap_ns,
+            Some(_) => self.gap_ns.max(1),
             None => self.gap_ns.max(guess()),
         }
     }
@@ -205,7 +206,7 @@ mod tests {
         drained(&mut drain, now, MS, WINDOW);
         drained(&mut drain, now - 50 * MS, Duration::ZERO, WINDOW);
         assert_eq!(
-            drain.gap(None, now - 100 * MS),
+            drain.gap(Some(Duration::from_nanos(1)), now - 100 * MS),
             None,
             "at the same instant, as far as is known"
         );

@@ -24,7 +24,7 @@ pub(super) struct More<T> {
     /// Left the queue unstarted, and why.
     pub(super) left: Vec<(T, Ending)>,
     /// The same for a whole queue.
-    pub(super) drained: Option<(Drain<T>, Ending)>,
+    pub(super) drained: Option<Box<(Drain<T>, Ending)>>,
     /// Callers of `run` whose turn it is.
     pub(super) seated: Vec<(T, SeatNo)>,
     pub(super) wakers: Vec<Waker>,

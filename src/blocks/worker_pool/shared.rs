@@ -237,7 +237,10 @@ impl Shared {
         let callbacks = left.iter().filter(|(one, _)| one.has_callback()).count()
             + usize::from(drained.is_some());
         let drained = drained.into_iter();
-        let drained = drained.flat_map(|(drain, ending)| drain.map(move |one| (one, ending)));
+        let drained = drained.flat_map(|drained| {
+            let (drain, ending) = *drained;
+            drain.map(move |one| (one, ending))
+        });
         for (mut one, ending) in left.into_iter().chain(drained) {
             // One that was put back had begun: `Core::halt` counts it so as well.
             let ending = if ending == Ending::Returned && one.has_begun() {

@@ -549,7 +549,10 @@ impl Naive {
     fn do_errands(&mut self, out: Out) {
         let Some(more) = out.into_parts().1 else { return };
         let More { left, drained, seated, .. } = *more;
-        let drained = drained.map(|(drain, ending)| drain.map(move |one| (one, ending)));
+        let drained = drained.map(|drained| {
+            let (drain, ending) = *drained;
+            drain.map(move |one| (one, ending))
+        });
         for (one, ending) in left.into_iter().chain(drained.into_iter().flatten()) {
             match one {
                 One::Task(task) => {

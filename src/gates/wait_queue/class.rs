@@ -82,6 +82,13 @@ impl Class {
         if self.has_tenants { self.longest.len() } else { self.lane(NOBODYS).fresh.len() }
     }
 
+    /// Whether some tenant holds at least two more than this one.
+    #[inline]
+    pub(super) fn has_longer(&self, tenant: Tenant) -> bool {
+        let is_the_only_one = !self.has_tenants && tenant == Tenant::NONE;
+        !is_the_only_one && self.longest() >= self.held_by(tenant) + 2
+    }
+
     /// The fresh waiter of the longest lane that would be served last.
     pub(super) fn evictable(&self) -> Option<u32> {
         let longest = if self.has_tenants { self.longest.lane() } else { Some(NOBODYS) };

@@ -248,12 +248,10 @@ impl<T> WaitQueue<T> {
         if !self.rules.evicts {
             return Plan::Refuse;
         }
-        let lower = self.classes[..class.index()].iter().find_map(Class::evictable);
+        let below = self.classes[..class.index()].iter().zip(self.depth);
+        let lower = below.filter(|&(_, depth)| depth > 0).find_map(|(class, _)| class.evictable());
         let own = &self.classes[class.index()];
-        let longer = || {
-            let is_longer = own.longest() >= own.held_by(tenant) + 2;
-            own.evictable().filter(|_| is_longer)
-        };
+        let longer = || if own.has_longer(tenant) { own.evictable() } else { None };
         match lower.or_else(longer) {
             Some(victim) => Plan::Evict(self.slab.ticket(victim)),
             None => Plan::Refuse,
