@@ -206,8 +206,8 @@ mod tests {
         drained(&mut drain, now, MS, WINDOW);
         drained(&mut drain, now - 50 * MS, Duration::ZERO, WINDOW);
         assert_eq!(
-            drain.gap(Some(Duration::from_nanos(1)), now - 100 * MS),
-            None,
+            drain.gap(None, now - 100 * MS),
+            Some(Duration::from_nanos(1)),
             "at the same instant, as far as is known"
         );
     }

@@ -477,6 +477,21 @@ fn workers_that_wait_for_a_run_to_end_do_not_wake_each_other() {
     assert_eq!(woken(&out), 2, "now they may leave");
 }
 
+#[test]
+fn what_was_put_back_twice_is_cut_once() {
+    let (mut core, now, mut out) = (Pool::new(limits(1, 10)), start(), Out::default());
+    let seat = core.sit_inline(&weighing(1), now).unwrap();
+    let mut ticket = submit(&mut core, weighing(1), 1, now, &mut out).unwrap();
+    for _ in 0..2 {
+        let (place, job) = core.take_nested(ticket, now, &mut out).unwrap();
+        ticket = core.put_back(job, &place, now, &mut out).unwrap();
+    }
+    core.halt(Ending::Returned, now, &mut out);
+    core.book(seat, Ending::Completed, now);
+    let ledger = core.ledger();
+    assert_eq!((ledger.cancelled, ledger.returned, ledger.live), (1, 0, 0), "{ledger}");
+}
+
 #[derive(Clone, Debug)]
 enum Op {
     Submit { class: usize, tenant: u64, weight: u32, deadline: Option<u64> },

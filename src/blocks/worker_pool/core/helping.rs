@@ -153,7 +153,8 @@ impl<T: Seeker> Core<T> {
         self.recall();
         self.is_mixed |= place.weight.get() > 1;
         let ticket = self.queue.readmit(*place, number, job.task);
-        self.put_back.retain(|&ticket| self.queue.place(ticket).is_some());
+        let is_another = |known: &Ticket| known.serial != number;
+        self.put_back.retain(|known| is_another(known) && self.queue.place(*known).is_some());
         self.put_back.push(ticket);
         self.settle(now, out);
         Some(ticket)
