@@ -1,8 +1,8 @@
 //! A priority worker pool with one cap, graded backpressure and an exact ledger.
 //!
-//! A [`WorkerPool`] runs futures on so many seats, fixed or found by itself, in order of class, behind one bounded
-//! queue. It says no at once and why, instead of growing; it tells every submitter how its task
-//! ended; and at shutdown it accounts for every one.
+//! A [`WorkerPool`] runs futures on so many seats, fixed or found by itself, in order of class,
+//! behind one bounded queue. It says no at once and why, instead of growing; it tells every
+//! submitter how its task ended; and at shutdown it accounts for every one.
 //!
 //! Use it where work costs something scarce (a remote call, a connection, a core) and arrives
 //! faster than it can be done. To run everything at once without a bound, `tokio::spawn` is
@@ -76,9 +76,10 @@
 //! that submits to its own pool and awaits that runs it on its own seat if need be; but one that
 //! waits for it through a third, which holds no seat or one of another pool, or inside a `run` on
 //! another runtime, is not seen to: the deadline of what waits ends that. Tasks that run so are beside
-//! the seats: one seat is no mutual exclusion among a task and those it awaits. Tasks that come from several threads at once, while nobody waits, have no order among each
-//! other. Tasks need the runtime that was entered in [`WorkerPool::new`]:
-//! when that ends, running tasks end cancelled and waiting ones returned.
+//! the seats: one seat is no mutual exclusion among a task and those it awaits. Tasks that come from
+//! several threads at once, while nobody waits, have no order among each other. Tasks need the
+//! runtime that was entered in [`WorkerPool::new`]: when that ends, running tasks end cancelled and
+//! waiting ones returned.
 
 // Invariants
 //
