@@ -358,3 +358,23 @@ async fn the_cap_holds_where_it_is_the_only_thing_that_is_enforced() {
     .unwrap();
     pool.shutdown(Duration::ZERO).await;
 }
+
+#[tokio::test]
+async fn a_run_inside_a_run_takes_the_place_it_was_given() {
+    let pool = pool(1, 1);
+    pool.run(async {
+        let low = pool.try_submit(Task::new(async {}).priority(Priority::Low)).unwrap();
+        let high = || pool.run(Task::new(std::future::pending::<()>()).priority(Priority::High));
+        let (mut first, mut second) = (Box::pin(high()), Box::pin(high()));
+        let polled = poll_fn(|cx| {
+            Poll::Ready((first.as_mut().poll(cx).is_pending(), second.as_mut().poll(cx)))
+        });
+        let (is_running, refused) = polled.await;
+        let Poll::Ready(Err(refused)) = refused else { panic!("three on a cap of one") };
+        assert_eq!((is_running, refused.reason()), (true, Reason::QueueFull));
+        assert!(matches!(low.await, Err(TaskError::Evicted)));
+    })
+    .await
+    .unwrap();
+    ends_exactly(&pool).await;
+}

@@ -69,7 +69,7 @@ async fn take_seat(shared: &Arc<Shared>, place: Place) -> Result<SeatNo, No> {
         }
         if Inside::is_in(shared) {
             // The seat that would have to come free may be the one this is polled on.
-            let no = core.sit_nested(now);
+            let no = core.sit_nested(plan, now, out);
             core.settle(now, out);
             return Ok(Turn::Now(no));
         }

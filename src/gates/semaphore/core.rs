@@ -172,7 +172,7 @@ impl Line {
     }
 
     /// What may be lent to a stripe: while nobody waits and half of the permits are free, a part
-    /// so small that all stripes together hold no more than the other half.
+    /// so small that all stripes together hold about the other half.
     pub(super) fn loan(&self, standing: Standing) -> Option<Loan> {
         let spare = standing.grantable();
         if !self.is_empty() || standing.closed || self.permits < 2 || spare < self.permits / 2 {

@@ -70,8 +70,9 @@ impl Stripes {
         let mut was = word.load(Ordering::Relaxed);
         while was >> MOST >= u64::from(held(was)) + u64::from(permits.get()) {
             let given = was + u64::from(permits.get());
-            // Release: pairs with `take` and `recall`.
-            match word.compare_exchange_weak(was, given, Ordering::Release, Ordering::Relaxed) {
+            // Release: pairs with `take` and `recall`. Acquire: with `lend`, so that whoever gives
+            // here knows that something is lent.
+            match word.compare_exchange_weak(was, given, Ordering::AcqRel, Ordering::Relaxed) {
                 Ok(_) => return true,
                 Err(now) => was = now,
             }

@@ -162,7 +162,11 @@ impl Class {
         let id = if self.has_tenants { self.turns.head()? } else { NOBODYS };
         let lane = &mut self.lanes[id as usize];
         let oldest = lane.fresh.head()?;
-        let age = shedding.age(oldest, now)?;
+        let Some(age) = shedding.age(oldest, now) else {
+            // It came before this began to count: as if nobody stood here.
+            lane.delay = Delay::default();
+            return None;
+        };
         lane.delay.observe(codel, age, now).then_some(oldest)
     }
 

@@ -61,7 +61,8 @@ impl CoDel {
 /// for an interval, is served last in, first out, and leaves as *evicted* when it gets older than
 /// twice the target. There, first in, first out and the starvation bound are suspended until the
 /// oldest is younger than the target again. Other classes and tenants go on as ever. Ages are
-/// looked at when something is granted: while nothing is, nobody is shed.
+/// looked at when a permit or seat is offered to the class, and in a pool also when somebody comes or
+/// goes while a caller of `run`, something heavy or something with a deadline waits.
 ///
 /// Source: Nichols and Jacobson, "Controlling Queue Delay" (ACM Queue, 2012); Maurer, "Fail at
 /// Scale" (ACM Queue, 2015).

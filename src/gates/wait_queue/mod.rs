@@ -16,8 +16,9 @@
 //!    next one, the lowest first on a tie. So a waiter with `p` waiters of its class at or before
 //!    it in the round starts within `p × (N + 3)` grants, or leaves for a stated reason.
 //! 3. *Tenants.* Deficit round robin in seats (Shreedhar and Varghese, 1995), with the heaviest
-//!    waiting weight as the quantum, so each visit serves somebody: O(1). First in, first out
-//!    holds inside a class and tenant. At most 1,024 tenants of a class have lanes of their own;
+//!    weight since the class was last empty as the quantum, so each visit serves somebody: O(1).
+//!    With weights each tenant ahead counts in rule 2 with as many waiters as that weight. First in,
+//!    first out holds inside a class and tenant. At most 1,024 tenants of a class have lanes of their own;
 //!    the rest share 256 by hash.
 //! 4. *Weights.* A head that does not fit yields `Short`, and nothing of its class or below is
 //!    granted until it fits; a higher class is, unless the head stands there by its starvation

@@ -66,7 +66,7 @@ impl Lane {
     /// Who is to be shed.
     fn stale(&mut self, now: Instant) -> Option<Waiter> {
         let oldest = *self.waiters.iter().find(|w| !w.pinned)?;
-        let age = now - oldest.since?;
+        let age = oldest.since.map_or(Duration::ZERO, |since| now - since);
         if age <= CODEL.target {
             (self.above, self.stands) = (None, false);
             return None;

@@ -500,6 +500,7 @@ impl<T> WaitQueue<T> {
         if self.slab.len() == 0 && self.links.len() > KEPT {
             self.links = Links::default();
             self.rare = Vec::new();
+            self.deadlines = Deadlines::default();
             if let Some(shedding) = &mut self.shedding {
                 shedding.shrink();
             }

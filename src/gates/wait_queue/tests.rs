@@ -549,3 +549,17 @@ proptest! {
         Pair::new(time::now()).run(&ops.into_iter().map(often).collect::<Vec<_>>());
     }
 }
+
+#[test]
+fn one_of_unknown_age_is_served_next_in_a_queue_that_stands() {
+    let (mut queue, start) = (shedding(1_000), time::now());
+    let before = queue.next_number();
+    for value in 0..5 {
+        enter_at(&mut queue, Place::new(Low), value, start);
+    }
+    assert_eq!(seat_at(&mut queue, start + 6 * MS).1, Some(0));
+    enter_at(&mut queue, Place::new(Low), 5, start + 106 * MS);
+    assert!(matches!(queue.take(0, start + 106 * MS), Take::Shed(1)), "it stands");
+    queue.resume(Place::new(Low), before, 9);
+    assert_eq!(seat_at(&mut queue, start + 107 * MS).1, Some(9));
+}

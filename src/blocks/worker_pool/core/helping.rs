@@ -7,7 +7,7 @@ use crate::Ending;
 use crate::blocks::worker_pool::errands::Errands;
 use crate::blocks::worker_pool::seats::{Runner, SeatNo, Seated};
 use crate::blocks::worker_pool::task::TaskId;
-use crate::gates::wait_queue::{Place, Take, Ticket};
+use crate::gates::wait_queue::{Place, Plan, Take, Ticket};
 use crate::ground::time::Now;
 
 impl<T: Seeker> Core<T> {
@@ -117,12 +117,20 @@ impl<T: Seeker> Core<T> {
         nested
     }
 
-    /// A caller of `run` who has a seat already, and finds no other: on that one. Then somebody must
-    /// settle.
-    pub(in crate::blocks::worker_pool) fn sit_nested(&mut self, now: impl Now) -> SeatNo {
+    /// A caller of `run` who has a seat already, and finds no other: on that one, with the place in
+    /// the queue that was planned for him. Then somebody must settle.
+    pub(in crate::blocks::worker_pool) fn sit_nested(
+        &mut self,
+        plan: Plan,
+        now: impl Now,
+        out: &mut Errands<T>,
+    ) -> SeatNo {
         self.ledger.accepted += 1;
-        let id = TaskId(self.queue.next_number());
-        self.nest(id, Runner::Caller, now)
+        let (number, evicted) = self.queue.reserve(plan);
+        if let Some(victim) = evicted {
+            self.left(victim, Ending::Evicted, out);
+        }
+        self.nest(TaskId(number), Runner::Caller, now)
     }
 
     /// Keeps its place in the queue: so what runs nested is as bounded as what waits.
