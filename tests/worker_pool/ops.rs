@@ -260,6 +260,8 @@ impl World {
         }
         self.account(&pool.snapshot());
         drop(pool);
+        // Workers stay until the last caller has left `run`, which was just now.
+        sleep(Duration::from_millis(1)).await;
         let alive = tokio::runtime::Handle::current().metrics().num_alive_tasks();
         assert_eq!((alive, self.futures.load(Relaxed)), (0, 0), "somebody lives on");
     }
