@@ -114,21 +114,21 @@ fn once_begun_it_keeps_its_seat_whatever_becomes_of_its_handle() {
     assert_eq!((ledger.completed, ledger.cancelled), (3, 0));
 }
 
-#[test]
-fn no_timeout_takes_its_seat() {
-    let runtime = runtime();
-    let pool = {
-        let _entered = runtime.enter();
-        pool(1, 10)
-    };
+#[cfg(feature = "test-util")]
+#[tokio::test(start_paused = true)]
+async fn no_timeout_takes_its_seat() {
+    let pool = pool(1, 10);
     let (held, work) = Held::new();
-    let task = Task::blocking(work).timeout(Duration::from_nanos(1));
+    let task = Task::blocking(work).timeout(Duration::from_secs(1));
     let handle = pool.try_submit(task).unwrap();
+    // Polled by its worker, which would set an alarm.
+    tokio::task::yield_now().await;
     held.begun.recv().unwrap();
-    runtime.block_on(async { tokio::time::sleep(Duration::from_millis(5)).await });
+    tokio::time::advance(Duration::from_secs(5)).await;
+    tokio::task::yield_now().await;
     assert_eq!(pool.snapshot().busy, 1);
     held.go.send(()).unwrap();
-    assert_eq!(runtime.block_on(handle).unwrap(), "done");
+    assert_eq!(handle.await.unwrap(), "done");
 }
 
 #[test]

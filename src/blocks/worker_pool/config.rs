@@ -6,6 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::gates::wait_queue::{Overload, Rules, Thresholds};
+use crate::ground::primitives::atomic::{AtomicU64, Ordering};
 use crate::ground::rng::Rng;
 use crate::{ConfigError, Enforcement};
 
@@ -90,8 +91,17 @@ impl Sample {
         self.mask.is_some_and(|mask| number <= mask || number & mask == 0)
     }
 
-    pub(super) fn is_on(self) -> bool {
-        self.mask.is_some()
+    /// Whether the next one is timed of those that this thread counts here.
+    #[inline]
+    pub(super) fn includes_next(self, count: &AtomicU64) -> bool {
+        if self.mask.is_none() {
+            return false;
+        }
+        // Relaxed, and not one operation: should two threads share the line, a number is used
+        // twice, which does not matter.
+        let number = count.load(Ordering::Relaxed);
+        count.store(number.wrapping_add(1), Ordering::Relaxed);
+        self.includes(number)
     }
 }
 

@@ -59,6 +59,10 @@ impl<T> TaskHandle<T> {
     }
 
     /// Names the task in logs and in [`DrainReport::unresponsive`](super::DrainReport).
+    ///
+    /// # Cost
+    ///
+    /// Nothing; for a task that was accepted beside the lock, one lock the first time.
     #[must_use]
     pub fn id(&self) -> TaskId {
         self.front.id(&self.join)

@@ -178,15 +178,7 @@ impl<S: Default> Leases<S> {
     /// When what begins here begins, if it is one that is timed.
     #[inline]
     pub(super) fn begin(&self, stripe: usize, sample: Sample) -> Option<Instant> {
-        if !sample.is_on() {
-            return None;
-        }
-        let begun = &self.0[stripe].begun;
-        // Relaxed, and not one operation: should two threads share the line, a number is used
-        // twice, which does not matter.
-        let number = begun.load(Ordering::Relaxed);
-        begun.store(number.wrapping_add(1), Ordering::Relaxed);
-        sample.includes(number).then(time::now)
+        sample.includes_next(&self.0[stripe].begun).then(time::now)
     }
 
     /// One that was timed has run to its end.
@@ -212,8 +204,8 @@ impl<S: Default> Leases<S> {
         self.0[stripe].word.fetch_add(SEAT, Ordering::AcqRel);
     }
 
-    #[cfg(all(test, not(headworks_loom)))]
     /// Under the lock: whether anything could be claimed.
+    #[cfg(all(test, not(headworks_loom)))]
     pub(super) fn is_open(&self) -> bool {
         // Relaxed: opened and closed under the lock only.
         self.0.iter().any(|stripe| stripe.word.load(Ordering::Relaxed) & OPEN != 0)

@@ -2,7 +2,7 @@
 
 use super::config::Sample;
 use crate::ground::metrics::{Counter, Recorder};
-use crate::ground::primitives::atomic::{AtomicU64, Ordering};
+use crate::ground::primitives::atomic::AtomicU64;
 use crate::ground::stripe::{self, Padded, STRIPES};
 
 /// Shared by a pool and those of its tasks that have something to count.
@@ -37,14 +37,6 @@ impl Meters {
     /// Whether the wait of this submission is timed.
     #[inline]
     pub(super) fn times_next(&self) -> bool {
-        if !self.sample.is_on() {
-            return false;
-        }
-        let count = &*self.submissions[stripe::mine()];
-        // Relaxed, and not one operation: should two threads share the line, a number is used
-        // twice, which does not matter.
-        let number = count.load(Ordering::Relaxed);
-        count.store(number.wrapping_add(1), Ordering::Relaxed);
-        self.sample.includes(number)
+        self.sample.includes_next(&self.submissions[stripe::mine()])
     }
 }

@@ -336,6 +336,11 @@ impl WorkerPool {
 
     /// A look at the pool under its lock: all numbers belong together, but for those of the
     /// histograms, which are counted beside it.
+    ///
+    /// # Cost
+    ///
+    /// One lock, and a copy of two histograms. What is accepted beside the lock goes through it again
+    /// for a moment: look some times a second, not some thousand.
     #[must_use]
     pub fn snapshot(&self) -> WorkerPoolSnapshot {
         let Owner { shared, name, .. } = &*self.owner;

@@ -21,23 +21,24 @@ impl<T: Seeker> Core<T> {
         if !self.queue.is_next(ticket, now) {
             return None;
         }
-        let job = match self.queue.take(self.seats.room(), now) {
-            Take::Granted(granted) => self.seat(granted, Runner::Helper, now, out),
-            Take::Expired(one) => {
-                self.left(one, Ending::Expired, out);
-                None
-            }
-            Take::TooLarge(one) | Take::Shed(one) => {
-                self.left(one, Ending::Evicted, out);
-                None
-            }
-            Take::Short { .. } | Take::Empty => return None,
-        };
+        let job = self.take_head(now, out);
         self.helpers += usize::from(job.is_some());
         if !self.queue.is_empty() || self.place_freed || self.closed {
             self.settle(now, out);
         }
         job
+    }
+
+    /// The head, if it has a seat and is a task; nothing if it left otherwise.
+    #[inline]
+    fn take_head(&mut self, now: impl Now, out: &mut Errands<T>) -> Option<Job<T>> {
+        match self.queue.take(self.seats.room(), now) {
+            Take::Granted(granted) => return self.seat(granted, Runner::Helper, now, out),
+            Take::Expired(one) => self.left(one, Ending::Expired, out),
+            Take::TooLarge(one) | Take::Shed(one) => self.left(one, Ending::Evicted, out),
+            Take::Short { .. } | Take::Empty => {}
+        }
+        None
     }
 
     /// Whoever began this has come to the end of it. Then somebody must settle.
@@ -66,8 +67,8 @@ impl<T: Seeker> Core<T> {
         Ok(())
     }
 
-    /// Whoever ran this nested can't go on with it, and it can't be stopped: a worker is to. From here on
-    /// it has a seat of its own, though none may be free: nobody else starts until fewer run.
+    /// Whoever ran this nested can't go on with it, and it can't be stopped: a worker is to. From
+    /// here on it has a seat of its own, though none may be free: nobody else starts until fewer run.
     pub(in crate::blocks::worker_pool) fn go_on(
         &mut self,
         job: Job<T>,
@@ -104,8 +105,7 @@ impl<T: Seeker> Core<T> {
             let task = self.queue.cancel(ticket)?;
             self.left(task, Ending::Expired, out);
         } else if self.queue.is_next(ticket, now) && place.weight.get() <= self.seats.room() {
-            let job = self.take_own(ticket, now, out);
-            self.helpers -= usize::from(job.is_some());
+            let job = self.take_head(now, out);
             self.handed.extend(job);
             self.rouse(out);
         } else {
