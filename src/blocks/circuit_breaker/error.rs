@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use crate::ground::outcome::{Classify, Verdict};
+
 /// The circuit is open, or half-open with all its probes under way: the call was not made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the circuit is open, retry in {:?}", self.retry_after())]
@@ -49,6 +51,22 @@ impl<E> CallError<E> {
         match self {
             Self::Inner(error) => Some(error),
             Self::Open(_) | Self::TimedOut => None,
+        }
+    }
+}
+
+impl Classify for CircuitOpen {
+    fn verdict(&self) -> Verdict {
+        Verdict::refused(Some(self.retry_after()))
+    }
+}
+
+impl<E: Classify> Classify for CallError<E> {
+    fn verdict(&self) -> Verdict {
+        match self {
+            Self::Open(open) => open.verdict(),
+            Self::TimedOut => Verdict::failure(),
+            Self::Inner(error) => error.verdict(),
         }
     }
 }
