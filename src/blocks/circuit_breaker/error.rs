@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::core::later;
+use crate::ground::outcome::{Classify, Verdict};
 
 /// The circuit is open, or half-open with all its probes under way: the call was not made.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
@@ -76,6 +77,22 @@ impl<E> CallError<E> {
         match self {
             Self::Inner(error) => Some(error),
             Self::Open(_) | Self::TimedOut => None,
+        }
+    }
+}
+
+impl Classify for CircuitOpen {
+    fn verdict(&self) -> Verdict {
+        Verdict::refused(Some(self.retry_after()))
+    }
+}
+
+impl<E: Classify> Classify for CallError<E> {
+    fn verdict(&self) -> Verdict {
+        match self {
+            Self::Open(open) => open.verdict(),
+            Self::TimedOut => Verdict::failure(),
+            Self::Inner(error) => error.verdict(),
         }
     }
 }
