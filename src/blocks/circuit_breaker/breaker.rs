@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::config::CircuitBreakerConfig;
 use super::core::State;
@@ -12,7 +12,7 @@ use super::metrics::CircuitBreakerSnapshot;
 use super::permit::{CallPermit, OwnedCallPermit};
 use super::shared::Shared;
 use crate::ground::config_error::ConfigError;
-use crate::ground::outcome::Outcome;
+use crate::ground::outcome::{Outcome, Verdict};
 use crate::ground::rng::Rng;
 use crate::ground::time::{self, Glance, Now};
 
@@ -53,7 +53,17 @@ impl CircuitBreaker {
         now: Instant,
     ) -> Result<Self, ConfigError> {
         config.check()?;
-        Ok(Self { shared: Arc::new(Shared::new(config, rng, now)) })
+        Ok(Self::unchecked(config, rng, now))
+    }
+
+    /// Of a configuration that has been checked.
+    pub(super) fn unchecked(config: CircuitBreakerConfig, rng: Rng, now: Instant) -> Self {
+        Self { shared: Arc::new(Shared::new(config, rng, now)) }
+    }
+
+    /// Whether there is another handle, or a permit of its own.
+    pub(super) fn is_held(&self) -> bool {
+        Arc::strong_count(&self.shared) > 1
     }
 
     /// Asks to make one call now, never waits.
@@ -208,12 +218,15 @@ impl CircuitBreaker {
         &self,
         future: impl Future<Output = Result<T, E>>,
     ) -> Result<T, CallError<E>> {
-        let classify =
-            |r: &Result<T, E>| if r.is_ok() { Outcome::Success } else { Outcome::Failure };
+        let classify = |result: &Result<T, E>| match result {
+            Ok(_) => Outcome::Success,
+            Err(_) => Outcome::Failure,
+        };
         self.call_classified(future, classify).await
     }
 
-    /// As [`call`](Self::call), with the caller's word on what the result says about the backend.
+    /// As [`call`](Self::call), with the caller's word on what the result says about the backend:
+    /// an [`Outcome`] or a [`Verdict`]. [`Verdict::of`] asks an error that knows it.
     ///
     /// # Errors
     /// As for [`call`](Self::call).
@@ -223,23 +236,36 @@ impl CircuitBreaker {
     ///
     /// # Cancel safety
     /// As for [`call`](Self::call).
-    pub async fn call_classified<T, E>(
+    pub async fn call_classified<T, E, V: Into<Verdict>>(
         &self,
         future: impl Future<Output = Result<T, E>>,
-        classify: impl FnOnce(&Result<T, E>) -> Outcome,
+        classify: impl FnOnce(&Result<T, E>) -> V,
     ) -> Result<T, CallError<E>> {
         let now = time::now();
         let permit = self.try_acquire_at(now)?;
-        match time::until(time::later(now, self.shared.call_timeout()), future).await {
-            Some(result) => {
-                permit.report(classify(&result));
-                result.map_err(CallError::Inner)
-            }
-            None => {
-                permit.failure();
-                Err(CallError::TimedOut)
-            }
-        }
+        let until = time::later(now, self.shared.call_timeout());
+        finish(until, future, |result| {
+            permit.report(result.map_or(Verdict::failure(), |result| classify(result).into()));
+        })
+        .await
+    }
+
+    pub(super) fn call_timeout(&self) -> Duration {
+        self.shared.call_timeout()
     }
 }
 
+/// Runs the call until then, and reports how it went; `None`: it took too long. What `report`
+/// holds is dropped with it when the call is dropped.
+pub(super) async fn finish<T, E>(
+    until: Option<Instant>,
+    future: impl Future<Output = Result<T, E>>,
+    report: impl FnOnce(Option<&Result<T, E>>),
+) -> Result<T, CallError<E>> {
+    let result = time::until(until, future).await;
+    report(result.as_ref());
+    match result {
+        Some(result) => result.map_err(CallError::Inner),
+        None => Err(CallError::TimedOut),
+    }
+}

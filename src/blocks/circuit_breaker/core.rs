@@ -6,7 +6,7 @@ use super::config::{CircuitBreakerConfig, Overloaded};
 use super::stripes::Stripes;
 use super::watch::Watch;
 use crate::ground::exponential::exponential;
-use crate::ground::outcome::Outcome;
+use crate::ground::outcome::{Outcome, RetryClass, Verdict};
 use crate::ground::rng::Rng;
 use crate::ground::time;
 
@@ -109,10 +109,38 @@ impl Claim {
 
 /// How a call ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Report {
-    Outcome(Outcome),
-    /// The backend asked for patience, perhaps for so long.
-    Overloaded(Option<Duration>),
+pub(super) struct Report {
+    outcome: Outcome,
+    /// The backend works, and asked for patience.
+    is_overloaded: bool,
+    /// For so long, if it said.
+    asked: Option<Duration>,
+}
+
+impl From<Outcome> for Report {
+    #[inline]
+    fn from(outcome: Outcome) -> Self {
+        Self { outcome, is_overloaded: false, asked: None }
+    }
+}
+
+impl From<Verdict> for Report {
+    #[inline]
+    fn from(verdict: Verdict) -> Self {
+        let asked = match verdict.retry() {
+            RetryClass::RetryAfter(after) if !verdict.is_refused() => Some(after),
+            _ => None,
+        };
+        Self { outcome: verdict.outcome(), is_overloaded: verdict.is_overloaded(), asked }
+    }
+}
+
+impl Report {
+    /// Nothing has to be said beside it.
+    #[inline]
+    pub(super) fn is_plain_success(self) -> bool {
+        self.outcome == Outcome::Success && self.asked.is_none()
+    }
 }
 
 /// What a decision may use beside the core's own state.
@@ -339,7 +367,7 @@ impl Core {
             self.counts.late += 1;
             return;
         }
-        if let Report::Overloaded(Some(asked)) = report {
+        if let Some(asked) = report.asked {
             let until = later(cx.now, asked.min(self.config.open_for_most));
             self.asked_until = self.asked_until.max(Some(until));
         }
@@ -347,7 +375,7 @@ impl Core {
             (Phase::Closed { .. } | Phase::ForcedClosed, _) => {
                 self.watch.record(&claim, outcome, cx.now, cx.stripes);
                 let opens = self.config.overloaded == Overloaded::Opens;
-                if opens && matches!(report, Report::Overloaded(_)) && !self.is_forced() {
+                if opens && report.is_overloaded && !self.is_forced() {
                     return self.trip(Cause::Overloaded, cx);
                 }
                 self.judge(cx);
@@ -363,10 +391,9 @@ impl Core {
     }
 
     fn outcome_of(&self, report: Report) -> Outcome {
-        match (report, self.config.overloaded) {
-            (Report::Outcome(outcome), _) => outcome,
-            (Report::Overloaded(_), Overloaded::Ignored) => Outcome::Ignored,
-            (Report::Overloaded(_), Overloaded::Failure | Overloaded::Opens) => Outcome::Failure,
+        match self.config.overloaded {
+            Overloaded::Failure | Overloaded::Opens if report.is_overloaded => Outcome::Failure,
+            _ => report.outcome,
         }
     }
 

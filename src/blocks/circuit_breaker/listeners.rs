@@ -120,12 +120,13 @@ impl StateEvents {
     fn poll_recv(&mut self, cx: &Context<'_>) -> Poll<StateChange> {
         // Cloned and dropped beside the lock: these are calls into others' code.
         let waker = cx.waker().clone();
-        let (next, old) = self.shared.with_listeners(time::now(), |_, _, listeners| {
-            match listeners.after(self.seen) {
-                Some(next) => (Some(next), Some(waker)),
-                None => (None, listeners.receivers.get_mut(self.ticket.index).replace(waker)),
-            }
-        });
+        let (next, old) =
+            self.shared.with_listeners(time::now(), |_, _, listeners| {
+                match listeners.after(self.seen) {
+                    Some(next) => (Some(next), Some(waker)),
+                    None => (None, listeners.receivers.get_mut(self.ticket.index).replace(waker)),
+                }
+            });
         old.into_iter().for_each(drop_quietly);
         next.map_or(Poll::Pending, |next| Poll::Ready(self.take(next)))
     }
@@ -140,9 +141,9 @@ impl StateEvents {
 impl Drop for StateEvents {
     fn drop(&mut self) {
         let index = self.ticket.index;
-        let old = self.shared.with_listeners(time::now(), |_, _, listeners| {
-            listeners.receivers.remove(index)
-        });
+        let old = self
+            .shared
+            .with_listeners(time::now(), |_, _, listeners| listeners.receivers.remove(index));
         old.into_iter().for_each(drop_quietly);
     }
 }

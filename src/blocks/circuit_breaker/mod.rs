@@ -42,9 +42,12 @@ mod breaker;
 mod config;
 mod core;
 mod error;
+#[cfg(feature = "tower")]
+mod layer;
 mod listeners;
 mod metrics;
 mod permit;
+mod registry;
 mod shared;
 mod stripes;
 mod watch;
@@ -59,6 +62,10 @@ pub use self::breaker::CircuitBreaker;
 pub use self::config::{CircuitBreakerConfig, InFlight, Overloaded, Unreported, Window};
 pub use self::core::{Cause, State, StateChange};
 pub use self::error::{CallError, CircuitOpen, TooManyWaiting};
+#[cfg(feature = "tower")]
+#[cfg_attr(docsrs, doc(cfg(feature = "tower")))]
+pub use self::layer::{CircuitBreakerLayer, Guarded};
 pub use self::listeners::StateEvents;
 pub use self::metrics::CircuitBreakerSnapshot;
 pub use self::permit::{CallPermit, OwnedCallPermit};
+pub use self::registry::{BreakerRegistry, BreakerRegistryConfig};

@@ -1,11 +1,11 @@
 //! The right to make one call.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::core::{Claim, Report};
 use super::shared::Shared;
-use crate::ground::outcome::Outcome;
+use crate::ground::outcome::{Outcome, Verdict};
 use crate::ground::time::{Glance, Now};
 
 /// The right to make one call, and the duty to say how it went.
@@ -52,7 +52,7 @@ macro_rules! reports {
             /// The backend answered.
             #[inline]
             pub fn success(self) {
-                self.report(Outcome::Success);
+                self.tell_at(Outcome::Success, &Glance::default());
             }
 
             /// The backend failed.
@@ -68,24 +68,25 @@ macro_rules! reports {
             /// The backend asked for patience (HTTP 429), perhaps for so long. Counts as
             /// [`Overloaded`](super::Overloaded) says.
             pub fn overloaded(self, retry_after: Option<Duration>) {
-                self.tell_at(Report::Overloaded(retry_after), &Glance::default());
+                self.tell_at(Verdict::overloaded(retry_after), &Glance::default());
             }
 
-            /// Reports by value.
+            /// Reports an [`Outcome`] or a [`Verdict`]. When a verdict says how long the backend
+            /// wants to be left alone, an opening that begins before that lasts at least as long.
             #[inline]
-            pub fn report(self, outcome: Outcome) {
-                self.report_at(outcome, &Glance::default());
-            }
-
-            #[inline]
-            pub(crate) fn report_at(self, outcome: Outcome, now: impl Now) {
-                self.tell_at(Report::Outcome(outcome), now);
+            pub fn report(self, verdict: impl Into<Verdict>) {
+                self.tell_at(verdict.into(), &Glance::default());
             }
 
             #[inline]
-            pub(super) fn tell_at(mut self, report: Report, now: impl Now) {
+            pub(crate) fn report_at(self, verdict: impl Into<Verdict>, now: impl Now) {
+                self.tell_at(verdict.into(), now);
+            }
+
+            #[inline]
+            fn tell_at(mut self, report: impl Into<Report>, now: impl Now) {
                 if let Some(claim) = self.claim.take() {
-                    self.shared.report(claim, report, now);
+                    self.shared.report(claim, report.into(), now);
                 }
             }
 
@@ -93,7 +94,7 @@ macro_rules! reports {
             pub(crate) fn abandon_at(&mut self, now: impl Now) {
                 if let Some(claim) = self.claim.take() {
                     let outcome = self.shared.unreported(&claim, now);
-                    self.shared.report(claim, Report::Outcome(outcome), now);
+                    self.shared.report(claim, outcome.into(), now);
                 }
             }
         }
@@ -110,11 +111,3 @@ macro_rules! reports {
 }
 
 reports!(CallPermit<'_>, OwnedCallPermit);
-
-/// Tests say when.
-impl CallPermit<'_> {
-    #[cfg(test)]
-    pub(super) fn overloaded_at(self, retry_after: Option<Duration>, now: Instant) {
-        self.tell_at(Report::Overloaded(retry_after), now);
-    }
-}

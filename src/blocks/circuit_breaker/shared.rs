@@ -173,8 +173,7 @@ impl Shared {
     /// How an admitted call ended. A success beside the lock, while calls flow.
     #[inline]
     pub(super) fn report(&self, claim: Claim, report: Report, now: impl Now) {
-        let is_success = matches!(report, Report::Outcome(Outcome::Success));
-        if !(is_success && self.succeed(&claim, now)) {
+        if !(report.is_plain_success() && self.succeed(&claim, now)) {
             self.report_slowly(claim, report, now.get());
         }
     }
@@ -264,10 +263,12 @@ impl Shared {
         }
     }
 
-
     #[inline]
     fn since_start(&self, at: Instant) -> u64 {
         let since = at.saturating_duration_since(self.from);
-        since.as_secs().saturating_mul(1_000_000_000).saturating_add(u64::from(since.subsec_nanos()))
+        since
+            .as_secs()
+            .saturating_mul(1_000_000_000)
+            .saturating_add(u64::from(since.subsec_nanos()))
     }
 }

@@ -13,6 +13,13 @@ use crate::ground::outcome::Outcome::{self, Failure, Ignored, Success};
 use crate::ground::rng::Rng;
 use crate::ground::time;
 
+mod ages;
+mod faults;
+mod forced;
+mod listening;
+mod overloaded;
+mod registry;
+
 const S: Duration = Duration::from_secs(1);
 const MS: Duration = Duration::from_millis(1);
 

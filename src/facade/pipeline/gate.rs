@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::config::PhaseConfig;
 use super::run::RunId;
 use crate::Outcome;
-use crate::circuit_breaker::{OwnedCallPermit, CircuitBreaker};
+use crate::circuit_breaker::{CircuitBreaker, OwnedCallPermit};
 use crate::gates::wait_queue::{Rules, WaitQueue};
 use crate::ground::metrics::Mean;
 use crate::ground::time;

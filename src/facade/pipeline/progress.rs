@@ -75,7 +75,12 @@ impl<B> Core<B> {
         standing.min((self.seats - self.busy) as usize).max(1)
     }
 
-    fn seat(&mut self, gate: usize, permit: Option<OwnedCallPermit>, now: Instant) -> Option<Grant> {
+    fn seat(
+        &mut self,
+        gate: usize,
+        permit: Option<OwnedCallPermit>,
+        now: Instant,
+    ) -> Option<Grant> {
         let free = (self.seats - self.busy).min(self.gates[gate].room());
         let Take::Granted(granted) = self.gates[gate].line.take(free, now) else {
             // Unreachable: `best` looked at this head under the same lock.
