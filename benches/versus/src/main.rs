@@ -7,6 +7,7 @@
 
 mod alloc;
 mod child;
+mod circuit_breaker;
 mod clock;
 mod harness;
 mod pin;
@@ -32,11 +33,13 @@ const ROOMS: &[Room] = &[
     ("worker_pool/urgent", worker_pool::urgent::run),
     ("semaphore", semaphore::run),
     ("rate_limit", rate_limit::run),
+    ("circuit_breaker/calls", circuit_breaker::run),
+    ("circuit_breaker/faults", circuit_breaker::faults::run),
 ];
 
 const USAGE: &str = "usage: versus [ROOM | ROOM/GROUP]… [--rounds N] [--quick]
   rooms: worker_pool (submit, run, edges, depth, memory, flood, timing, work, urgent),
-    semaphore, rate_limit
+    semaphore, rate_limit, circuit_breaker (calls, faults)
   no room    all of them
   --rounds N interleaved rounds a row (default 15)
   --quick    3 short rounds: shows that it runs, measures nothing";
