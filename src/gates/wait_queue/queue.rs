@@ -407,7 +407,9 @@ impl<T> WaitQueue<T> {
         let (class, _) = next_class(self.waiting, self.starving)?;
         let codel = shedding.of(Priority::ALL[class])?;
         let stale = self.classes[class].stale(codel, shedding, now.get())?;
-        (shedding.in_a_row < Shedding::AT_ONCE).then_some(stale)
+        // The last one of a class is served: nobody gains by a seat that stays empty.
+        let may_shed = shedding.in_a_row < Shedding::AT_ONCE && self.depth[class] > 1;
+        may_shed.then_some(stale)
     }
 
     fn shed(&mut self, index: u32, now: impl Now) -> Take<T> {
@@ -538,11 +540,13 @@ impl<T> WaitQueue<T> {
     }
 
     fn remove(&mut self, index: u32) -> Entry<T> {
-        if self.rare(index).deadline.is_some() {
+        let Rare { weight, deadline, .. } = self.rare(index);
+        if deadline.is_some() {
             self.deadlines.remove(index);
         }
         let class = self.slab.get(index).class;
-        let stand = self.classes[class.index()].unlink(&mut self.links, &self.slab, index);
+        let Self { classes, links, slab, .. } = self;
+        let stand = classes[class.index()].unlink(links, slab, index, weight.get());
         self.departed(class, stand);
         let entry = self.slab.remove(index);
         self.shrink();
@@ -568,7 +572,7 @@ impl<T> WaitQueue<T> {
         let Rare { tenant, weight, .. } = self.rare(index);
         let class = self.slab.get(index).class;
         let Self { classes, links, slab, .. } = self;
-        let stand = classes[class.index()].unlink(links, slab, index);
+        let stand = classes[class.index()].unlink(links, slab, index, weight.get());
         self.departed(class, stand);
         let Self { classes, links, slab, .. } = self;
         change(slab.get_mut(index));
