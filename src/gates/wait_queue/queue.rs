@@ -172,19 +172,22 @@ impl<T> WaitQueue<T> {
         self.depth[class.index()]
     }
 
-    /// How many are served before a newcomer of this class and tenant, at most, if nobody comes
-    /// after: all of the classes above, and of its own as many turns of each tenant as it has to
-    /// wait for itself. By waiters, not by their weights.
-    pub(crate) fn ahead(&self, class: Priority, tenant: Tenant) -> usize {
-        let above: usize =
-            Priority::ALL[class.index() + 1..].iter().map(|&above| self.depth(above)).sum();
+    /// How many of its own class are served before a newcomer of this class and tenant, at most, if
+    /// nobody comes after: as many turns of each tenant as it has to wait for itself. By waiters,
+    /// not by their weights.
+    pub(crate) fn ahead_in_class(&self, class: Priority, tenant: Tenant) -> usize {
         let turns = self.classes[class.index()].ahead(tenant);
-        above + turns.map_or(self.depth(class), |turns| turns.min(self.depth(class)))
+        turns.map_or(self.depth(class), |turns| turns.min(self.depth(class)))
     }
 
     /// Places this class may fill.
     pub(crate) fn limit(&self, class: Priority) -> usize {
         self.limits[class.index()]
+    }
+
+    /// The share of it that this class may plan on.
+    pub(crate) fn share(&self, class: Priority, time: Duration) -> Duration {
+        time.mul_f64(self.rules.thresholds.ratio(class))
     }
 
     /// A new cap, from the next admission on; nobody who waits loses the place.
