@@ -106,6 +106,7 @@
 //    its first poll and not timed, costs no look at all, but for one in 32 that leave a queue in
 //    which others wait (`drain.rs`), and each while something with a deadline waits (`pace.rs`).
 
+mod alarm;
 mod beside;
 mod blocking;
 mod completions;
