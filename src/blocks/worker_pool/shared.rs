@@ -83,6 +83,8 @@ pub(super) struct Shared {
     crew: Crew,
     /// Somebody was refused, and nothing has left the queue since.
     crowded: AtomicBool,
+    /// No seat was free for the last one that came through the lock.
+    seatless: AtomicBool,
     /// What runs is to end at its next await point.
     halted: AtomicBool,
     /// The same, for those whom nobody knows how to wake.
@@ -106,6 +108,7 @@ impl Shared {
             core: Mutex::new(core),
             crew: Crew::new(),
             crowded: AtomicBool::new(false),
+            seatless: AtomicBool::new(false),
             halted: AtomicBool::new(false),
             halting: CancellationToken::new(),
             ended: CancellationToken::new(),
@@ -147,6 +150,12 @@ impl Shared {
         }
     }
 
+    /// Whether who awaits what he has just submitted would find no seat for it. Only a hint.
+    pub(super) fn is_seatless(&self) -> bool {
+        // Relaxed, here and below: as for `is_crowded`.
+        self.seatless.load(Ordering::Relaxed)
+    }
+
     /// Puts a task in the queue, or gives it back with the reason, which `count` writes down.
     pub(super) fn push(
         self: &Arc<Self>,
@@ -179,7 +188,13 @@ impl Shared {
         out: &mut PoolErrands,
     ) -> Result<Ticket, (No, Work)> {
         match core.admit(Door::Street, place, now, out) {
-            Ok(plan) => Ok(core.enqueue(plan, place, work, now, out)),
+            Ok(plan) => {
+                let ticket = core.enqueue(plan, place, work, now, out);
+                if core.is_seatless() != self.is_seatless() {
+                    self.seatless.store(core.is_seatless(), Ordering::Relaxed);
+                }
+                Ok(ticket)
+            }
             Err(no) => {
                 self.crowded.store(true, Ordering::Relaxed);
                 Err((count(core, no), work))
