@@ -194,7 +194,7 @@ impl<T: Seeker> Core<T> {
             }
         } else if !place.is_light() {
             self.is_mixed = true;
-            self.pace.forget();
+            self.pace = Pace::default();
         }
         // The one that `commit` gives it.
         one.set_number(TaskId(self.queue.number() + 1));

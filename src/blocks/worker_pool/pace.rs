@@ -26,15 +26,10 @@ struct OfClass {
 }
 
 impl Pace {
-    /// Somebody comes into a class in which nobody waits.
+    /// Somebody comes into a class in which nobody waits: what it took before says nothing now.
     #[inline]
     pub(super) fn begins(&mut self, class: Priority) {
-        self.0[class.index()].last = None;
-    }
-
-    /// Nothing was looked at for a while.
-    pub(super) fn forget(&mut self) {
-        self.0.iter_mut().for_each(|class| class.last = None);
+        self.0[class.index()] = OfClass::default();
     }
 
     /// One of this class has left the queue for a seat.
@@ -82,14 +77,24 @@ mod tests {
     }
 
     #[test]
-    fn the_time_in_which_nobody_waited_is_no_gap() {
+    fn a_class_that_was_empty_is_judged_anew() {
         let (mut pace, now) = (Pace::default(), start());
-        (0..=20).for_each(|n| pace.started(Low, now + 10 * MS * n));
+        (0..=20).for_each(|n| pace.started(Low, now + 1_000 * MS * n));
         pace.begins(Low);
-        pace.started(Low, now + 3_600_000 * MS);
-        assert_eq!(pace.wait(Low, 1, now + 3_600_000 * MS), 10 * MS);
-        pace.forget();
-        pace.started(Low, now);
-        assert_eq!(pace.wait(Low, 1, now), 10 * MS, "nor does an older `now` count");
+        assert_eq!(
+            pace.wait(Low, 1, now),
+            Duration::ZERO,
+            "else who came second would never get in"
+        );
+        (0..=20).for_each(|n| pace.started(Low, now + 3_600_000 * MS + 10 * MS * n));
+        assert_eq!(pace.wait(Low, 30, now), 300 * MS);
+    }
+
+    #[test]
+    fn an_older_now_is_no_gap() {
+        let (mut pace, now) = (Pace::default(), start());
+        (0..=20).for_each(|_| pace.started(Low, now));
+        pace.started(Low, now - 10 * MS);
+        assert_eq!(pace.wait(Low, 5, now - 20 * MS), Duration::ZERO);
     }
 }
