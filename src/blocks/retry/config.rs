@@ -6,20 +6,8 @@ use std::time::Duration;
 
 use super::backoff::Backoff;
 use crate::ground::config_error::ConfigError;
+use crate::ground::outcome::RetryClass;
 use crate::ground::rng::Rng;
-
-/// What to do about one failed attempt.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum RetryClass {
-    /// It may go better next time.
-    Retry,
-    /// As `Retry`, and the backend said when: not before. Capped by
-    /// [`RetryPolicy::retry_after_most`].
-    RetryAfter(Duration),
-    /// It won't go better: a wrong request, or work that must not be done twice.
-    Stop,
-}
 
 /// How often, how late and how long. Plain data; checked by [`Retry::new`](super::Retry::new).
 #[derive(Clone, Debug, PartialEq)]

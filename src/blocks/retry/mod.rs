@@ -26,6 +26,7 @@ mod tests;
 
 pub use self::backoff::Backoff;
 pub use self::budget::{BudgetSpent, RetryBudget, RetryBudgetConfig, RetryBudgetSnapshot};
-pub use self::config::{RetryClass, RetryPolicy};
+pub use self::config::RetryPolicy;
 pub use self::error::{AttemptError, GaveUp, RetryError};
 pub use self::runner::Retry;
+pub use crate::ground::outcome::RetryClass;

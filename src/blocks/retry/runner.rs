@@ -4,9 +4,10 @@ use std::future::Future;
 use std::time::Instant;
 
 use super::budget::RetryBudget;
-use super::config::{RetryClass, RetryPolicy};
+use super::config::RetryPolicy;
 use super::error::{AttemptError, GaveUp, RetryError};
 use crate::ground::config_error::ConfigError;
+use crate::ground::outcome::RetryClass;
 use crate::ground::primitives::atomic::{AtomicU64, Ordering};
 use crate::ground::rng::Rng;
 use crate::ground::time;

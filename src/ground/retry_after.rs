@@ -12,7 +12,7 @@ const MOST: Duration = Duration::from_secs(3_600);
 ///
 /// A date counts from the answer's own `Date`, so no two clocks have to agree; without one it is
 /// not understood.
-pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+pub(crate) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
         // More digits than a u64 holds is still "long".
