@@ -17,6 +17,8 @@ pub(crate) mod primitives;
 pub(crate) mod priority;
 pub(crate) mod quiet;
 pub(crate) mod refused;
+#[cfg(feature = "tower")]
+pub(crate) mod retry_after;
 pub(crate) mod rng;
 pub(crate) mod slab;
 pub(crate) mod stripe;
