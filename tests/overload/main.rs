@@ -18,10 +18,15 @@
     reason = "a test fails by panicking, and brings its own clock"
 )]
 
+mod brown_out;
 mod cardinality;
+mod circuit_breaker_ops;
+mod circuit_breaker_seeds;
 #[cfg(feature = "tower")]
 mod forged_clients;
 mod harness;
 mod hedging;
+mod in_flight;
+mod probe_stampede;
 mod retry_storm;
 mod retry_wave;
