@@ -17,8 +17,8 @@ pub struct Allowance {
 }
 
 impl Allowance {
-    pub(super) fn of(gcra: &Gcra, word: u64, now: Instant) -> Self {
-        let available = gcra.available(word, gcra.word(now));
-        Self { available, burst: gcra.burst(), full_at: gcra.full_at(word, now) }
+    pub(super) fn of(quota: &Gcra, word: u64, now: Instant) -> Self {
+        let available = quota.available(word, quota.word(now));
+        Self { available, burst: quota.burst(), full_at: quota.full_at(word, now) }
     }
 }

@@ -11,7 +11,7 @@ use crate::ground::enforcement::Enforcement;
 ///
 /// In every window of length *t* at most `burst + rate·t` tokens are admitted. Plain data; checked
 /// where a limiter is made: one token every 100 ns (10⁷/s) up to one a day, and a bucket that
-/// fills within 100 years.
+/// fills within 30 years.
 ///
 /// # Examples
 /// ```
@@ -77,6 +77,9 @@ pub struct RateLimiterConfig {
     /// How many may wait in [`acquire`](super::RateLimiter::acquire) at a time; the next is
     /// refused. At most 65,536. Default: 1,024.
     pub max_waiters: NonZeroUsize,
+    /// The longest that anybody waits in `acquire`; who would wait longer even with nobody before
+    /// it is refused at once. Default: `None`, for as long as it takes.
+    pub max_wait: Option<Duration>,
     /// How much of what it would refuse it refuses. Default: `Full`.
     pub enforcement: Enforcement,
 }
@@ -90,6 +93,7 @@ impl Default for RateLimiterConfig {
             name: Cow::Borrowed("limiter"),
             quota: TieredQuota::GLOBAL,
             max_waiters: WAITERS,
+            max_wait: None,
             enforcement: Enforcement::Full,
         }
     }
@@ -120,6 +124,13 @@ impl RateLimiterConfig {
     #[must_use]
     pub fn with_max_waiters(mut self, max: NonZeroUsize) -> Self {
         self.max_waiters = max;
+        self
+    }
+
+    /// Sets [`max_wait`](Self::max_wait).
+    #[must_use]
+    pub fn with_max_wait(mut self, max: impl Into<Option<Duration>>) -> Self {
+        self.max_wait = max.into();
         self
     }
 
@@ -157,6 +168,9 @@ pub struct TieredQuota {
     /// How long a key whose bucket is full again may stay remembered while there is room. Default:
     /// 1 h.
     pub idle_key: Duration,
+    /// The longest that anybody waits in `acquire`; who would wait longer even with nobody before
+    /// it is refused at once. Default: `None`, for as long as it takes.
+    pub max_wait: Option<Duration>,
     /// How much of what it would refuse it refuses. Default: `Full`.
     pub enforcement: Enforcement,
 }
@@ -169,6 +183,7 @@ impl Default for TieredQuota {
             per_key: Quota::per_second(20).with_burst(40),
             max_keys: const { NonZeroUsize::MIN.saturating_add(99_999) },
             idle_key: Duration::from_secs(3_600),
+            max_wait: None,
             enforcement: Enforcement::Full,
         }
     }
@@ -209,6 +224,13 @@ impl TieredQuota {
     #[must_use]
     pub fn with_idle_key(mut self, idle: Duration) -> Self {
         self.idle_key = idle;
+        self
+    }
+
+    /// Sets [`max_wait`](Self::max_wait).
+    #[must_use]
+    pub fn with_max_wait(mut self, max: impl Into<Option<Duration>>) -> Self {
+        self.max_wait = max.into();
         self
     }
 

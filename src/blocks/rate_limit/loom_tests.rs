@@ -9,6 +9,7 @@ use loom::sync::atomic::{AtomicBool, Ordering};
 use loom::thread;
 
 use super::line::Step;
+use super::waiting::Waiting;
 use super::*;
 use crate::ground::priority::Priority::Normal;
 use crate::ground::time;
@@ -79,12 +80,12 @@ fn loom_the_head_hands_over() {
         limiter.try_acquire_at(1, now).unwrap();
         let other = limiter.clone();
         let leaving = thread::spawn(move || {
-            let mut head = other.waiting(1, Normal);
+            let mut head = Waiting::new(&other, 1, Normal, None);
             let _ = head.step(&waker().1, now);
             drop(head);
         });
         let (woken, my_waker) = waker();
-        let mut next = limiter.waiting(1, Normal);
+        let mut next = Waiting::new(&limiter, 1, Normal, None);
         let first = next.step(&my_waker, now);
         leaving.join().unwrap();
         if matches!(first, Step::Wait) {
@@ -105,7 +106,7 @@ fn loom_a_refund_reaches_the_head() {
         let other = limiter.clone();
         let refunding = thread::spawn(move || other.refund_at(1, now));
         let (woken, my_waker) = waker();
-        let mut waiting = limiter.waiting(1, Normal);
+        let mut waiting = Waiting::new(&limiter, 1, Normal, None);
         let first = waiting.step(&my_waker, now);
         refunding.join().unwrap();
         if !matches!(first, Step::Done(Ok(()))) {

@@ -1,5 +1,6 @@
 //! What a limiter counts about itself.
 
+use super::error::{Denied, RateLimited, TryAcquireError};
 use crate::ground::enforcement::Enforcement;
 use crate::ground::primitives::atomic::{AtomicU64, Ordering};
 use crate::ground::rng::Rng;
@@ -23,8 +24,21 @@ impl Refusals {
         self.enforcement == Enforcement::Full
     }
 
+    /// What the caller is told; it is let through when this refusal is not carried out, unless
+    /// waiting would not help.
+    pub(super) fn tell(&self, denied: Denied) -> Result<(), TryAcquireError> {
+        match denied {
+            Denied::Early(scope, early) => match self.refuse() {
+                Some(seed) => Err(RateLimited::new(scope, early, seed).into()),
+                None => Ok(()),
+            },
+            Denied::TooLarge { cost, burst } => Err(TryAcquireError::TooLarge { cost, burst }),
+            Denied::Closed => Err(TryAcquireError::Closed),
+        }
+    }
+
     /// Something is to be refused: the seed of its jitter, or `None` when it is let through.
-    pub(super) fn refuse(&self) -> Option<u64> {
+    fn refuse(&self) -> Option<u64> {
         // Relaxed, all three: statistics, of which only the difference of numbers matters.
         let number = self.count.fetch_add(1, Ordering::Relaxed);
         let mut rng = Rng::seeded(self.seed.wrapping_add(number << 1));

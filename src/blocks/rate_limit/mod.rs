@@ -34,6 +34,7 @@ mod line;
 mod metrics;
 mod rooms;
 mod tiered;
+mod waiting;
 
 #[cfg(all(test, headworks_loom))]
 mod loom_tests;

@@ -224,7 +224,7 @@ fn one_a_day_to_ten_million_a_second_and_nothing_else() {
         (Quota::new(1, Duration::ZERO), "rate_limit.quota.rate is 1"),
         (Quota::new(u32::MAX, Duration::MAX), "rate_limit.quota.rate is 4294967295"),
         (Quota::per_second(5).with_burst(0), "rate_limit.quota.burst is 0"),
-        (Quota::new(1, DAY).with_burst(36_501), "rate_limit.quota.burst is 36501"),
+        (Quota::new(1, DAY).with_burst(10_951), "rate_limit.quota.burst is 10951"),
     ];
     for (quota, says) in cases {
         let error = RateLimiter::new(quota).unwrap_err().to_string();
@@ -342,7 +342,7 @@ fn a_used_bucket_never_reads_as_never_used() {
     let wrap = gcra.word(now + WRAP);
     let two = gcra.take(0, 0, 2, 0).unwrap();
     let taken = gcra.take(0, wrap.wrapping_sub(two), 2, 0).unwrap();
-    assert_eq!(gcra.available(taken, wrap.wrapping_sub(two)), 7, "2 and a unit");
+    assert_eq!(gcra.available(taken, wrap.wrapping_sub(two)), 7, "2 and the least");
     let given = gcra.give_back(taken + two, wrap.wrapping_sub(two), 2);
     assert_eq!(gcra.available(given, wrap.wrapping_sub(two)), 7);
 }
@@ -352,5 +352,5 @@ fn units_are_rounded_up() {
     let now = time::now();
     let gcra = Gcra::new(Quota::per_second(3_000_000), ["", ""], now).unwrap();
     let at = gcra.take(0, 0, 1, 0).unwrap();
-    assert_eq!(at, 341_334, "1024 × 333⅓ ns");
+    assert_eq!(at, 341_336, "1024 × 333⅓ ns, in fours");
 }

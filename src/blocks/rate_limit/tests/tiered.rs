@@ -25,7 +25,7 @@ fn scope(refused: Result<(), TryAcquireError>) -> Option<Scope> {
 }
 
 fn words(limiter: &TieredRateLimiter<u32>, key: u32) -> (u64, u64) {
-    (limiter.bucket.word(), limiter.keys.lock(&key).word())
+    (limiter.bucket.look().0, limiter.keys.lock(&key).word())
 }
 
 #[test]
@@ -119,8 +119,8 @@ fn under_threads_both_tiers_hold_exactly_what_was_admitted() {
         assert!(of(key) <= 100);
         // One more than what is left must be refused: what was refused left no trace, and what
         // was admitted left all of it.
-        let word = limiter.keys.lock(&(key as u32)).word();
-        let left = limiter.per_key.available(word, limiter.per_key.word(now));
+        let held = limiter.keys.lock(&(key as u32));
+        let left = held.quota().available(held.word(), held.quota().word(now));
         assert_eq!(left, 100 - of(key));
     }
 }

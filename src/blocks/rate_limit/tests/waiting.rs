@@ -8,6 +8,7 @@ use super::*;
 use crate::ground::priority::Priority::{self, High, Low, Normal, Urgent};
 use crate::rate_limit::line::Step;
 use crate::rate_limit::rooms;
+use crate::rate_limit::waiting::Waiting;
 
 #[derive(Debug, Default)]
 struct Woken(AtomicBool);
@@ -40,7 +41,7 @@ impl<'a> Sim<'a> {
     }
 
     fn enter(&mut self, limiter: &'a RateLimiter, cost: u32, class: Priority) -> u32 {
-        let mut waiting = limiter.waiting(cost, class);
+        let mut waiting = Waiting::new(limiter, cost, class, None);
         self.add(Box::new(move |waker, now| waiting.step(waker, now)))
     }
 
@@ -51,7 +52,7 @@ impl<'a> Sim<'a> {
         cost: u32,
         class: Priority,
     ) -> u32 {
-        let mut waiting = rooms::Waiting::new(limiter, key, cost, class);
+        let mut waiting = rooms::Waiting::new(limiter, key, cost, class, None);
         self.add(Box::new(move |waker, now| waiting.step(waker, now)))
     }
 
@@ -264,10 +265,11 @@ fn back_to_the_head_of_its_key_when_the_key_refuses_at_its_turn() {
     sim.enter_key(&limiter, &1, 2, Normal);
     assert_eq!(limiter.snapshot().waiting, 1);
     // Somebody whose clock ran ahead took the key's tokens behind the line's back.
-    let taken = limiter.per_key.take(0, limiter.per_key.word(now + S), 2, 0).unwrap();
     let mut held = limiter.keys.lock(&1);
-    held.prepare(&limiter.per_key, 0, || 1);
-    held.write(taken, &limiter.per_key, 0);
+    let quota = held.quota();
+    held.prepare(now, || 1);
+    held.write(quota.take(0, quota.word(now + S), 2, 0).unwrap(), now);
+    drop(held);
     sim.advance(200 * MS);
     assert_eq!((sim.done.len(), sim.timers()), (0, 1), "the key's timer now");
     sim.enter_key(&limiter, &2, 2, Low);
