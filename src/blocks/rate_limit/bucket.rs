@@ -9,7 +9,8 @@ use crate::ground::primitives::atomic::{AtomicU64, Ordering};
 /// Places for quotas, as many as the tag of a word can tell apart.
 const QUOTAS: usize = 1 << TAG_BITS;
 
-/// Above the bits of a unit in a place: the burst.
+/// Above the bits of a unit in a place: the lease, and the burst.
+const LEASE: u32 = 16;
 const BURST: u32 = 32;
 
 /// Each transition is one compare-and-swap from the word that the decision was made on, so
@@ -34,18 +35,15 @@ pub(super) struct Bucket {
 struct Place {
     each: AtomicU64,
     all: AtomicU64,
-    burst_and_bits: AtomicU64,
+    shape: AtomicU64,
 }
 
 impl Bucket {
     /// A full one.
     pub(super) fn new(quota: &Gcra) -> Self {
         let place = || {
-            let place = Place {
-                each: AtomicU64::new(0),
-                all: AtomicU64::new(0),
-                burst_and_bits: AtomicU64::new(0),
-            };
+            let place =
+                Place { each: AtomicU64::new(0), all: AtomicU64::new(0), shape: AtomicU64::new(0) };
             place.write(quota.parts());
             place
         };
@@ -62,6 +60,12 @@ impl Bucket {
     pub(super) fn look(&self) -> (u64, Gcra) {
         // Acquire, here and below: pairs with `change`.
         self.read(self.word.load(Ordering::Acquire))
+    }
+
+    /// The tag of the quota, and the lease by it.
+    pub(super) fn lease(&self) -> (u64, u16) {
+        let seen = self.word.load(Ordering::Acquire);
+        (tag(seen), self.read(seen).1.parts().lease)
     }
 
     #[inline]
@@ -87,6 +91,32 @@ impl Bucket {
         }
     }
 
+    /// Takes `cost` tokens and `more`, or without these if there are not so many, or if the quota
+    /// is not that of the tag any more: how many more it were.
+    pub(super) fn take_more(
+        &self,
+        now: Instant,
+        cost: u32,
+        more: u32,
+        of: u64,
+    ) -> Result<u32, (Gcra, Short)> {
+        let mut seen = self.word.load(Ordering::Acquire);
+        loop {
+            let (word, quota) = self.read(seen);
+            let at = quota.word(now);
+            let more = if tag(seen) == of { more } else { 0 };
+            let taken = match quota.take(word, at, cost.saturating_add(more), 0) {
+                Ok(next) => Ok((next, more)),
+                Err(_) => quota.take(word, at, cost, 0).map(|next| (next, 0)),
+            };
+            let (next, more) = taken.map_err(|short| (quota, short))?;
+            match self.exchange(seen, next | tag(seen), Ordering::Relaxed) {
+                Ok(_) => return Ok(more),
+                Err(newer) => seen = newer,
+            }
+        }
+    }
+
     /// Gives `cost` tokens back, never above the burst.
     pub(super) fn give_back(&self, now: Instant, cost: u32) {
         let mut seen = self.word.load(Ordering::Acquire);
@@ -100,11 +130,16 @@ impl Bucket {
         }
     }
 
+    /// The tag after the next change.
+    pub(super) fn next_tag(&self) -> u64 {
+        // Only a change changes the tag.
+        (tag(self.word.load(Ordering::Acquire)) + 1) % QUOTAS as u64
+    }
+
     /// Another quota: what is there stays there. One at a time.
     pub(super) fn change(&self, to: &Gcra, now: Instant) {
         let mut seen = self.word.load(Ordering::Acquire);
-        // Only a change changes the tag.
-        let next_tag = (tag(seen) + 1) % QUOTAS as u64;
+        let next_tag = self.next_tag();
         self.places[next_tag as usize].write(to.parts());
         loop {
             let (word, quota) = self.read(seen);
@@ -130,19 +165,22 @@ fn tag(word: u64) -> u64 {
 impl Place {
     #[inline]
     fn read(&self) -> Parts {
-        let burst_and_bits = self.burst_and_bits.load(Ordering::Relaxed);
+        let shape = self.shape.load(Ordering::Relaxed);
         Parts {
             each: self.each.load(Ordering::Relaxed),
             all: self.all.load(Ordering::Relaxed),
-            burst: (burst_and_bits >> BURST) as u32,
-            bits: burst_and_bits as u32,
+            burst: (shape >> BURST) as u32,
+            bits: shape as u8,
+            lease: (shape >> LEASE) as u16,
         }
     }
 
     fn write(&self, parts: Parts) {
         self.each.store(parts.each, Ordering::Relaxed);
         self.all.store(parts.all, Ordering::Relaxed);
-        let burst_and_bits = u64::from(parts.burst) << BURST | u64::from(parts.bits);
-        self.burst_and_bits.store(burst_and_bits, Ordering::Relaxed);
+        let shape = u64::from(parts.burst) << BURST
+            | u64::from(parts.lease) << LEASE
+            | u64::from(parts.bits);
+        self.shape.store(shape, Ordering::Relaxed);
     }
 }

@@ -64,6 +64,26 @@ impl Quota {
     }
 }
 
+/// From where the threads that use one [`RateLimiter`](super::RateLimiter) take its tokens.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
+#[non_exhaustive]
+pub enum Tokens {
+    /// All from one bucket: every token that is there is there for everybody.
+    #[default]
+    Shared,
+    /// Each thread from a lease of a few tokens, taken from the bucket ahead: threads rarely meet,
+    /// and most calls need no look at the clock.
+    ///
+    /// For a burst of at least 128. A quarter of it, or 512 tokens if that is less, is set aside for
+    /// the leases, so that the bound of the module still holds; what is left is the greatest cost,
+    /// and all that can be counted on at once. Nobody is refused while tokens lie in leases: they
+    /// are recalled first. With [`try_acquire_at`](super::RateLimiter::try_acquire_at) the bound
+    /// holds in the order of the calls, not of the times passed.
+    Leased,
+}
+
 /// How a [`RateLimiter`](super::RateLimiter) decides. A [`Quota`] alone will do: `quota.into()`.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
@@ -80,6 +100,8 @@ pub struct RateLimiterConfig {
     /// The longest that anybody waits in `acquire`; who would wait longer even with nobody before
     /// it is refused at once. Default: `None`, for as long as it takes.
     pub max_wait: Option<Duration>,
+    /// From where threads take tokens. Default: `Shared`.
+    pub tokens: Tokens,
     /// How much of what it would refuse it refuses. Default: `Full`.
     pub enforcement: Enforcement,
 }
@@ -94,6 +116,7 @@ impl Default for RateLimiterConfig {
             quota: TieredQuota::GLOBAL,
             max_waiters: WAITERS,
             max_wait: None,
+            tokens: Tokens::Shared,
             enforcement: Enforcement::Full,
         }
     }
@@ -117,6 +140,13 @@ impl RateLimiterConfig {
     #[must_use]
     pub fn with_quota(mut self, quota: Quota) -> Self {
         self.quota = quota;
+        self
+    }
+
+    /// Sets [`tokens`](Self::tokens).
+    #[must_use]
+    pub fn with_tokens(mut self, tokens: Tokens) -> Self {
+        self.tokens = tokens;
         self
     }
 

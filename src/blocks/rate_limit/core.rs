@@ -9,17 +9,17 @@ use super::config::Quota;
 use crate::ground::config_error::ConfigError;
 
 /// Binary digits below the nanosecond that a quota of more than a thousand per second is told in.
-/// As words end in [`TAG_BITS`] zeros, 10⁷/s is 25,600 units a token: rounding costs less than
-/// 1/25,000 of the rate.
-const FINE_BITS: u32 = 10;
+/// As words end in [`TAG_BITS`] zeros, a token of 10⁷/s has 6,400 parts: rounding costs at most so
+/// small a share of the rate.
+const FINE_BITS: u32 = 8;
 
 /// The lowest bits of a word are zero here: a bucket that is changed while it is used writes there
 /// which quota the word is told in.
 pub(super) const TAG_BITS: u32 = 2;
 
-/// A word in fine units wraps after 208 days. What lies further ahead than the bucket is deep
+/// A word in fine units wraps after two years. What lies further ahead than the bucket is deep
 /// plus this long is taken to be past; so a `now` may be this much older than the last. (The
-/// price: a bucket that was used and then left alone for just 208 days may read as not full for
+/// price: a bucket that was used and then left alone for just so long may read as not full for
 /// this long.)
 const OLDEST_NOW: Duration = Duration::from_secs(60);
 
@@ -48,7 +48,9 @@ pub(super) struct Parts {
     pub(super) all: u64,
     pub(super) burst: u32,
     /// A unit is `2^-bits` ns.
-    pub(super) bits: u32,
+    pub(super) bits: u8,
+    /// What a stripe of threads may take ahead; carved out of the burst already.
+    pub(super) lease: u16,
 }
 
 impl Gcra {
@@ -74,11 +76,18 @@ impl Gcra {
         let allowed = "at least 1, and refilled within 30 years";
         ConfigError::unless(fits, burst_field, burst, allowed)?;
         let (each, all) = (each as u64, all as u64);
-        Ok(Self::of(epoch, Parts { each, all, burst, bits }))
+        Ok(Self::of(epoch, Parts { each, all, burst, bits: bits as u8, lease: 0 }))
     }
 
     pub(super) fn of(epoch: Instant, parts: Parts) -> Self {
         Self { epoch, parts }
+    }
+
+    /// The same, with leases of this size carved out of the burst, which must be greater.
+    pub(super) fn with_leases(mut self, lease: u16, stripes: u32) -> Self {
+        let burst = self.parts.burst - u32::from(lease) * stripes;
+        self.parts = Parts { burst, all: self.parts.each * u64::from(burst), lease, ..self.parts };
+        self
     }
 
     pub(super) fn parts(&self) -> Parts {
@@ -108,7 +117,7 @@ impl Gcra {
     #[inline]
     fn furthest(&self) -> u64 {
         // Quarters of nanoseconds don't wrap in 146 years: there any older `now` will do.
-        let is_fine = self.parts.bits == FINE_BITS;
+        let is_fine = u32::from(self.parts.bits) == FINE_BITS;
         self.parts.all + if is_fine { (OLDEST_NOW.as_nanos() as u64) << FINE_BITS } else { 1 << 62 }
     }
 
@@ -209,7 +218,7 @@ pub(super) struct Early {
     epoch: Instant,
     units: u64,
     refill: u64,
-    bits: u32,
+    bits: u8,
 }
 
 impl Early {

@@ -270,8 +270,10 @@ impl<K: Eq + Hash> Held<'_, K> {
     /// A quota of its own from now on. A key that wasn't there is made, with a full bucket, or with
     /// what was left in the bucket that it shared; `false` if there is no room.
     pub(super) fn set_own(&mut self, quota: Gcra, now: Instant, key: K) -> bool {
+        let mut is_new = false;
         if self.is_absent() && self.make_room(now) {
             let shared = self.word();
+            is_new = shared == NEVER_USED;
             (self.is_counted, self.new) = (true, Some(key));
             self.write_new(shared);
         } else {
@@ -282,7 +284,7 @@ impl<K: Eq + Hash> Held<'_, K> {
             return false;
         };
         let from = if entry.own == NO_OWN { shard.quota } else { shard.own[entry.own as usize] };
-        if entry.word != NEVER_USED {
+        if !is_new {
             entry.word = from.convert(entry.word, &quota, now);
         }
         if entry.own != NO_OWN {

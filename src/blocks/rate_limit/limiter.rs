@@ -4,9 +4,10 @@ use std::time::{Duration, Instant};
 
 use super::allowance::Allowance;
 use super::bucket::Bucket;
-use super::config::{Quota, RateLimiterConfig};
+use super::config::{Quota, RateLimiterConfig, Tokens};
 use super::core::{Gcra, Short};
 use super::error::{AcquireError, Denied, TryAcquireError};
+use super::leases::{LEAST_BURST, Leases, lease_of};
 use super::line::{Line, Wakes, drive};
 use super::metrics::{RateLimiterSnapshot, Refusals};
 use super::waiting::Waiting;
@@ -16,7 +17,8 @@ use crate::ground::primitives::atomic::{AtomicU64, Ordering};
 use crate::ground::priority::Priority;
 use crate::ground::quiet::wake_quietly;
 use crate::ground::refused::Scope;
-use crate::ground::time;
+use crate::ground::stripe::{self, STRIPES};
+use crate::ground::time::{self, Glance, Now};
 
 /// Admits at most so much in so long. See the [module](super) for what it guarantees.
 ///
@@ -34,7 +36,9 @@ use crate::ground::time;
 /// ```
 #[derive(Debug)]
 pub struct RateLimiter {
-    bucket: Bucket,
+    pub(super) bucket: Bucket,
+    /// Taken from the bucket ahead.
+    pub(super) leases: Option<Leases>,
     refusals: Refusals,
     /// What those in line want together, or [`CLOSED`]; written under their lock: while it isn't
     /// zero nobody is served out of line.
@@ -49,6 +53,18 @@ pub(super) const CLOSED: u64 = u64::MAX;
 /// The fields of a quota.
 const FIELDS: [&str; 2] = ["rate_limit.quota.rate", "rate_limit.quota.burst"];
 
+/// In units, with the leases carved out.
+fn quota(quota: Quota, is_leased: bool, epoch: Instant) -> Result<Gcra, ConfigError> {
+    let units = Gcra::new(quota, FIELDS, epoch)?;
+    if !is_leased {
+        return Ok(units);
+    }
+    let [_, field] = FIELDS;
+    let allowed = "at least 128 to be leased from";
+    ConfigError::unless(quota.burst >= LEAST_BURST, field, quota.burst, allowed)?;
+    Ok(units.with_leases(lease_of(quota.burst), STRIPES as u32))
+}
+
 impl RateLimiter {
     /// A full bucket.
     ///
@@ -60,8 +76,10 @@ impl RateLimiter {
 
     pub(crate) fn new_at(config: RateLimiterConfig, now: Instant) -> Result<Self, ConfigError> {
         config.check()?;
+        let is_leased = config.tokens == Tokens::Leased;
         Ok(Self {
-            bucket: Bucket::new(&Gcra::new(config.quota, FIELDS, now)?),
+            bucket: Bucket::new(&quota(config.quota, is_leased, now)?),
+            leases: is_leased.then(Leases::default),
             refusals: Refusals::new(config.enforcement),
             waiting: AtomicU64::new(0),
             line: Mutex::new(Line::new(config.max_waiters.get())),
@@ -80,7 +98,7 @@ impl RateLimiter {
     /// A look at the clock and one compare-and-swap; a refusal writes a counter only. No lock, no
     /// allocation.
     pub fn try_acquire(&self, cost: u32) -> Result<(), TryAcquireError> {
-        self.try_acquire_at(cost, time::now())
+        self.ask(cost, &Glance::default())
     }
 
     /// As [`try_acquire`](Self::try_acquire), at a time that the caller knows: one look at the
@@ -90,11 +108,17 @@ impl RateLimiter {
     /// # Errors
     /// As [`try_acquire`](Self::try_acquire).
     pub fn try_acquire_at(&self, cost: u32, now: Instant) -> Result<(), TryAcquireError> {
+        self.ask(cost, now)
+    }
+
+    #[inline]
+    fn ask(&self, cost: u32, now: impl Now) -> Result<(), TryAcquireError> {
         // Relaxed: who doesn't see those who wait yet came before them, and who doesn't see the
         // close, before that.
-        let taken = match self.waiting.load(Ordering::Relaxed) {
-            0 => self.take(cost, now),
-            before => self.look(cost, before, now),
+        let taken = match (self.waiting.load(Ordering::Relaxed), &self.leases) {
+            (0, None) => self.take_shared(cost, now.get()),
+            (0, Some(leases)) => self.take_leased(leases, stripe::mine(), cost, now),
+            (before, _) => self.look(cost, before, now.get()),
         };
         match taken {
             Ok(()) => Ok(()),
@@ -102,12 +126,50 @@ impl RateLimiter {
         }
     }
 
-    /// Whoever waits.
     #[inline]
-    pub(super) fn take(&self, cost: u32, now: Instant) -> Result<(), Denied> {
+    fn take_shared(&self, cost: u32, now: Instant) -> Result<(), Denied> {
         self.bucket
             .take(now, cost)
             .map_err(|(quota, short)| Denied::by(Scope::Global, &quota, short, cost, now))
+    }
+
+    /// From the stripe's lease, or with another one; before it is refused, all leases are recalled.
+    #[inline]
+    pub(super) fn take_leased(
+        &self,
+        leases: &Leases,
+        stripe: usize,
+        cost: u32,
+        now: impl Now,
+    ) -> Result<(), Denied> {
+        if leases.take(stripe, cost) { Ok(()) } else { self.lease(leases, stripe, cost, now.get()) }
+    }
+
+    #[cold]
+    fn lease(&self, leases: &Leases, stripe: usize, cost: u32, now: Instant) -> Result<(), Denied> {
+        let (tag, lease) = self.bucket.lease();
+        let room = leases.reserve(stripe, tag, u32::from(lease));
+        let taken = self.bucket.take_more(now, cost, room, tag);
+        let came = taken.as_ref().map_or(0, |came| *came);
+        let homeless = leases.fill(stripe, tag, room, came);
+        if homeless > 0 {
+            self.bucket.give_back(now, homeless);
+        }
+        if taken.is_ok() { Ok(()) } else { self.take(cost, now) }
+    }
+
+    /// Whoever waits, or is to be refused: from the bucket, with all that lies in leases.
+    pub(super) fn take(&self, cost: u32, now: Instant) -> Result<(), Denied> {
+        let taken = self.take_shared(cost, now);
+        let recalled = match (&taken, &self.leases) {
+            (Err(_), Some(leases)) => leases.recall(),
+            _ => 0,
+        };
+        if recalled == 0 {
+            return taken;
+        }
+        self.bucket.give_back(now, recalled);
+        self.take_shared(cost, now)
     }
 
     /// Whether asking at `now` would surely be refused, which then counts as a refusal; takes
@@ -227,8 +289,11 @@ impl RateLimiter {
     }
 
     pub(crate) fn set_quota_at(&self, quota: Quota, now: Instant) -> Result<(), ConfigError> {
-        let quota = Gcra::new(quota, FIELDS, self.bucket.epoch())?;
+        let quota = self::quota(quota, self.leases.is_some(), self.bucket.epoch())?;
         let mut line = self.line.lock();
+        if let Some(leases) = &self.leases {
+            self.bucket.give_back(now, leases.recall_for(self.bucket.next_tag()));
+        }
         self.bucket.change(&quota, now);
         let head = line.head();
         drop(line);
@@ -241,7 +306,11 @@ impl RateLimiter {
     #[must_use]
     pub fn peek(&self) -> Allowance {
         let (word, quota) = self.bucket.look();
-        Allowance::of(&quota, word, time::now())
+        let mut left = Allowance::of(&quota, word, time::now());
+        if let Some(leases) = &self.leases {
+            left.available = left.available.saturating_add(leases.held()).min(left.burst);
+        }
+        left
     }
 
     /// Refuses everything from now on; those who wait end with [`AcquireError::Closed`]. Closing

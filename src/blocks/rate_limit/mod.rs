@@ -29,6 +29,7 @@ mod config;
 mod core;
 mod error;
 mod keys;
+mod leases;
 mod limiter;
 mod line;
 mod metrics;
@@ -42,7 +43,7 @@ mod loom_tests;
 mod tests;
 
 pub use self::allowance::Allowance;
-pub use self::config::{Quota, RateLimiterConfig, TieredQuota};
+pub use self::config::{Quota, RateLimiterConfig, TieredQuota, Tokens};
 pub use self::error::{AcquireError, RateLimited, TryAcquireError};
 pub use self::limiter::RateLimiter;
 pub use self::metrics::RateLimiterSnapshot;

@@ -1,7 +1,6 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::num::NonZeroUsize;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
@@ -12,6 +11,9 @@ use crate::ground::enforcement::Enforcement;
 use crate::ground::refused::Scope;
 use crate::ground::time;
 
+mod changing;
+mod leases;
+mod oracle;
 mod tiered;
 mod waiting;
 
@@ -161,25 +163,6 @@ fn saturated_it_admits_the_whole_rate() {
 }
 
 #[test]
-fn in_every_window_under_threads_no_more_than_burst_and_rate() {
-    let quota = Quota::per_second(100_000).with_burst(50);
-    let (limiter, start) = limiter(quota);
-    let limiter = Arc::new(limiter);
-    let threads: Vec<_> = (0..4)
-        .map(|_| {
-            let limiter = limiter.clone();
-            std::thread::spawn(move || {
-                let at = |us| start + Duration::from_micros(us);
-                (0..20_000).filter(|&us| limiter.try_acquire_at(1, at(us)).is_ok()).count()
-            })
-        })
-        .collect();
-    let admitted: usize = threads.into_iter().map(|thread| thread.join().unwrap()).sum();
-    // 20 ms at 100,000/s beside the burst; every thread sees every microsecond.
-    assert!((2_040..=2_050).contains(&admitted), "{admitted}");
-}
-
-#[test]
 fn a_stall_a_jump_and_an_older_clock_neither_over_burst_nor_lock_out() {
     for quota in [Quota::per_second(100).with_burst(5), Quota::per_second(1_000_000).with_burst(5)]
     {
@@ -197,10 +180,10 @@ fn a_stall_a_jump_and_an_older_clock_neither_over_burst_nor_lock_out() {
 #[test]
 fn a_word_in_fine_units_may_wrap() {
     let (limiter, start) = limiter(Quota::per_second(1_000_000).with_burst(100));
-    let wraps = Duration::from_nanos(1 << 54);
+    let wraps = Duration::from_nanos(1 << 56);
     for at in [wraps - 20 * Duration::from_micros(1), wraps, 2 * wraps - NS, 3 * wraps + DAY] {
         let now = start + at;
-        assert!(limiter.try_acquire_at(100, now - 100 * DAY).is_ok());
+        assert!(limiter.try_acquire_at(100, now - 400 * DAY).is_ok());
         assert!(limiter.try_acquire_at(100, now).is_ok());
         assert!(limiter.try_acquire_at(1, now).is_err());
         let at = earliest(limiter.try_acquire_at(30, now));
@@ -304,7 +287,7 @@ fn a_configuration_loads_by_the_names_of_its_fields() {
 }
 
 /// At which a word in fine units wraps.
-const WRAP: Duration = Duration::from_nanos(1 << 54);
+const WRAP: Duration = Duration::from_nanos(1 << 56);
 
 proptest! {
     /// Who was never here has a full bucket, also shortly before and after the wrap of the words,
@@ -352,5 +335,5 @@ fn units_are_rounded_up() {
     let now = time::now();
     let gcra = Gcra::new(Quota::per_second(3_000_000), ["", ""], now).unwrap();
     let at = gcra.take(0, 0, 1, 0).unwrap();
-    assert_eq!(at, 341_336, "1024 × 333⅓ ns, in fours");
+    assert_eq!(at, 85_336, "256 × 333⅓ ns, in fours");
 }

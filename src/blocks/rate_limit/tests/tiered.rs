@@ -1,5 +1,7 @@
 //! Two tiers, and the bounded map of keys.
 
+use std::sync::Arc;
+
 use super::*;
 
 fn tiered<K: Eq + std::hash::Hash>(quota: TieredQuota) -> (TieredRateLimiter<K>, Instant) {
