@@ -1,7 +1,7 @@
 //! D9, clock: it stalls for five seconds, then jumps; some callers have an older `now` than the last
 //! one.
 //!
-//! The time that counts is the latest that anybody has shown. Many callers ask a limiter, and the
+//! The time that counts is the latest that anybody has shown the limiter. Many callers ask a limiter, and the
 //! keys of a tiered one, more than they may, each by a clock of its own that is up to five seconds
 //! behind.
 
@@ -138,7 +138,8 @@ fn trial<L: Limits>(seed: u64, quota: Quota) -> Claims {
     let (mut rng, start) = (Rng(seed), Instant::now() + Duration::from_secs(10));
     let mut limiter = L::new(quota, start);
     let token = quota.period / quota.rate;
-    let (mut latest, mut admitted, mut refused_since) = (Duration::ZERO, Vec::new(), None);
+    let (mut latest, mut shown) = (Duration::ZERO, Duration::ZERO);
+    let (mut admitted, mut refused_since) = (Vec::new(), None);
     let mut claims = Claims::default();
     for _ in 0..20_000 {
         latest += match rng.below(1_000) {
@@ -153,8 +154,9 @@ fn trial<L: Limits>(seed: u64, quota: Quota) -> Claims {
             0 => Duration::from_secs_f64(5.0 * rng.ratio()).min(latest),
             _ => Duration::ZERO,
         };
+        shown = shown.max(latest - behind);
         if limiter.allows(start + latest - behind) {
-            admitted.push(latest);
+            admitted.push(shown);
             refused_since = None;
         } else if behind.is_zero() {
             let since = *refused_since.get_or_insert(latest);

@@ -21,7 +21,7 @@ pub(super) const TAG_BITS: u32 = 2;
 /// plus this long is taken to be past; so a `now` may be this much older than the last. (The
 /// price: a bucket that was used and then left alone for just so long may read as not full for
 /// this long.)
-const OLDEST_NOW: Duration = Duration::from_secs(60);
+const OLDEST_NOW: Duration = Duration::from_secs(600);
 
 /// The word of a bucket that was never used: full at any time, also shortly before a wrap, where
 /// it would else be a time ahead. A bucket that lacks something never has it: see [`full_in`].

@@ -60,10 +60,10 @@ fn a_refusal_by_either_tier_leaves_the_other_bit_for_bit() {
 }
 
 /// A borrowed key of which no owned one can be made while this says so.
-#[derive(Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Touchy(u32);
 
-#[derive(Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Owned(Touchy);
 
 impl std::borrow::Borrow<Touchy> for Owned {
@@ -94,6 +94,18 @@ fn a_key_that_panics_when_it_is_made_costs_no_token_and_no_place() {
     }
     assert_eq!(limiter.snapshot().keys, 2, "the third shares a bucket");
     assert_eq!(scope(limiter.try_acquire_at(&Touchy(100), 1, now)), Some(Scope::Global));
+}
+
+#[test]
+fn a_known_key_is_never_made_again() {
+    let (limiter, now) = tiered::<Owned>(quota(100, 10));
+    let per_key = Quota::new(20, DAY);
+    limiter.set_key_quota_at(Owned(Touchy(100)), per_key, now).unwrap();
+    assert!(limiter.try_acquire_at(&Touchy(100), 20, now).is_ok());
+    assert_eq!(scope(limiter.try_acquire_at(&Touchy(100), 1, now)), Some(Scope::Key));
+    limiter.refund_at(&Touchy(100), 1, now);
+    assert!(limiter.try_acquire_at(&Touchy(100), 1, now).is_ok());
+    assert_eq!(limiter.peek(&Touchy(100)).available, 0);
 }
 
 #[test]
