@@ -31,12 +31,13 @@ const ROOMS: &[Room] = &[
     ("worker_pool/work", worker_pool::work::run),
     ("worker_pool/urgent", worker_pool::urgent::run),
     ("semaphore", semaphore::run),
-    ("rate_limit", rate_limit::run),
+    ("rate_limit/calls", rate_limit::run),
+    ("rate_limit/keys", rate_limit::keys::run),
 ];
 
 const USAGE: &str = "usage: versus [ROOM | ROOM/GROUP]… [--rounds N] [--quick]
   rooms: worker_pool (submit, run, edges, depth, memory, flood, timing, work, urgent),
-    semaphore, rate_limit
+    semaphore, rate_limit (calls, keys)
   no room    all of them
   --rounds N interleaved rounds a row (default 15)
   --quick    3 short rounds: shows that it runs, measures nothing";

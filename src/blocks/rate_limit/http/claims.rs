@@ -33,7 +33,7 @@ pub(crate) fn client_ip(data: &[u8]) {
         let found = |peer, lines: &[HeaderValue]| {
             let lines = lines.iter().map(|line| (HeaderName::from_static(name), line.clone()));
             let mut headers = HeaderMap::new();
-            lines.for_each(|(name, line)| drop(headers.append(name, line)));
+            headers.extend(lines.map(|(name, line)| (Some(name), line)));
             proxies.client(peer, &headers)
         };
         assert_eq!(found(None, &forged), None);
