@@ -7,6 +7,7 @@
 
 mod alloc;
 mod child;
+mod circuit_breaker;
 mod clock;
 mod harness;
 mod pin;
@@ -33,11 +34,13 @@ const ROOMS: &[Room] = &[
     ("semaphore", semaphore::run),
     ("rate_limit/calls", rate_limit::run),
     ("rate_limit/keys", rate_limit::keys::run),
+    ("circuit_breaker/calls", circuit_breaker::run),
+    ("circuit_breaker/faults", circuit_breaker::faults::run),
 ];
 
 const USAGE: &str = "usage: versus [ROOM | ROOM/GROUP]… [--rounds N] [--quick]
   rooms: worker_pool (submit, run, edges, depth, memory, flood, timing, work, urgent),
-    semaphore, rate_limit (calls, keys)
+    semaphore, rate_limit (calls, keys), circuit_breaker (calls, faults)
   no room    all of them
   --rounds N interleaved rounds a row (default 15)
   --quick    3 short rounds: shows that it runs, measures nothing";
