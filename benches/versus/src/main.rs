@@ -11,6 +11,7 @@ mod clock;
 mod harness;
 mod pin;
 mod rate_limit;
+mod retry;
 mod semaphore;
 mod worker_pool;
 
@@ -32,11 +33,14 @@ const ROOMS: &[Room] = &[
     ("worker_pool/urgent", worker_pool::urgent::run),
     ("semaphore", semaphore::run),
     ("rate_limit", rate_limit::run),
+    ("retry/run", retry::run),
+    ("retry/stack", retry::stack),
+    ("retry/hedging", retry::hedging::run),
 ];
 
 const USAGE: &str = "usage: versus [ROOM | ROOM/GROUP]… [--rounds N] [--quick]
   rooms: worker_pool (submit, run, edges, depth, memory, flood, timing, work, urgent),
-    semaphore, rate_limit
+    semaphore, rate_limit, retry (run, stack, hedging)
   no room    all of them
   --rounds N interleaved rounds a row (default 15)
   --quick    3 short rounds: shows that it runs, measures nothing";
