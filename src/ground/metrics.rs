@@ -102,14 +102,14 @@ pub(crate) fn bucket_of(ns: u64) -> usize {
 
 /// Where a bucket ends: everything in it is shorter.
 pub(crate) fn end_of(bucket: usize) -> Duration {
-    let (power, fine) = (bucket / FINE, bucket % FINE);
-    let ns = if power == 0 { bucket + 1 } else { (FINE + fine + 1) << (power - 1) };
-    Duration::from_nanos(ns as u64)
+    let (power, fine) = (bucket / FINE, (bucket % FINE) as u64);
+    let ns = if power == 0 { fine + 1 } else { (FINE as u64 + fine + 1) << (power - 1) };
+    Duration::from_nanos(ns)
 }
 
 /// How long something took, how often: counts by logarithmic buckets, eight for each power of two
 /// (as HdrHistogram's with one significant digit). So a quantile is at most an eighth too high,
-/// and never too low.
+/// and never too low; of what took more than 2^43 ns (two hours and a half) it says that long.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Histogram {
     buckets: Box<[u64]>,

@@ -186,6 +186,18 @@ impl Verdict {
     }
 }
 
+impl From<Outcome> for Verdict {
+    /// A failure may do better next time; what says nothing about the backend asks for no other
+    /// attempt.
+    fn from(outcome: Outcome) -> Self {
+        match outcome {
+            Outcome::Success => Self::success(),
+            Outcome::Failure => Self::failure(),
+            Outcome::Ignored => Self::permanent(),
+        }
+    }
+}
+
 /// An error that knows what it says about the backend and about another attempt. Implement it for
 /// your own, and [`Verdict::of`] judges your results; every refusal of this crate's blocks has it.
 pub trait Classify {

@@ -6,7 +6,7 @@ use http::HeaderMap;
 use http::header::{DATE, RETRY_AFTER};
 
 /// Nobody is sent away for longer.
-const MOST: Duration = Duration::from_secs(3_600);
+pub(crate) const MOST: Duration = Duration::from_secs(3_600);
 
 /// When the answer asks to be called again, at most 1 h.
 ///
@@ -20,31 +20,59 @@ pub(crate) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
         return Some(Duration::from_secs(seconds).min(MOST));
     }
     let until = seconds_of(text)?;
-    let now = seconds_of(headers.get(DATE)?.to_str().ok()?)?;
-    Some(Duration::from_secs(until.saturating_sub(now)).min(MOST))
+    Some(Duration::from_secs(until.saturating_sub(sent_at(headers)?)).min(MOST))
 }
 
-/// Seconds since 1970 of an IMF-fixdate, `Sun, 06 Nov 1994 08:49:37 GMT`: the one form that may
-/// be sent (RFC 9110, section 5.6.7).
+/// The answer's own `Date`, in seconds since 1970.
+pub(crate) fn sent_at(headers: &HeaderMap) -> Option<u64> {
+    seconds_of(headers.get(DATE)?.to_str().ok()?)
+}
+
+/// Seconds since 1970 of an HTTP date, in any of the three forms that must be understood (RFC
+/// 9110, section 5.6.7). The one that may be sent is the first:
+///
+/// - `Sun, 06 Nov 1994 08:49:37 GMT`
+/// - `Sunday, 06-Nov-94 08:49:37 GMT`; 70 to 99 are of the last century.
+/// - `Sun Nov  6 08:49:37 1994`
 fn seconds_of(text: &str) -> Option<u64> {
-    let mut words = text.split_ascii_whitespace();
-    let (_weekday, day) = (words.next()?, number(words.next()?, 2, 31)?);
-    let month = month_of(words.next()?)?;
-    let year = number(words.next()?, 4, 9_999).filter(|year| *year >= 1970)?;
-    let mut clock = words.next()?.split(':');
-    let hour = number(clock.next()?, 2, 23)?;
-    let minute = number(clock.next()?, 2, 59)?;
-    let second = number(clock.next()?, 2, 60)?;
-    let end = (clock.next(), words.next(), words.next());
-    if end != (None, Some("GMT"), None) || day == 0 {
-        return None;
+    let mut words = [""; 6];
+    let mut count = 0;
+    for word in text.split_ascii_whitespace() {
+        *words.get_mut(count)? = word;
+        count += 1;
     }
-    Some(days_before(year, month, day) * 86_400 + hour * 3_600 + minute * 60 + second)
+    let (day, month, year, clock) = match words {
+        [_weekday, day, month, year, clock, "GMT"] => {
+            (number(day, 2)?, month, number(year, 4)?, clock)
+        }
+        [_weekday, date, clock, "GMT", "", ""] => {
+            let mut parts = date.splitn(3, '-');
+            let (day, month) = (number(parts.next()?, 2)?, parts.next()?);
+            let year = number(parts.next()?, 2)?;
+            (day, month, if year < 70 { 2000 + year } else { 1900 + year }, clock)
+        }
+        [_weekday, month, day, clock, year, ""] => {
+            (number(day, day.len().clamp(1, 2))?, month, number(year, 4)?, clock)
+        }
+        _ => return None,
+    };
+    let (month, second) = (month_of(month)?, second_of_day(clock)?);
+    let is_date = year >= 1970 && (1..=31).contains(&day);
+    is_date.then(|| days_before(year, month, day) * 86_400 + second)
 }
 
-fn number(text: &str, digits: usize, most: u64) -> Option<u64> {
+/// Of `08:49:37`. A leap second is the first one of the next minute.
+fn second_of_day(clock: &str) -> Option<u64> {
+    let mut parts = clock.split(':').map(|part| number(part, 2));
+    let (hour, minute, second) = (parts.next()??, parts.next()??, parts.next()??);
+    let is_time = hour < 24 && minute < 60 && second <= 60 && parts.next().is_none();
+    is_time.then_some(hour * 3_600 + minute * 60 + second)
+}
+
+/// Just so many digits.
+fn number(text: &str, digits: usize) -> Option<u64> {
     let plain = text.len() == digits && text.bytes().all(|b| b.is_ascii_digit());
-    text.parse().ok().filter(|number| plain && *number <= most)
+    text.parse().ok().filter(|_| plain)
 }
 
 fn month_of(name: &str) -> Option<u64> {
@@ -100,6 +128,36 @@ mod tests {
     fn known_dates_have_their_known_seconds() {
         assert_eq!(seconds_of("Thu, 01 Jan 1970 00:00:00 GMT"), Some(0));
         assert_eq!(seconds_of("Sun, 06 Nov 1994 08:49:37 GMT"), Some(784_111_777));
+        assert_eq!(seconds_of("Sunday, 06-Nov-94 08:49:37 GMT"), Some(784_111_777));
+        assert_eq!(seconds_of("Sun Nov  6 08:49:37 1994"), Some(784_111_777));
         assert_eq!(seconds_of("Tue, 29 Feb 2000 12:00:00 GMT"), Some(951_825_600));
+        assert_eq!(seconds_of("Thursday, 01-Jan-70 00:00:00 GMT"), Some(0));
+        assert_eq!(seconds_of("Fri Dec 31 23:59:60 9999"), Some(253_402_300_800));
+    }
+
+    #[test]
+    fn what_only_looks_like_a_date_is_none() {
+        for bad in [
+            "",
+            "GMT",
+            "Sun, 06 Nov 1994 08:49:37 GMT GMT",
+            "Sun, 06 Nov 1994 08:49:37",
+            "Sun, 06 Nov 1969 08:49:37 GMT",
+            "Sun, 06 Nov 19940 08:49:37 GMT",
+            "Sun, 06 nov 1994 08:49:37 GMT",
+            "Sun, 6 Nov 1994 08:49:37 GMT",
+            "Sun, 06 Nov 1994 24:49:37 GMT",
+            "Sun, 06 Nov 1994 08:60:37 GMT",
+            "Sun, 06 Nov 1994 08:49:61 GMT",
+            "Sun, 06 Nov 1994 08:49:37:00 GMT",
+            "Sun, 06 Nov 1994 08:49 GMT",
+            "Sunday, 06-Nov-1994 08:49:37 GMT",
+            "Sunday, 06-Nov-94-1 08:49:37 GMT",
+            "Sun Nov 006 08:49:37 1994",
+            "Sun Nov  6 08:49:37 94",
+            "Sun Nov 32 08:49:37 1994",
+        ] {
+            assert_eq!(seconds_of(bad), None, "{bad}");
+        }
     }
 }

@@ -18,8 +18,10 @@
     reason = "a test fails by panicking, and brings its own clock"
 )]
 
+mod cardinality;
+#[cfg(feature = "tower")]
+mod forged_clients;
 mod harness;
-
 mod hedging;
 mod retry_storm;
 mod retry_wave;

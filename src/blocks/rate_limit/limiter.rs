@@ -190,7 +190,11 @@ impl RateLimiter {
     /// What is left.
     #[must_use]
     pub fn peek(&self) -> Allowance {
-        Allowance::of(&self.gcra, self.bucket.word(), time::now())
+        self.allowance_at(time::now())
+    }
+
+    pub(super) fn allowance_at(&self, now: Instant) -> Allowance {
+        Allowance::of(&self.gcra, self.bucket.word(), now)
     }
 
     /// Refuses everything from now on; those who wait end with [`AcquireError::Closed`]. Closing

@@ -5,6 +5,9 @@
 //! ([`try_acquire`](RateLimiter::try_acquire)), or let wait in order of priority
 //! ([`acquire`](RateLimiter::acquire)).
 //!
+//! Before an HTTP service, and for what an HTTP answer says about limits: the module `http` (feature
+//! `tower`).
+//!
 //! Not for bounding how much runs at once (a semaphore does), nor for sharing one quota between
 //! processes.
 //!
@@ -28,6 +31,9 @@ mod bucket;
 mod config;
 mod core;
 mod error;
+#[cfg(feature = "tower")]
+#[cfg_attr(docsrs, doc(cfg(feature = "tower")))]
+pub mod http;
 mod keys;
 mod limiter;
 mod line;

@@ -285,11 +285,19 @@ impl<K: Eq + Hash> TieredRateLimiter<K> {
         K: Borrow<Q>,
         Q: Eq + Hash + ?Sized,
     {
-        let now = time::now();
+        let [own, all] = self.allowances_at(key, time::now());
+        if all.available < own.available { all } else { own }
+    }
+
+    /// Of the key's own bucket, and of that of all.
+    pub(super) fn allowances_at<Q>(&self, key: &Q, now: Instant) -> [Allowance; 2]
+    where
+        K: Borrow<Q>,
+        Q: Eq + Hash + ?Sized,
+    {
         let word = self.keys.lock(key).word();
         let own = Allowance::of(&self.per_key, word, now);
-        let all = Allowance::of(&self.global, self.bucket.word(), now);
-        if all.available < own.available { all } else { own }
+        [own, Allowance::of(&self.global, self.bucket.word(), now)]
     }
 
     /// Refuses everything from now on; those who wait end with [`AcquireError::Closed`]. Closing

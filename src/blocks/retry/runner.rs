@@ -144,6 +144,7 @@ impl Retry {
         }
     }
 
+    #[inline]
     pub(super) fn begin(&self, idempotency: Idempotency) -> Run<'_> {
         Run::new(&self.shared, idempotency)
     }

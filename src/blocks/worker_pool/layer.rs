@@ -140,7 +140,8 @@ impl<S: fmt::Debug, C> fmt::Debug for Prioritized<S, C> {
     }
 }
 
-/// Why a [`Prioritized`] service gave no answer.
+/// Why a [`Prioritized`] service gave no answer. An error where that of the service inside is one;
+/// tower's boxed errors are not, and are to be matched on, or mapped before this layer.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ServiceError<E> {
