@@ -62,7 +62,7 @@ impl Mean {
 /// So many buckets for each power of two.
 const FINE: usize = 8;
 /// The last bucket ends at 2^43 ns, two hours and a half; what takes longer is counted there.
-const BUCKETS: usize = 41 * FINE;
+pub(crate) const BUCKETS: usize = 41 * FINE;
 
 /// Counts durations by logarithmic buckets. Wait-free.
 #[derive(Debug)]
@@ -94,22 +94,22 @@ impl Recorder {
 
 /// The bucket of a duration: below eight nanoseconds one for each, then eight for each power of
 /// two.
-fn bucket_of(ns: u64) -> usize {
+pub(crate) fn bucket_of(ns: u64) -> usize {
     let Some(power) = (ns >> 3).checked_ilog2() else { return ns as usize };
     let fine = (ns >> power) as usize - FINE;
     ((power as usize + 1) * FINE + fine).min(BUCKETS - 1)
 }
 
 /// Where a bucket ends: everything in it is shorter.
-fn end_of(bucket: usize) -> Duration {
-    let (power, fine) = (bucket / FINE, bucket % FINE);
-    let ns = if power == 0 { bucket + 1 } else { (FINE + fine + 1) << (power - 1) };
-    Duration::from_nanos(ns as u64)
+pub(crate) fn end_of(bucket: usize) -> Duration {
+    let (power, fine) = (bucket / FINE, (bucket % FINE) as u64);
+    let ns = if power == 0 { fine + 1 } else { (FINE as u64 + fine + 1) << (power - 1) };
+    Duration::from_nanos(ns)
 }
 
 /// How long something took, how often: counts by logarithmic buckets, eight for each power of two
 /// (as HdrHistogram's with one significant digit). So a quantile is at most an eighth too high,
-/// and never too low.
+/// and never too low; of what took more than 2^43 ns (two hours and a half) it says that long.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Histogram {
     buckets: Box<[u64]>,

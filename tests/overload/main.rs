@@ -21,3 +21,7 @@
 mod cardinality;
 #[cfg(feature = "tower")]
 mod forged_clients;
+mod harness;
+mod hedging;
+mod retry_storm;
+mod retry_wave;

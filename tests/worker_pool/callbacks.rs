@@ -86,6 +86,33 @@ async fn a_panic_in_a_callback_is_contained_and_counted() {
     assert_eq!((ledger.completed, ledger.cancelled, ledger.failed), (2, 1, 0));
 }
 
+#[tokio::test]
+async fn a_panic_in_the_drop_of_a_refused_callback_costs_none_of_the_other_verdicts() {
+    struct Bomb;
+    impl Drop for Bomb {
+        fn drop(&mut self) {
+            panic!("in a drop");
+        }
+    }
+    let pool = pool(1, 2);
+    let (gate, held) = busy(&pool, 1).await;
+    let tasks = (0..4).map(|n| {
+        let bomb = (n == 2).then(|| Bomb);
+        let task = Task::new(async move { n }).priority(Priority::Urgent);
+        // The others are dropped where they are called, which contains it.
+        task.on_end(move |_| drop(bomb))
+    });
+    let verdicts = pool.try_submit_many(tasks);
+    let accepted: Vec<_> = verdicts.iter().map(Result::is_ok).collect();
+    assert_eq!(accepted, [true, true, false, false]);
+    gate.open(1);
+    for (n, verdict) in (0..).zip(verdicts).take(2) {
+        assert_eq!(verdict.unwrap().await.unwrap(), n);
+    }
+    drop(held);
+    ends_exactly(&pool).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_pool_is_not_drained_before_the_last_callback_has_returned() {
     let pool = pool(1, 10);

@@ -73,8 +73,22 @@ impl Count {
         Self(())
     }
 
+    /// So far.
+    pub fn look(&self) -> Counted {
+        Counted { allocations: ALLOCATIONS.load(Relaxed), live_bytes: LIVE_BYTES.load(Relaxed) }
+    }
+
     pub fn stop(self) -> Counted {
         ON.store(false, Relaxed);
-        Counted { allocations: ALLOCATIONS.load(Relaxed), live_bytes: LIVE_BYTES.load(Relaxed) }
+        self.look()
+    }
+}
+
+/// Has the allocator give back to the system what it keeps for later, where it can.
+pub fn trim() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    // SAFETY: it may be called at any time; it moves nothing that is in use.
+    unsafe {
+        nix::libc::malloc_trim(0);
     }
 }

@@ -32,10 +32,11 @@ pub fn was_asked() -> bool {
     true
 }
 
-/// What this process keeps in memory now.
+/// What this process keeps in memory now, without the pages of the program itself: those are read
+/// when code first runs, whoever's it is.
 pub fn resident_mib() -> f64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"));
     let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<f64>().ok());
     kib.map_or(f64::NAN, |kib| kib / 1024.0)
 }

@@ -42,8 +42,15 @@ mod breaker;
 mod config;
 mod core;
 mod error;
+#[cfg(feature = "tower")]
+mod layer;
+mod listeners;
 mod metrics;
 mod permit;
+mod registry;
+mod shared;
+mod stripes;
+mod watch;
 mod window;
 
 #[cfg(all(test, headworks_loom))]
@@ -52,8 +59,13 @@ mod loom_tests;
 mod tests;
 
 pub use self::breaker::CircuitBreaker;
-pub use self::config::{CircuitBreakerConfig, Unreported, Window};
-pub use self::core::State;
-pub use self::error::{CallError, CircuitOpen};
+pub use self::config::{CircuitBreakerConfig, InFlight, Overloaded, Unreported, Window};
+pub use self::core::{Cause, State, StateChange};
+pub use self::error::{CallError, CircuitOpen, TooManyWaiting};
+#[cfg(feature = "tower")]
+#[cfg_attr(docsrs, doc(cfg(feature = "tower")))]
+pub use self::layer::{CircuitBreakerLayer, Guarded};
+pub use self::listeners::StateEvents;
 pub use self::metrics::CircuitBreakerSnapshot;
-pub use self::permit::CallPermit;
+pub use self::permit::{CallPermit, OwnedCallPermit};
+pub use self::registry::{BreakerRegistry, BreakerRegistryConfig};

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use crate::ground::outcome::{Classify, Verdict};
 use crate::ground::refused::Scope;
 use crate::ground::rng::Rng;
 
@@ -122,4 +123,28 @@ pub enum AcquireError {
 pub(super) struct Early {
     pub(super) scope: Scope,
     pub(super) units: u64,
+}
+
+impl Classify for RateLimited {
+    fn verdict(&self) -> Verdict {
+        Verdict::refused(Some(self.retry_after()))
+    }
+}
+
+impl Classify for TryAcquireError {
+    fn verdict(&self) -> Verdict {
+        match self {
+            Self::RateLimited(limited) => limited.verdict(),
+            Self::TooLarge { .. } | Self::Closed => Verdict::permanent().unsent(),
+        }
+    }
+}
+
+impl Classify for AcquireError {
+    fn verdict(&self) -> Verdict {
+        match self {
+            Self::Full { .. } => Verdict::refused(None),
+            Self::TooLarge { .. } | Self::Closed => Verdict::permanent().unsent(),
+        }
+    }
 }

@@ -21,6 +21,7 @@ use super::errands::Errands;
 use super::lease::{Leases, Tally};
 use super::meters::Meters;
 use super::metrics::Refusals;
+use super::pace::Pace;
 use super::pressure::Gauge;
 use super::seats::{Runner, SeatNo, Seated, Seats};
 use super::task::TaskId;
@@ -87,6 +88,7 @@ pub(super) struct Core<T: Seeker> {
     beside: Beside,
     service: Mean,
     drain: Drain,
+    pace: Pace,
     /// Begun by whoever awaits them, and to be gone on with by a worker. They have their seats.
     handed: VecDeque<Job<T>>,
     /// Who awaits a task and runs it just now.
@@ -146,6 +148,7 @@ impl<T: Seeker> Core<T> {
             beside: Beside::default(),
             service: Mean::default(),
             drain: Drain::default(),
+            pace: Pace::default(),
             handed: VecDeque::new(),
             helpers: 0,
             nested: 0,
@@ -185,7 +188,14 @@ impl<T: Seeker> Core<T> {
             true => self.callers += 1,
             false => self.ledger.accepted += 1,
         }
-        self.is_mixed |= place.deadline.is_some() || place.weight.get() > 1;
+        if self.is_mixed {
+            if self.queue.depth(place.class) == 0 {
+                self.pace.begins(place.class);
+            }
+        } else if !place.is_light() {
+            self.is_mixed = true;
+            self.pace = Pace::default();
+        }
         // The one that `commit` gives it.
         one.set_number(TaskId(self.queue.number() + 1));
         // Whoever took a seat beside the lock from here on would go ahead of this one.
@@ -299,6 +309,9 @@ impl<T: Seeker> Core<T> {
     ) -> Option<Job<T>> {
         self.place_freed |= self.room.len() > 0;
         self.drain.started(self.queue.is_empty(), now);
+        if self.is_mixed {
+            self.pace.started(granted.class, now.get());
+        }
         let (id, weight) = (TaskId(granted.accept_no), granted.weight.get());
         if granted.value.is_caller() {
             self.callers -= 1;

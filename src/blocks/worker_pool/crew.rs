@@ -36,6 +36,8 @@ pub(crate) trait Post: Send + Sync + 'static {
     type Job: Send;
     /// What is to be booked about a job that is done.
     type Done: Send;
+    /// What each worker keeps from job to job.
+    type Kit: Default + Send;
 
     /// Books what was done and gives the next job: one lock for both.
     fn next(self: &Arc<Self>, who: WorkerNo, turn: Turn<Self::Done>) -> Next<Self::Job>;
@@ -43,7 +45,11 @@ pub(crate) trait Post: Send + Sync + 'static {
     /// Does it. Must not panic, must charge the runtime's budget (jobs that are always ready would
     /// else keep the worker from ever yielding), and must book the job as cancelled when it is
     /// dropped half-way, as a runtime does that shuts down.
-    fn work(self: &Arc<Self>, job: Self::Job) -> impl Future<Output = Self::Done> + Send;
+    fn work(
+        self: &Arc<Self>,
+        job: Self::Job,
+        kit: &mut Self::Kit,
+    ) -> impl Future<Output = Self::Done> + Send;
 
     fn crew(&self) -> &Crew;
 
@@ -240,11 +246,11 @@ impl<P: Post> Drop for Leaving<P> {
 }
 
 async fn worker<P: Post>(me: Leaving<P>, no: WorkerNo) {
-    let post = me.post();
+    let (post, mut kit) = (me.post(), P::Kit::default());
     let mut turn = Turn::Begun(poll_fn(|cx| Poll::Ready(cx.waker().clone())).await);
     loop {
         turn = match post.next(no, turn) {
-            Next::Job(job) => Turn::Done(post.work(job).await),
+            Next::Job(job) => Turn::Done(post.work(job, &mut kit).await),
             Next::Rest { until } => {
                 time::until(until, rest()).await;
                 Turn::Up

@@ -86,6 +86,9 @@ impl Stripe {
     /// The same for one in the queue, that is next.
     fn run_next(&self, ticket: Ticket, cx: &mut Context<'_>) -> bool {
         let shared = &self.shared;
+        if shared.is_seatless() {
+            return false;
+        }
         let Some(job) = shared.with(|core, now, out| core.take_own(ticket, now, out)) else {
             return false;
         };

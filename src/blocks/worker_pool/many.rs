@@ -11,6 +11,7 @@ use super::submit::make;
 use super::task::Task;
 use crate::Refused;
 use crate::gates::wait_queue::Ticket;
+use crate::ground::quiet::drop_quietly;
 
 /// So many under one lock: enough that it costs next to nothing, and few enough that nobody waits
 /// for it longer than some ten microseconds.
@@ -50,7 +51,9 @@ fn verdict<F: Future>(
     match pushed {
         Ok(ticket) => Ok(TaskHandle::new(join, front, Spot::of(ticket))),
         Err((no, work)) => {
-            let (future, _) = node::take_back(work, join);
+            let (future, options) = node::take_back(work, join);
+            // A caller's callback: what is left of the verdicts outlives its drop.
+            drop_quietly(options);
             Err(Refused::new(no.reason, no.retry_after, future))
         }
     }

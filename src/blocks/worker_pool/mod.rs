@@ -104,8 +104,9 @@
 //    the unlock, with its number, so that the newest stays (`pressure.rs`).
 // 9. The clock is read when a verb first asks for it: a task without a deadline, that is ready at
 //    its first poll and not timed, costs no look at all, but for one in 32 that leave a queue in
-//    which others wait (`drain.rs`).
+//    which others wait (`drain.rs`), and each while something with a deadline waits (`pace.rs`).
 
+mod alarm;
 mod beside;
 mod blocking;
 mod completions;
@@ -128,6 +129,7 @@ mod meters;
 mod metrics;
 mod nested;
 mod node;
+mod pace;
 mod pool;
 mod pressure;
 mod run;

@@ -23,12 +23,13 @@ use std::task::{Context, Poll, ready};
 use tokio::task::coop::{Unconstrained, unconstrained};
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
+use super::alarm::{Alarm, Due};
 use super::beside::{Spot, ticket};
 use super::core::Job;
 use super::error::TaskError;
 use super::help::is_on;
 use super::node::{Join, Work};
-use super::shared::{Alarm, Shared};
+use super::shared::Shared;
 use crate::Ending;
 use crate::gates::wait_queue::Place;
 
@@ -71,7 +72,8 @@ pub(super) struct Nested {
     /// `None` once it has ended.
     job: Option<Job<Work>>,
     place: Place,
-    alarm: Pin<Box<Alarm>>,
+    due: Due,
+    alarm: Alarm,
     halting: Pin<Box<Unconstrained<WaitForCancellationFutureOwned>>>,
 }
 
@@ -84,17 +86,18 @@ impl Nested {
             let ticket = ticket(core, at, join);
             core.take_nested(ticket, now, out)
         })?;
-        let alarm = Box::pin(Alarm::default());
         let halting = Box::pin(unconstrained(shared.halting()));
-        Some(Self { shared: Arc::clone(shared), job: Some(job), place, alarm, halting })
+        let (shared, job) = (Arc::clone(shared), Some(job));
+        Some(Self { shared, job, place, due: None, alarm: Alarm::default(), halting })
     }
 
     /// Whether it has ended by now; its handle has been told then.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let Some(Job { task, .. }) = &mut self.job else { return Poll::Ready(()) };
-        let mut polled = self.shared.poll(task, self.alarm.as_mut(), cx);
-        if polled.is_pending() && self.halting.as_mut().poll(cx).is_ready() {
-            polled = self.shared.poll(task, self.alarm.as_mut(), cx);
+        let Self { shared, job, due, alarm, halting, .. } = self;
+        let Some(Job { task, .. }) = job else { return Poll::Ready(()) };
+        let mut polled = shared.poll(task, due, alarm, cx);
+        if polled.is_pending() && halting.as_mut().poll(cx).is_ready() {
+            polled = shared.poll(task, due, alarm, cx);
         }
         let ending = ready!(polled);
         self.end(|_| ending);

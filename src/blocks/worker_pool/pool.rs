@@ -100,7 +100,9 @@ impl WorkerPool {
     /// [`QueueFull`](crate::Reason::QueueFull): its class may not have another place, or others
     /// of its class wait in [`submit`](Self::submit); come back after `retry_after`.
     /// [`DeadlineInfeasible`](crate::Reason::DeadlineInfeasible): by the mean service time
-    /// (from 20 samples on) it would not end in time.
+    /// (from 20 samples on), what waits ahead and how fast its class has moved it would not end in
+    /// time. Of what is left beside the service itself a class may plan on its
+    /// [threshold](super::Thresholds)'s share.
     /// [`TooLarge`](crate::Reason::TooLarge): it weighs more than there are seats.
     /// [`Closed`](crate::Reason::Closed).
     ///

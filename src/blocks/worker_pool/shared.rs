@@ -4,17 +4,15 @@
 //! it is held.
 
 use std::future::poll_fn;
-use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use tokio::runtime::{Handle, Id};
 use tokio::sync::watch;
-use tokio::task::coop::{Unconstrained, unconstrained};
-use tokio::time::Sleep;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
+use super::alarm::{Alarm, Due};
 use super::config::Limits;
 use super::core::{Core, Door, Job, No, Seeker, TaskSlot};
 use super::crew::{Crew, Next, Post, Turn, WorkerNo};
@@ -76,11 +74,6 @@ impl TaskSlot<Work> for Slot {
     }
 }
 
-/// When a task must have ended: set at its first await point, if it has a limit at all.
-///
-/// Unconstrained: a task that uses up its budget in every poll must still run out of time.
-pub(super) type Alarm = Option<Option<Unconstrained<Sleep>>>;
-
 /// What handles and workers share.
 pub(super) struct Shared {
     core: Mutex<PoolCore>,
@@ -90,6 +83,8 @@ pub(super) struct Shared {
     crew: Crew,
     /// Somebody was refused, and nothing has left the queue since.
     crowded: AtomicBool,
+    /// No seat was free for the last one that came through the lock.
+    seatless: AtomicBool,
     /// What runs is to end at its next await point.
     halted: AtomicBool,
     /// The same, for those whom nobody knows how to wake.
@@ -113,6 +108,7 @@ impl Shared {
             core: Mutex::new(core),
             crew: Crew::new(),
             crowded: AtomicBool::new(false),
+            seatless: AtomicBool::new(false),
             halted: AtomicBool::new(false),
             halting: CancellationToken::new(),
             ended: CancellationToken::new(),
@@ -154,6 +150,12 @@ impl Shared {
         }
     }
 
+    /// Whether who awaits what he has just submitted would find no seat for it. Only a hint.
+    pub(super) fn is_seatless(&self) -> bool {
+        // Relaxed, here and below: as for `is_crowded`.
+        self.seatless.load(Ordering::Relaxed)
+    }
+
     /// Puts a task in the queue, or gives it back with the reason, which `count` writes down.
     pub(super) fn push(
         self: &Arc<Self>,
@@ -186,7 +188,13 @@ impl Shared {
         out: &mut PoolErrands,
     ) -> Result<Ticket, (No, Work)> {
         match core.admit(Door::Street, place, now, out) {
-            Ok(plan) => Ok(core.enqueue(plan, place, work, now, out)),
+            Ok(plan) => {
+                let ticket = core.enqueue(plan, place, work, now, out);
+                if core.is_seatless() != self.is_seatless() {
+                    self.seatless.store(core.is_seatless(), Ordering::Relaxed);
+                }
+                Ok(ticket)
+            }
             Err(no) => {
                 self.crowded.store(true, Ordering::Relaxed);
                 Err((count(core, no), work))
@@ -360,7 +368,8 @@ impl Shared {
     pub(super) fn poll(
         &self,
         task: &mut Work,
-        mut alarm: Pin<&mut Alarm>,
+        due: &mut Due,
+        alarm: &mut Alarm,
         cx: &mut Context<'_>,
     ) -> Poll<Ending> {
         // Acquire: pairs with `halt`.
@@ -370,14 +379,9 @@ impl Shared {
         if let Poll::Ready(ending) = self.begin(task, cx) {
             return Poll::Ready(ending);
         }
-        if alarm.is_none() {
-            let limit = Options::limit(task.options(), self.timeout, time::now());
-            let sleep = |limit| tokio::time::sleep_until(time::timer_at(limit));
-            alarm.set(Some(limit.map(|limit| unconstrained(sleep(limit)))));
-        }
-        let alarm = alarm.as_pin_mut().and_then(Option::as_pin_mut);
-        let Some(alarm) = alarm else { return Poll::Pending };
-        ready!(alarm.poll(cx));
+        let limit = || Options::limit(task.options(), self.timeout, time::now());
+        let Some(due) = *due.get_or_insert_with(limit) else { return Poll::Pending };
+        ready!(alarm.poll(due, cx));
         if self.hires.is_some() {
             self.core.lock().dropped();
         }
@@ -419,6 +423,7 @@ pub(super) struct Done {
 impl Post for Shared {
     type Job = Job<Work>;
     type Done = Done;
+    type Kit = Alarm;
 
     fn next(self: &Arc<Self>, who: WorkerNo, turn: Turn<Done>) -> Next<Self::Job> {
         let (next, done) = self.with(|core, now, out| {
@@ -446,13 +451,13 @@ impl Post for Shared {
         next
     }
 
-    async fn work(self: &Arc<Self>, job: Self::Job) -> Done {
+    async fn work(self: &Arc<Self>, job: Self::Job, alarm: &mut Alarm) -> Done {
         let mut working = Working { shared: self, job: Some(job) };
         tokio::task::coop::consume_budget().await;
         let ending = match &mut working.job {
             Some(job) => {
-                let mut alarm = pin!(Alarm::default());
-                poll_fn(|cx| self.poll(&mut job.task, alarm.as_mut(), cx)).await
+                let mut due = None;
+                poll_fn(|cx| self.poll(&mut job.task, &mut due, alarm, cx)).await
             }
             None => unreachable!("taken below, and only there"),
         };

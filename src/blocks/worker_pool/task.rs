@@ -108,7 +108,8 @@ impl<F: Future> Task<F> {
     /// counted ([`callback_panics`](super::WorkerPoolSnapshot::callback_panics)).
     ///
     /// It runs on whatever thread ends the task: a worker, or a caller who evicts or cancels it.
-    /// So it should be short. It is not called for a task that was refused, nor by
+    /// So it should be short; one that submits may evict others, whose callbacks then run inside it.
+    /// It is not called for a task that was refused, nor by
     /// [`run`](super::WorkerPool::run). Default: none; another one takes its place.
     ///
     /// ```

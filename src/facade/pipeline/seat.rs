@@ -15,7 +15,7 @@ use super::shared::Shared;
 use super::ticket::Failure;
 use crate::Outcome;
 use crate::blocks::worker_pool::crew::{Crew, Leaving, Next, Post, Turn, WorkerNo};
-use crate::circuit_breaker::CallPermit;
+use crate::circuit_breaker::OwnedCallPermit;
 use crate::ground::quiet::drop_quietly;
 use crate::ground::time;
 
@@ -25,7 +25,7 @@ pub(super) struct Attempt<P, O> {
     /// The run's coroutine, or what to begin it with.
     drive: Result<Drive<O>, Arc<P>>,
     control: Arc<Control>,
-    permit: Option<CallPermit>,
+    permit: Option<OwnedCallPermit>,
 }
 
 /// One attempt made.
@@ -41,6 +41,7 @@ pub(super) struct Attempted<O> {
 impl<P: Send + Sync + 'static, O: Send + Sync + 'static> Post for Shared<P, O> {
     type Job = Attempt<P, O>;
     type Done = Attempted<O>;
+    type Kit = ();
 
     fn next(self: &Arc<Self>, who: WorkerNo, turn: Turn<Attempted<O>>) -> Next<Attempt<P, O>> {
         let now = time::now();
@@ -82,7 +83,7 @@ impl<P: Send + Sync + 'static, O: Send + Sync + 'static> Post for Shared<P, O> {
         next
     }
 
-    async fn work(self: &Arc<Self>, attempt: Attempt<P, O>) -> Attempted<O> {
+    async fn work(self: &Arc<Self>, attempt: Attempt<P, O>, (): &mut ()) -> Attempted<O> {
         let Attempt { run, drive, control, permit } = attempt;
         let unfinished = Unfinished { shared: self, run };
         // An attempt that is ready at once costs its worker a unit of the runtime's patience.

@@ -233,6 +233,24 @@ fn loom_who_would_not_wait_is_never_refused_a_free_permit() {
     });
 }
 
+/// What he gave lies in a stripe that was just lent to: he knows that something is lent.
+#[test]
+fn loom_who_gave_to_a_stripe_is_not_refused() {
+    model(|| {
+        let semaphore = semaphore(2, 4);
+        assert_eq!(semaphore.try_take(5, ONE), Took::Taken);
+        let lender = thread::spawn({
+            let semaphore = Arc::clone(&semaphore);
+            move || semaphore.lend(5)
+        });
+        semaphore.give_back(5, ONE);
+        let two = NonZeroU32::new(2).unwrap();
+        assert!(semaphore.try_acquire_many(two).is_some(), "both are free");
+        lender.join().unwrap();
+        is_at_rest(&semaphore);
+    });
+}
+
 #[test]
 fn loom_a_loan_beside_an_acquire() {
     model(|| {

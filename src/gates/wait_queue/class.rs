@@ -6,6 +6,7 @@ use std::time::Instant;
 use super::codel::{CoDel, Delay, Shedding};
 use super::lane::{Entry, Lane, LaneId, Owner};
 use super::longest::Longest;
+use super::weights::Weights;
 use crate::ground::list::{Links, List};
 use crate::ground::slab::Slab;
 use crate::ground::tenant::Tenant;
@@ -28,8 +29,7 @@ pub(super) struct Class {
     turn_links: Links,
     /// How many lanes are held.
     held: usize,
-    /// The heaviest weight since the class was last empty.
-    quantum: u32,
+    weights: Weights,
     by_tenant: HashMap<Tenant, LaneId>,
     by_hash: HashMap<u8, LaneId>,
     longest: Longest,
@@ -46,7 +46,7 @@ impl Default for Class {
             turns: List::default(),
             turn_links: Links::default(),
             held: 0,
-            quantum: 0,
+            weights: Weights::default(),
             by_tenant: HashMap::new(),
             by_hash: HashMap::new(),
             longest: Longest::default(),
@@ -105,7 +105,7 @@ impl Class {
         index: u32,
         (tenant, weight): (Tenant, u32),
     ) -> bool {
-        self.quantum = self.quantum.max(weight);
+        self.weights.came(weight);
         if !self.has_tenants && tenant == Tenant::NONE {
             self.lanes[NOBODYS as usize].insert(links, slab, index);
             return true;
@@ -131,7 +131,9 @@ impl Class {
         links: &mut Links,
         slab: &Slab<Entry<T>>,
         index: u32,
+        weight: u32,
     ) -> bool {
+        self.weights.left(weight);
         let id = slab.get(index).lane;
         let lane = &mut self.lanes[id as usize];
         let was = lane.fresh.len();
@@ -141,16 +143,12 @@ impl Class {
             lane.delay = Delay::default();
         }
         if !self.has_tenants {
-            if is_empty {
-                self.quantum = 0;
-            }
             return !is_empty;
         }
         self.measure(id, was);
         if is_empty {
             self.close(id);
             if self.turns.is_empty() && self.held == 0 {
-                self.quantum = 0;
                 self.has_tenants = false;
             }
         }
@@ -235,8 +233,11 @@ impl Class {
         let id = self.turns.head()?;
         let lane = &mut self.lanes[id as usize];
         let front = lane.front(slab)?;
+        let quantum = self.weights.quantum();
+        // What was given for a heavy waiter that left ungranted is not for lighter ones.
+        lane.deficit = lane.deficit.min(quantum.saturating_mul(2));
         if lane.deficit < weight_of(front) {
-            lane.deficit = lane.deficit.saturating_add(self.quantum);
+            lane.deficit = lane.deficit.saturating_add(quantum);
         }
         Some(front)
     }
@@ -251,13 +252,14 @@ impl Class {
         index: u32,
         weight_of: impl Fn(u32) -> u32,
     ) -> bool {
+        let weight = weight_of(index);
         if !self.has_tenants {
-            return self.unlink(links, slab, index);
+            return self.unlink(links, slab, index, weight);
         }
         let id = slab.get(index).lane;
         let lane = &mut self.lanes[id as usize];
-        lane.deficit = lane.deficit.saturating_sub(weight_of(index));
-        let stands = self.unlink(links, slab, index);
+        lane.deficit = lane.deficit.saturating_sub(weight);
+        let stands = self.unlink(links, slab, index, weight);
         let lane = self.lane(id);
         let next = lane.front(slab).map(weight_of);
         if next.is_some_and(|weight| lane.deficit < weight) {

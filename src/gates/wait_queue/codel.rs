@@ -7,7 +7,8 @@
 //! Scale" (ACM Queue 13(8), 2015) it takes the cure, which suits requests better than packets:
 //! the newest goes first while it stands (adaptive LIFO), for the old ones' callers have given up
 //! or are about to; and whoever gets older than twice the target is dropped, rather than one now
-//! and one then. It ends as soon as the oldest is younger than the target.
+//! and one then. It ends as soon as the oldest is younger than the target. As in CoDel, the last
+//! one that waits is never dropped: a seat would stay empty for it.
 
 use std::time::{Duration, Instant};
 
@@ -59,7 +60,7 @@ impl CoDel {
 ///
 /// A waiter of such a class, and of a tenant whose oldest waiter has been older than the target
 /// for an interval, is served last in, first out, and leaves as *evicted* when it gets older than
-/// twice the target. There, first in, first out and the starvation bound are suspended until the
+/// twice the target, but for the last one of a class. There, first in, first out and the starvation bound are suspended until the
 /// oldest is younger than the target again. Other classes and tenants go on as ever. Ages are
 /// looked at when a permit or seat is offered to the class, and in a pool also when somebody comes or
 /// goes while a caller of `run`, something heavy or something with a deadline waits.

@@ -15,11 +15,11 @@
 //! 2. *Starvation bound.* A class that waits while `N` grants in a row went above it gets the
 //!    next one, the lowest first on a tie. So a waiter with `p` waiters of its class at or before
 //!    it in the round starts within `p × (N + 3)` grants, or leaves for a stated reason.
-//! 3. *Tenants.* Deficit round robin in seats (Shreedhar and Varghese, 1995), with the heaviest
-//!    weight since the class was last empty as the quantum, so each visit serves somebody: O(1).
-//!    With weights each tenant ahead counts in rule 2 with as many waiters as that weight. First in,
-//!    first out holds inside a class and tenant. At most 1,024 tenants of a class have lanes of their own;
-//!    the rest share 256 by hash.
+//! 3. *Tenants.* Deficit round robin in seats (Shreedhar and Varghese, 1995). The quantum is the
+//!    heaviest weight that waits in the class, rounded up to a power of two above it, so each visit
+//!    serves somebody: O(1). With weights each tenant ahead counts in rule 2 with as many waiters
+//!    as twice that weight. First in, first out holds inside a class and tenant. At most 1,024
+//!    tenants of a class have lanes of their own; the rest share 256 by hash.
 //! 4. *Weights.* A head that does not fit yields `Short`, and nothing of its class or below is
 //!    granted until it fits; a higher class is, unless the head stands there by its starvation
 //!    turn. So a heavy waiter can't be starved by light ones.
@@ -31,7 +31,7 @@
 //!    than the target for an interval is served newest first, and whoever in it gets older than
 //!    twice the target leaves as `Shed` when the lane has its turn, up to 32 for each grant. Order
 //!    and bound are suspended there until the oldest is younger than the target. Who gives a place
-//!    in such a lane is the oldest. The pinned are not shed.
+//!    in such a lane is the oldest. The pinned are not shed, nor is the last one of a class.
 //! 8. *Held* tenants keep their places and count against the cap, but do not stand in line: they
 //!    take no turns, hold up nobody and are passed over by nobody. Released, they have the last
 //!    turn of the round. Tenants that share a lane are held together.
@@ -57,6 +57,7 @@ mod rules;
 #[cfg(all(test, not(headworks_loom)))]
 #[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests;
+mod weights;
 
 pub(crate) use crate::ground::slab::Ticket;
 pub use codel::{CoDel, Overload};

@@ -81,7 +81,6 @@ impl Lane {
 struct Class {
     lanes: VecDeque<Lane>,
     passed: u32,
-    quantum: u32,
     /// Somebody's lane is here beside nobody's or held, or was since the class was last empty.
     has_tenants: bool,
 }
@@ -246,12 +245,8 @@ impl Pair {
         if self.expect_shed(class, &got) {
             return;
         }
-        let Class { quantum, has_tenants, .. } = self.classes[class];
-        let lane = self.classes[class].front();
-        let first = lane.first();
-        if has_tenants && lane.deficit < first.weight {
-            lane.deficit += quantum;
-        }
+        self.classes[class].begin_turn();
+        let first = self.classes[class].front().first();
         match got {
             Take::Expired(id) => {
                 assert_eq!(id, first.id);
@@ -286,7 +281,8 @@ impl Pair {
     fn expect_shed(&mut self, class: usize, got: &Take<u32>) -> bool {
         let now = self.now;
         let stale = self.sheds[class].then(|| self.classes[class].front().stale(now)).flatten();
-        let Some(stale) = stale.filter(|_| self.shed_in_a_row < SHED_AT_ONCE) else { return false };
+        let may_shed = self.shed_in_a_row < SHED_AT_ONCE && self.classes[class].len() > 1;
+        let Some(stale) = stale.filter(|_| may_shed) else { return false };
         match got {
             Take::Expired(id) => {
                 assert_eq!(*id, stale.id);
@@ -446,19 +442,12 @@ impl Pair {
         let head = self.real.head().map(|head| (*head.value, head.by_turn));
         assert_eq!(head, expected.map(|id| (id, turn.is_some())));
         if let Some(class) = class {
-            let class = &mut self.classes[class];
-            let quantum = class.quantum;
-            let has_tenants = class.has_tenants;
-            let lane = class.front();
-            if has_tenants && lane.deficit < lane.first().weight {
-                lane.deficit += quantum;
-            }
+            self.classes[class].begin_turn();
         }
     }
 
     fn stand(&mut self, class: Priority, tenant: Tenant, waiter: Waiter) {
         let class = &mut self.classes[class.index()];
-        class.quantum = class.quantum.max(waiter.weight);
         class.has_tenants |= tenant != Tenant::NONE;
         let lane = match class.lanes.iter().position(|l| l.tenant == tenant) {
             Some(at) => at,
@@ -530,6 +519,20 @@ impl Class {
     /// The lane whose turn it is.
     fn front(&mut self) -> &mut Lane {
         self.lanes.iter_mut().find(|l| !l.held).expect("somebody stands")
+    }
+
+    /// What its head costs, if it has not got that yet.
+    fn begin_turn(&mut self) {
+        let weights = self.lanes.iter().flat_map(|l| &l.waiters).map(|w| w.weight);
+        let heaviest = weights.max().expect("somebody waits");
+        let quantum = if heaviest == 1 { 1 } else { (heaviest + 1).next_power_of_two() };
+        if self.has_tenants {
+            let lane = self.front();
+            lane.deficit = lane.deficit.min(2 * quantum);
+            if lane.deficit < lane.first().weight {
+                lane.deficit += quantum;
+            }
+        }
     }
 
     /// Its turn is the last of the round.

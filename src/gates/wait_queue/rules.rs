@@ -50,6 +50,10 @@ impl Thresholds {
         [self.low, self.normal, self.high, self.urgent]
     }
 
+    pub(super) const fn ratio(&self, class: Priority) -> f64 {
+        self.ratios()[class.index()]
+    }
+
     pub(crate) fn check(&self, field: &'static str) -> Result<(), ConfigError> {
         let ratios = self.ratios();
         let rising = ratios.windows(2).all(|pair| pair[0] <= pair[1]);
@@ -117,10 +121,16 @@ impl Place {
         Self { class, tenant: Tenant::NONE, weight: NonZeroU32::MIN, deadline: None }
     }
 
+    /// Whether it asks for one seat, and at any time.
+    #[inline]
+    pub(crate) fn is_light(&self) -> bool {
+        self.deadline.is_none() && self.weight == NonZeroU32::MIN
+    }
+
     /// Whether it has no more than a class.
     #[inline]
     pub(crate) fn is_plain(&self) -> bool {
-        self.deadline.is_none() && self.weight == NonZeroU32::MIN && self.tenant == Tenant::NONE
+        self.is_light() && self.tenant == Tenant::NONE
     }
 }
 

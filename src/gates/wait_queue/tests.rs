@@ -158,6 +158,24 @@ fn tenants_take_turns_by_seats_not_by_tasks() {
     assert_eq!(seats[&Tenant(1)], seats[&Tenant(2)]);
 }
 
+/// Else who offers something heavy and takes it back would be served twice as much each round.
+#[test]
+fn what_a_lane_was_given_for_a_heavy_one_that_left_is_not_for_its_light_ones() {
+    let mut queue = queue(1000);
+    let heavy = Place { tenant: Tenant(1), ..weighing(Normal, 64) };
+    offer(&mut queue, heavy, 0).unwrap();
+    let heavy = queue.head().unwrap().ticket;
+    for value in 1..=50 {
+        offer(&mut queue, of(Normal, 1), value).unwrap();
+        offer(&mut queue, of(Normal, 2), 100 + value).unwrap();
+    }
+    assert!(matches!(queue.take(10, time::now()), Take::Short { missing: 54 }));
+    assert_eq!(queue.cancel(heavy), Some(0));
+    let first: Vec<u32> = std::iter::from_fn(|| granted(&mut queue)).take(20).collect();
+    let of_the_other = first.iter().filter(|&&value| value > 100).count();
+    assert!(of_the_other >= 9, "{first:?}");
+}
+
 #[test]
 fn no_more_are_granted_before_a_newcomer_than_stand_ahead_of_it() {
     for newcomer in 0..5 {
@@ -169,7 +187,7 @@ fn no_more_are_granted_before_a_newcomer_than_stand_ahead_of_it() {
             }
         }
         let place = of(Normal, newcomer);
-        let ahead = queue.ahead(Normal, place.tenant);
+        let ahead = queue.depth(High) + queue.ahead_in_class(Normal, place.tenant);
         assert!(ahead <= queue.depth(High) + queue.depth(Normal));
         offer(&mut queue, place, 2).unwrap();
         let before = std::iter::from_fn(|| granted(&mut queue)).take_while(|&one| one == 1).count();
@@ -183,8 +201,8 @@ fn the_first_tenant_does_not_wait_for_all_of_nobodys() {
     for _ in 0..5 {
         offer(&mut queue, Place::new(Normal), 1).unwrap();
     }
-    assert_eq!(queue.ahead(Normal, Tenant::NONE), 5);
-    assert_eq!(queue.ahead(Normal, Tenant(7)), 1);
+    assert_eq!(queue.ahead_in_class(Normal, Tenant::NONE), 5);
+    assert_eq!(queue.ahead_in_class(Normal, Tenant(7)), 1);
 }
 
 #[test]
@@ -502,6 +520,16 @@ fn one_grant_sheds_no_more_than_so_many() {
         assert_eq!((shed, granted), (expected, Some(newest)));
     }
     assert_eq!(seat_at(&mut queue, start + 200 * MS), (vec![], None));
+}
+
+#[test]
+fn the_last_one_of_a_class_is_served_however_old_it_is() {
+    let (mut queue, start) = (shedding(1000), time::now());
+    for value in 0..3 {
+        enter_at(&mut queue, Place::new(Low), value, start);
+    }
+    assert_eq!(seat_at(&mut queue, start + 6 * MS), (vec![], Some(0)));
+    assert_eq!(seat_at(&mut queue, start + 200 * MS), (vec![1], Some(2)));
 }
 
 /// The corpus of the fuzz target, and whatever a bug once needed.

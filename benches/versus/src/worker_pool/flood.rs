@@ -9,14 +9,15 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::sync::Semaphore;
 
 use super::contestant::{Job, WORKERS, job};
-use crate::alloc::Count;
+use crate::alloc::{Count, trim};
 use crate::child::{resident_mib, sample};
 use crate::harness::{Contestant, Effort, Measure, contest};
 
-const FLOOD: [Measure; 3] = [
+const FLOOD: [Measure; 4] = [
     Measure { suffix: "", unit: "MiB resident, queued" },
-    Measure { suffix: "/drained", unit: "MiB resident, drained" },
     Measure { suffix: "/heap", unit: "heap bytes/queued task" },
+    Measure { suffix: "/drained", unit: "MiB resident, drained and trimmed" },
+    Measure { suffix: "/drained/heap", unit: "heap bytes/drained task" },
 ];
 const FILLED: [Measure; 2] = [
     Measure { suffix: "/resident", unit: "MiB over the base" },
@@ -66,11 +67,13 @@ fn one_thread() -> Runtime {
 fn flood<Q>(tasks: usize, queue: impl Fn() -> Q, drain: impl FnOnce()) -> Vec<f64> {
     let base = resident_mib();
     let count = Count::start();
+    let heap = || count.look().live_bytes as f64 / tasks as f64;
     (0..tasks).for_each(|_| drop(queue()));
-    let heap = count.stop().live_bytes as f64 / tasks as f64;
-    let queued = resident_mib() - base;
+    let (queued, queued_heap) = (resident_mib() - base, heap());
     drain();
-    vec![queued, resident_mib() - base, heap]
+    let drained_heap = heap();
+    trim();
+    vec![queued, queued_heap, resident_mib() - base, drained_heap]
 }
 
 /// The runtime does not run while tasks are queued; the handles are dropped.

@@ -31,7 +31,7 @@ pub fn run(effort: Effort) {
     for cores in Cores::ALL {
         let Some(_pinned) = Pinned::to(cores) else { continue };
         for (name, service, tasks, urgent_one_in) in
-            [("20us", 20, 50_000, 32), ("1ms", 1_000, 2_000, 4)]
+            [("20us", 20, 50_000, 32), ("1ms", 1_000, 1_000, 2)]
         {
             let service = Duration::from_micros(service);
             let case = Case { cores, service, tasks: effort.ops(tasks), urgent_one_in };

@@ -122,9 +122,11 @@ impl<T: Seeker> Core<T> {
         Plan::Queue
     }
 
-    /// Whether its deadline can't be met, by the mean service time and what stands ahead. With a
-    /// seat free and nobody waiting it is tried whatever the estimate says: only so can the estimate
-    /// come down again.
+    /// Whether its deadline can't be met, by the mean service time, what stands ahead, and how fast
+    /// that has moved. As of the places, a class may plan on its threshold's share of the time: so
+    /// what is not quite as estimated is still met, and of a lower class none is let in just after
+    /// one of a higher was not. With a seat free and nobody waiting it is tried whatever the
+    /// estimate says: only so can the estimate come down again.
     fn infeasible(&self, place: &Place, deadline: Instant, now: impl Now) -> Option<No> {
         let now = now.get();
         let no = |retry_after| Some(No { reason: Reason::DeadlineInfeasible, retry_after });
@@ -132,16 +134,28 @@ impl<T: Seeker> Core<T> {
         if self.queue.is_empty() && self.seats.free() + self.leases.look().seats > 0 {
             return None;
         }
-        let ahead = self.queue.ahead(place.class, place.tenant);
-        let wait = mean.mul_f64(ahead as f64 / f64::from(self.seats.limit()));
-        let needed = wait.saturating_add(mean);
-        let given = deadline.saturating_duration_since(now);
-        match needed.checked_sub(given) {
+        let Some(spare) = deadline.saturating_duration_since(now).checked_sub(mean) else {
+            // Too little for the task alone.
+            return no(None);
+        };
+        match self.wait(place, mean, now).checked_sub(self.queue.share(place.class, spare)) {
             None | Some(Duration::ZERO) => None,
-            // With as much time from then on it can be met; if it is not too little for the task
-            // alone.
-            Some(late) => no((mean <= given).then(|| late.clamp(SOONEST, LATEST))),
+            // With as much time from then on it can be met.
+            Some(late) => no(Some(late.clamp(SOONEST, LATEST))),
         }
+    }
+
+    /// How long a newcomer waits for its seat: as long as those ahead take, and no shorter than its
+    /// class or a higher one has lately taken to move that far, for others come and go ahead.
+    fn wait(&self, place: &Place, mean: Duration, now: Instant) -> Duration {
+        let Place { class, tenant, .. } = *place;
+        let own = self.queue.ahead_in_class(class, tenant);
+        let above = Priority::ALL[class.index() + 1..].iter();
+        let above = above.map(|&above| (above, self.queue.depth(above)));
+        let ahead = own + above.clone().map(|(_, depth)| depth).sum::<usize>();
+        let least = mean.mul_f64(ahead as f64 / f64::from(self.seats.limit()));
+        let all = above.chain([(class, own)]);
+        all.map(|(class, ahead)| self.pace.wait(class, ahead, now)).fold(least, Duration::max)
     }
 
     /// A refusal, with the time after which coming back makes sense: when the places above this

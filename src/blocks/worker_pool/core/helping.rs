@@ -11,6 +11,12 @@ use crate::gates::wait_queue::{Place, Plan, Take, Ticket};
 use crate::ground::time::Now;
 
 impl<T: Seeker> Core<T> {
+    /// Whether no seat is free, nor kept apart for somebody.
+    #[inline]
+    pub(in crate::blocks::worker_pool) fn is_seatless(&self) -> bool {
+        self.seats.free() == 0
+    }
+
     /// Who awaits this task would run it himself: the task, if it is next and has a seat.
     pub(in crate::blocks::worker_pool) fn take_own(
         &mut self,
