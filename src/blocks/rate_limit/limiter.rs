@@ -160,23 +160,31 @@ impl RateLimiter {
 
     /// Whoever waits, or is to be refused: from the bucket, with all that lies in leases.
     pub(super) fn take(&self, cost: u32, now: Instant) -> Result<(), Denied> {
-        let taken = self.take_shared(cost, now);
-        let recalled = match (&taken, &self.leases) {
-            (Err(_), Some(leases)) => leases.recall(),
-            _ => 0,
-        };
-        if recalled == 0 {
-            return taken;
+        match self.take_shared(cost, now) {
+            Err(Denied::Early(..)) if self.recall(now) => self.take_shared(cost, now),
+            taken => taken,
         }
-        self.bucket.give_back(now, recalled);
-        self.take_shared(cost, now)
+    }
+
+    /// All that lies in leases back into the bucket. Whether there was any.
+    fn recall(&self, now: Instant) -> bool {
+        let recalled = self.leases.as_ref().map_or(0, Leases::recall);
+        if recalled > 0 {
+            self.bucket.give_back(now, recalled);
+        }
+        recalled > 0
     }
 
     /// Whether asking at `now` would surely be refused, which then counts as a refusal; takes
     /// nothing. Everybody has a chance while enforcement isn't full.
     pub(crate) fn peek_at(&self, cost: u32, now: Instant) -> Result<(), TryAcquireError> {
         // Relaxed: as in `try_acquire_at`.
-        match self.look(cost, self.waiting.load(Ordering::Relaxed), now) {
+        let look = || self.look(cost, self.waiting.load(Ordering::Relaxed), now);
+        let seen = match look() {
+            Err(Denied::Early(..)) if self.recall(now) => look(),
+            seen => seen,
+        };
+        match seen {
             Ok(()) => Ok(()),
             Err(Denied::Early(..)) if !self.refusals.always_refuses() => Ok(()),
             Err(denied) => self.refusals.tell(denied),
