@@ -252,16 +252,6 @@ impl CircuitBreaker {
         .await
     }
 
-    /// What the models ask.
-    #[cfg(test)]
-    pub(super) fn with_core_at<R>(
-        &self,
-        now: Instant,
-        look: impl FnOnce(&super::core::Core, &super::stripes::Stripes) -> R,
-    ) -> R {
-        self.shared.with_core(now, |core, cx| look(core, cx.stripes))
-    }
-
     pub(super) fn call_timeout(&self) -> Duration {
         self.shared.call_timeout()
     }

@@ -248,12 +248,6 @@ impl Watch {
         }
     }
 
-    /// Ended in this generation, whether in the window or not.
-    #[cfg(test)]
-    pub(super) fn calls(&self, stripes: &Stripes) -> u64 {
-        self.total(stripes).calls
-    }
-
     fn total(&self, stripes: &Stripes) -> Tally {
         Tally { calls: self.ended.calls + self.in_stripes(stripes), ..self.ended }
     }
