@@ -37,7 +37,7 @@ fn made(config: CircuitBreakerConfig) -> (CircuitBreaker, Instant) {
 
 fn model(check: impl Fn() + Send + Sync + 'static) {
     let mut builder = loom::model::Builder::new();
-    builder.preemption_bound = Some(2);
+    builder.preemption_bound = Some(3);
     builder.max_branches = 10_000;
     builder.check(check);
 }
