@@ -252,6 +252,7 @@ impl CircuitBreaker {
         .await
     }
 
+    #[cfg(feature = "tower")]
     pub(super) fn call_timeout(&self) -> Duration {
         self.shared.call_timeout()
     }
