@@ -36,10 +36,8 @@ pub(crate) fn sent_at(headers: &HeaderMap) -> Option<u64> {
 /// - `Sun Nov  6 08:49:37 1994`
 fn seconds_of(text: &str) -> Option<u64> {
     let mut words = [""; 6];
-    let mut count = 0;
-    for word in text.split_ascii_whitespace() {
-        *words.get_mut(count)? = word;
-        count += 1;
+    for (at, word) in text.split_ascii_whitespace().enumerate() {
+        *words.get_mut(at)? = word;
     }
     let (day, month, year, clock) = match words {
         [_weekday, day, month, year, clock, "GMT"] => {

@@ -7,6 +7,7 @@
 
 mod alloc;
 mod child;
+mod circuit_breaker;
 mod clock;
 mod harness;
 mod pin;
@@ -32,7 +33,10 @@ const ROOMS: &[Room] = &[
     ("worker_pool/work", worker_pool::work::run),
     ("worker_pool/urgent", worker_pool::urgent::run),
     ("semaphore", semaphore::run),
-    ("rate_limit", rate_limit::run),
+    ("rate_limit/calls", rate_limit::run),
+    ("rate_limit/keys", rate_limit::keys::run),
+    ("circuit_breaker/calls", circuit_breaker::run),
+    ("circuit_breaker/faults", circuit_breaker::faults::run),
     ("retry/run", retry::run),
     ("retry/stack", retry::stack),
     ("retry/hedging", retry::hedging::run),
@@ -40,7 +44,8 @@ const ROOMS: &[Room] = &[
 
 const USAGE: &str = "usage: versus [ROOM | ROOM/GROUP]… [--rounds N] [--quick]
   rooms: worker_pool (submit, run, edges, depth, memory, flood, timing, work, urgent),
-    semaphore, rate_limit, retry (run, stack, hedging)
+    semaphore, rate_limit (calls, keys), circuit_breaker (calls, faults),
+    retry (run, stack, hedging)
   no room    all of them
   --rounds N interleaved rounds a row (default 15)
   --quick    3 short rounds: shows that it runs, measures nothing";
