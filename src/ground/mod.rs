@@ -22,6 +22,7 @@ pub(crate) mod retry_after;
 pub(crate) mod rng;
 pub(crate) mod slab;
 pub(crate) mod stripe;
+pub(crate) mod tally;
 pub(crate) mod tenant;
 #[cfg(all(test, not(headworks_loom)))]
 #[allow(clippy::unwrap_used, reason = "a test fails by panicking")]

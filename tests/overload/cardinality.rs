@@ -5,9 +5,6 @@
 #[path = "../scenarios/harness/claims.rs"]
 #[allow(dead_code, reason = "shared with the scenarios of the pool, which need more of it")]
 mod claims;
-#[path = "../scenarios/harness/heap.rs"]
-mod heap;
-
 use std::collections::HashMap;
 use std::env;
 use std::hash::Hash;
@@ -18,7 +15,7 @@ use headworks::TieredRateLimiter;
 use headworks::rate_limit::{Quota, TieredQuota};
 
 use self::claims::Claims;
-use self::heap::live_bytes;
+use crate::harness::heap::live_bytes;
 
 const MOST_KEYS: usize = 100_000;
 /// What an entry may take, as the docs of [`TieredQuota::max_keys`] say, beside what its key holds

@@ -18,10 +18,17 @@
     reason = "a test fails by panicking, and brings its own clock"
 )]
 
+#[path = "../scenarios/harness/mod.rs"]
+#[allow(dead_code, reason = "shared with the scenarios of the worker pool")]
+mod harness;
+
 mod cardinality;
+mod clock;
 #[cfg(feature = "tower")]
 mod forged_clients;
-mod harness;
 mod hedging;
+mod hot_key;
+mod rate_limit_ops;
+mod rate_limit_seeds;
 mod retry_storm;
 mod retry_wave;

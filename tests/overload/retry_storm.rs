@@ -110,6 +110,7 @@ fn trial(seed: u64, protection: Protection) -> Claims {
         let epoch = Instant::now();
         let backend = Arc::new(Mutex::new(Backend { epoch, last: 0.0, sent: Vec::new() }));
         let retry = retry(protection);
+        retry.reseed(rng.next());
         let mut callers = JoinSet::new();
         let mut at = Duration::ZERO;
         while at < Duration::from_secs_f64(END) {

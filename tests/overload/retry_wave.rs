@@ -26,24 +26,25 @@ const BY_A_BLOCK: Verdict = Verdict::refused(Some(TOLD));
 
 #[test]
 fn a_wave_that_was_told_the_same_comes_back_spread() {
-    every_seed(3, |_| {
-        trial(Some(BY_THE_BACKEND)).all_hold();
-        trial(Some(BY_A_BLOCK)).all_hold();
+    every_seed(3, |seed| {
+        trial(seed, Some(BY_THE_BACKEND)).all_hold();
+        trial(seed, Some(BY_A_BLOCK)).all_hold();
     });
 }
 
 #[test]
 fn control_callers_that_do_as_they_are_told_come_back_together() {
-    some_seeds(|_| trial(None).breaks(&["spread"]));
+    some_seeds(|seed| trial(seed, None).breaks(&["spread"]));
 }
 
 /// `None`: everybody waits for as long as it was told.
-fn trial(verdict: Option<Verdict>) -> Claims {
+fn trial(seed: u64, verdict: Option<Verdict>) -> Claims {
     simulate(async {
         let epoch = Instant::now();
         let budget = RetryBudgetConfig::default().with_floor_per_second(1_000_000);
         let budget = RetryBudget::new(budget).unwrap();
         let retry = Retry::new(RetryPolicy::default(), budget).unwrap();
+        retry.reseed(seed);
         let came = Arc::new(Mutex::new(Vec::with_capacity(CALLERS)));
         let mut callers = JoinSet::new();
         for _ in 0..CALLERS {

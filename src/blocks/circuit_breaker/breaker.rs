@@ -76,15 +76,17 @@ impl CircuitBreaker {
     /// thread; neither, where nothing depends on time (see [the room](super#what-is-read-when)).
     /// While the circuit is open, a look at the clock and one such operation. Else one short lock.
     /// No allocation.
-    #[inline]
+    #[inline(always)]
     pub fn try_acquire(&self) -> Result<CallPermit<'_>, CircuitOpen> {
         self.try_acquire_at(&Glance::default())
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn try_acquire_at(&self, now: impl Now) -> Result<CallPermit<'_>, CircuitOpen> {
-        let claim = self.shared.admit(now)?;
-        Ok(CallPermit::new(&self.shared, claim))
+        match self.shared.admit(now) {
+            Ok(claim) => Ok(CallPermit::new(&self.shared, claim)),
+            Err(open) => Err(open),
+        }
     }
 
     /// As [`try_acquire`](Self::try_acquire), for a permit that goes elsewhere.

@@ -97,7 +97,7 @@ pub(super) struct Claim {
 pub(super) enum Place {
     Nowhere,
     Stripe(u8),
-    Probe(u64),
+    Probe(u32),
 }
 
 impl Claim {
@@ -118,14 +118,14 @@ pub(super) struct Report {
 }
 
 impl From<Outcome> for Report {
-    #[inline]
+    #[inline(always)]
     fn from(outcome: Outcome) -> Self {
         Self { outcome, is_overloaded: false, asked: None }
     }
 }
 
 impl From<Verdict> for Report {
-    #[inline]
+    #[inline(always)]
     fn from(verdict: Verdict) -> Self {
         let asked = match verdict.retry() {
             RetryClass::RetryAfter(after) if !verdict.is_refused() => Some(after),
@@ -137,7 +137,7 @@ impl From<Verdict> for Report {
 
 impl Report {
     /// Nothing has to be said beside it.
-    #[inline]
+    #[inline(always)]
     pub(super) fn is_plain_success(self) -> bool {
         self.outcome == Outcome::Success && self.asked.is_none()
     }
@@ -184,7 +184,7 @@ impl Ramp {
 /// reports, is dropped, or reaches its greatest age.
 #[derive(Debug)]
 struct Probe {
-    id: u64,
+    id: u32,
     epoch: u64,
     since: Instant,
 }
@@ -196,7 +196,7 @@ pub(super) struct Core {
     phase: Phase,
     watch: Watch,
     probes: Vec<Probe>,
-    next_probe: u64,
+    next_probe: u32,
     /// Openings since the circuit last flowed fully.
     openings: u32,
     /// Until when the backend asked for patience in this generation.
@@ -313,7 +313,7 @@ impl Core {
         }
         Admission::Granted(match self.phase {
             Phase::HalfOpen { .. } => {
-                self.next_probe += 1;
+                self.next_probe = self.next_probe.wrapping_add(1);
                 let (id, epoch) = (self.next_probe, self.watch.epoch());
                 self.probes.push(Probe { id, epoch, since: cx.now });
                 Claim { epoch, since: Some(cx.now), place: Place::Probe(id) }

@@ -11,21 +11,21 @@ use crate::ground::outcome::{Classify, Verdict};
 pub struct CircuitOpen {
     /// The next probe is so long after it: added up only when somebody asks.
     base: Instant,
-    after: Duration,
+    after_ns: u64,
     refused_at: Instant,
 }
 
 impl CircuitOpen {
-    #[inline]
-    pub(super) fn new(base: Instant, after: Duration, refused_at: Instant) -> Self {
-        Self { base, after, refused_at }
+    #[inline(always)]
+    pub(super) fn new(base: Instant, after_ns: u64, refused_at: Instant) -> Self {
+        Self { base, after_ns, refused_at }
     }
 
     /// When another call has a chance. While all probes are under way this is when the oldest of
     /// them is given up; one that reports earlier makes a place earlier.
     #[must_use]
     pub fn next_probe_at(&self) -> Instant {
-        later(self.base, self.after)
+        later(self.base, Duration::from_nanos(self.after_ns))
     }
 
     /// How long after the refusal that is.

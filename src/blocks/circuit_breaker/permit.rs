@@ -1,5 +1,6 @@
 //! The right to make one call.
 
+use std::mem::ManuallyDrop;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,14 +21,27 @@ use crate::ground::time::{Glance, Now};
 #[derive(Debug)]
 pub struct CallPermit<'a> {
     shared: &'a Shared,
-    /// `None` once reported.
-    claim: Option<Claim>,
+    claim: Claim,
 }
 
 impl<'a> CallPermit<'a> {
-    #[inline]
+    #[inline(always)]
     pub(super) fn new(shared: &'a Shared, claim: Claim) -> Self {
-        Self { shared, claim: Some(claim) }
+        Self { shared, claim }
+    }
+
+    /// It is reported, and not dropped. It borrows what it has.
+    #[inline(always)]
+    fn tell(self, report: Report, now: impl Now) {
+        let reported = ManuallyDrop::new(self);
+        reported.shared.report(reported.claim, report, now);
+    }
+}
+
+impl Drop for CallPermit<'_> {
+    fn drop(&mut self) {
+        let now = Glance::default();
+        self.shared.abandon(self.claim, &now);
     }
 }
 
@@ -44,15 +58,29 @@ impl OwnedCallPermit {
     pub(super) fn new(shared: Arc<Shared>, claim: Claim) -> Self {
         Self { shared, claim: Some(claim) }
     }
+
+    fn tell(mut self, report: Report, now: impl Now) {
+        if let Some(claim) = self.claim.take() {
+            self.shared.report(claim, report, now);
+        }
+    }
+}
+
+impl Drop for OwnedCallPermit {
+    fn drop(&mut self) {
+        if let Some(claim) = self.claim.take() {
+            self.shared.abandon(claim, &Glance::default());
+        }
+    }
 }
 
 macro_rules! reports {
     ($($permit:ty),*) => {$(
         impl $permit {
             /// The backend answered.
-            #[inline]
+            #[inline(always)]
             pub fn success(self) {
-                self.tell_at(Outcome::Success, &Glance::default());
+                self.tell(Outcome::Success.into(), &Glance::default());
             }
 
             /// The backend failed.
@@ -68,46 +96,31 @@ macro_rules! reports {
             /// The backend asked for patience (HTTP 429), perhaps for so long. Counts as
             /// [`Overloaded`](super::Overloaded) says.
             pub fn overloaded(self, retry_after: Option<Duration>) {
-                self.tell_at(Verdict::overloaded(retry_after), &Glance::default());
+                self.tell(Verdict::overloaded(retry_after).into(), &Glance::default());
             }
 
             /// Reports an [`Outcome`] or a [`Verdict`]. When a verdict says how long the backend
             /// wants to be left alone, an opening that begins before that lasts at least as long.
             #[inline]
             pub fn report(self, verdict: impl Into<Verdict>) {
-                self.tell_at(verdict.into(), &Glance::default());
+                self.tell(verdict.into().into(), &Glance::default());
             }
 
             #[inline]
             pub(crate) fn report_at(self, verdict: impl Into<Verdict>, now: impl Now) {
-                self.tell_at(verdict.into(), now);
-            }
-
-            #[inline]
-            fn tell_at(mut self, report: impl Into<Report>, now: impl Now) {
-                if let Some(claim) = self.claim.take() {
-                    self.shared.report(claim, report.into(), now);
-                }
-            }
-
-            /// Ends it as [`Drop`] does, at `now`.
-            pub(crate) fn abandon_at(&mut self, now: impl Now) {
-                if let Some(claim) = self.claim.take() {
-                    let outcome = self.shared.unreported(&claim, now);
-                    self.shared.report(claim, outcome.into(), now);
-                }
-            }
-        }
-
-        impl Drop for $permit {
-            #[inline]
-            fn drop(&mut self) {
-                if self.claim.is_some() {
-                    self.abandon_at(&Glance::default());
-                }
+                self.tell(verdict.into().into(), now);
             }
         }
     )*};
 }
 
 reports!(CallPermit<'_>, OwnedCallPermit);
+
+/// Tests say when it is dropped.
+#[cfg(test)]
+impl CallPermit<'_> {
+    pub(super) fn abandon_at(self, now: std::time::Instant) {
+        let dropped = ManuallyDrop::new(self);
+        dropped.shared.abandon(dropped.claim, now);
+    }
+}

@@ -55,7 +55,7 @@ struct Rules {
     slow_after: Duration,
     slow_counts: bool,
     call_timeout: Duration,
-    open_for: Duration,
+    open_for_ns: u64,
     always_refuses: bool,
 }
 
@@ -76,7 +76,7 @@ impl Shared {
             slow_after: config.slow_threshold(),
             slow_counts: config.slow_ratio.is_some(),
             call_timeout: config.call_timeout,
-            open_for: config.open_for,
+            open_for_ns: u64::try_from(config.open_for.as_nanos()).unwrap_or(u64::MAX),
             always_refuses: config.enforcement == Enforcement::Full,
         };
         let core = Core::new(config, now, &stripes);
@@ -96,16 +96,15 @@ impl Shared {
     }
 
     /// May one more call be made? Beside the lock while calls flow, and while everybody is refused.
-    #[inline]
+    #[inline(always)]
     pub(super) fn admit(&self, now: impl Now) -> Result<Claim, CircuitOpen> {
         // Acquire: pairs with `publish`, so that the word of this epoch is seen open.
         let flow = self.front.flow.load(Ordering::Acquire);
         if flow & FLOWS == 0 {
-            if let Some(refused) = self.refuse(now.get()) {
-                self.stripes.refused(mine());
-                return Err(refused);
-            }
-            return self.admit_slowly(now.get());
+            let now = now.get();
+            let Some(refused) = self.refuse(now) else { return self.admit_slowly(now) };
+            self.stripes.refused(mine());
+            return Err(refused);
         }
         let epoch = flow >> EPOCH;
         if !self.rules.is_timed {
@@ -127,17 +126,18 @@ impl Shared {
     }
 
     /// Whether everybody is refused at `now`, as far as can be seen without the lock.
-    #[inline]
+    #[inline(always)]
     fn refuse(&self, now: Instant) -> Option<CircuitOpen> {
         let until_ns = self.front.until_ns.load(Ordering::Relaxed);
         if until_ns == FOR_EVER {
-            return Some(CircuitOpen::new(now, self.rules.open_for, now));
+            return Some(CircuitOpen::new(now, self.rules.open_for_ns, now));
         }
         let is_refused = self.since_start(now) < until_ns;
-        is_refused.then(|| CircuitOpen::new(self.from, Duration::from_nanos(until_ns), now))
+        is_refused.then(|| CircuitOpen::new(self.from, until_ns, now))
     }
 
     #[cold]
+    #[inline(never)]
     fn admit_slowly(&self, now: Instant) -> Result<Claim, CircuitOpen> {
         self.with_core(now, |core, cx| match core.admit(cx) {
             Admission::Granted(claim) => Ok(claim),
@@ -146,7 +146,7 @@ impl Shared {
             }
             Admission::Refused { until } => {
                 core.counts.refused += 1;
-                Err(CircuitOpen::new(until, Duration::ZERO, now))
+                Err(CircuitOpen::new(until, 0, now))
             }
         })
     }
@@ -161,7 +161,7 @@ impl Shared {
             self.with_core(now, |core, cx| {
                 core.advance(cx);
                 let until = core.refused_until(now)?;
-                Some(CircuitOpen::new(until, Duration::ZERO, now))
+                Some(CircuitOpen::new(until, 0, now))
             })
         })
     }
@@ -171,14 +171,14 @@ impl Shared {
     }
 
     /// How an admitted call ended. A success beside the lock, while calls flow.
-    #[inline]
+    #[inline(always)]
     pub(super) fn report(&self, claim: Claim, report: Report, now: impl Now) {
         if !(report.is_plain_success() && self.succeed(&claim, now)) {
             self.report_slowly(claim, report, now.get());
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn succeed(&self, claim: &Claim, now: impl Now) -> bool {
         // Acquire: as in `admit`.
         let flow = self.front.flow.load(Ordering::Acquire);
@@ -197,12 +197,18 @@ impl Shared {
     }
 
     #[cold]
+    #[inline(never)]
     fn report_slowly(&self, claim: Claim, report: Report, now: Instant) {
         self.with_core(now, |core, cx| core.report(claim, report, cx));
     }
 
-    /// What a permit counts as that is dropped at `now`.
-    pub(super) fn unreported(&self, claim: &Claim, now: impl Now) -> Outcome {
+    /// A permit is dropped without a report.
+    pub(super) fn abandon(&self, claim: Claim, now: impl Now) {
+        let outcome = self.unreported(&claim, now);
+        self.report(claim, outcome.into(), now);
+    }
+
+    fn unreported(&self, claim: &Claim, now: impl Now) -> Outcome {
         match self.rules.unreported {
             Unreported::Failure => Outcome::Failure,
             Unreported::FailureIfSlow if claim.age(now.get()) >= self.rules.slow_after => {
@@ -263,7 +269,7 @@ impl Shared {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn since_start(&self, at: Instant) -> u64 {
         let since = at.saturating_duration_since(self.from);
         since

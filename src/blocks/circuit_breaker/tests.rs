@@ -222,7 +222,7 @@ fn probes_are_refilled() {
     let now = now + 30 * S;
     for _ in 0..1_000 {
         calls(&breaker, Ignored, 5, now);
-        let mut cancelled = breaker.try_acquire_at(now).unwrap();
+        let cancelled = breaker.try_acquire_at(now).unwrap();
         cancelled.abandon_at(now + S);
     }
     calls(&breaker, Success, 5, now);
@@ -509,7 +509,7 @@ proptest! {
                 }
                 _ if out.is_empty() => {}
                 _ => {
-                    let (mut permit, _, _) = out.swap_remove(ms as usize % out.len());
+                    let (permit, _, _) = out.swap_remove(ms as usize % out.len());
                     match op {
                         2 => permit.report_at(Success, now),
                         3 => permit.report_at(Failure, now),

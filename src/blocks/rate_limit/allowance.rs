@@ -19,9 +19,9 @@ pub struct Allowance {
 }
 
 impl Allowance {
-    pub(super) fn of(gcra: &Gcra, word: u64, now: Instant) -> Self {
-        let available = gcra.available(word, gcra.word(now));
-        let (burst, refill) = (gcra.burst(), gcra.refill());
-        Self { available, burst, refill, full_at: gcra.full_at(word, now) }
+    pub(super) fn of(quota: &Gcra, word: u64, now: Instant) -> Self {
+        let available = quota.available(word, quota.word(now));
+        let (burst, refill) = (quota.burst(), quota.refill());
+        Self { available, burst, refill, full_at: quota.full_at(word, now) }
     }
 }

@@ -173,6 +173,7 @@ impl RetryBudget {
     }
 
     /// A call succeeded, first attempt or not.
+    #[inline]
     pub fn success(&self) {
         self.shared.savings.earn();
     }
@@ -231,6 +232,7 @@ impl Savings {
         }
     }
 
+    #[inline]
     fn earn(&self) {
         let mut was = self.word.load(Ordering::Relaxed);
         loop {

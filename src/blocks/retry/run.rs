@@ -22,6 +22,7 @@ pub(super) struct Run<'a> {
 
 impl<'a> Run<'a> {
     /// Looks at the clock only if the whole operation is timed.
+    #[inline]
     pub(super) fn new(retry: &'a Shared, idempotency: Idempotency) -> Self {
         let begun = retry.policy.total_timeout.map(|_| time::now());
         let end = retry.policy.total_timeout.zip(begun);
@@ -30,6 +31,7 @@ impl<'a> Run<'a> {
     }
 
     /// Begins an attempt: its number, from 1, and when it is to be dropped.
+    #[inline]
     pub(super) fn attempt(&mut self) -> (u32, Option<Instant>) {
         self.attempts = self.attempts.saturating_add(1);
         let own = self.retry.policy.attempt_timeout.and_then(|timeout| {
@@ -41,6 +43,7 @@ impl<'a> Run<'a> {
 
     /// When to make the next attempt. The budget comes last: a retry that won't be made for
     /// another reason costs nothing.
+    #[inline]
     pub(super) fn next(&mut self, verdict: Verdict) -> Result<Instant, GaveUp> {
         if verdict.outcome() == Outcome::Success {
             self.retry.budget.success();

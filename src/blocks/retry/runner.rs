@@ -68,17 +68,16 @@ impl Retry {
     /// # Errors
     /// [`ConfigError`] names the field that can't work.
     pub fn new(policy: RetryPolicy, budget: RetryBudget) -> Result<Self, ConfigError> {
-        Self::seeded(policy, budget, Rng::from_entropy())
+        policy.check()?;
+        let (metrics, seed) = (Metrics::default(), AtomicU64::new(Rng::from_entropy().next()));
+        Ok(Self { shared: Arc::new(Shared { policy, budget, metrics, seed }) })
     }
 
-    pub(super) fn seeded(
-        policy: RetryPolicy,
-        budget: RetryBudget,
-        mut rng: Rng,
-    ) -> Result<Self, ConfigError> {
-        policy.check()?;
-        let (metrics, seed) = (Metrics::default(), AtomicU64::new(rng.next()));
-        Ok(Self { shared: Arc::new(Shared { policy, budget, metrics, seed }) })
+    /// Draws all further waits by chance from this number, so that a simulation replays. Without
+    /// it they are different in every process, as they should be.
+    pub fn reseed(&self, seed: u64) {
+        // Relaxed: nothing is read on the strength of it.
+        self.shared.seed.store(seed, Ordering::Relaxed);
     }
 
     /// Hedging for the attempts of this retry: each is one [`Hedge::run`] inside of
@@ -145,6 +144,7 @@ impl Retry {
         }
     }
 
+    #[inline]
     pub(super) fn begin(&self, idempotency: Idempotency) -> Run<'_> {
         Run::new(&self.shared, idempotency)
     }

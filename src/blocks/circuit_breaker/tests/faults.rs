@@ -46,7 +46,7 @@ fn nothing_leaves_it_half_open_for_ever() {
     assert_eq!(breaker.state_at(now), State::Open, "five that hang are five that failed");
     now += 30 * S;
     for round in 0..100 {
-        let mut probe = breaker.try_acquire_at(now).unwrap();
+        let probe = breaker.try_acquire_at(now).unwrap();
         if round % 2 == 0 {
             probe.abandon_at(now);
         } else {
@@ -88,7 +88,7 @@ fn every_half_open_has_all_its_probes() {
 fn calls_dropped_by_an_outer_timeout_open_it() {
     let (breaker, now) = made(plain().with_slow_after(Some(2 * S)));
     for i in 0..10 {
-        let mut call = breaker.try_acquire_at(now + i * MS).unwrap();
+        let call = breaker.try_acquire_at(now + i * MS).unwrap();
         call.abandon_at(now + i * MS + 2 * S);
     }
     assert_eq!(breaker.state_at(now + 3 * S), State::Open);

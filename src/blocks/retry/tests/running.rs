@@ -15,7 +15,9 @@ fn quick(attempts: u32) -> RetryPolicy {
 
 fn retry(policy: RetryPolicy, floor: u32) -> (Retry, RetryBudget) {
     let budget = budget(0.0, floor).0;
-    (Retry::seeded(policy, budget.clone(), Rng::seeded(7)).unwrap(), budget)
+    let retry = Retry::new(policy, budget.clone()).unwrap();
+    retry.reseed(7);
+    (retry, budget)
 }
 
 /// Errors that say themselves what they mean.
