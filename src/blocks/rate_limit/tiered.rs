@@ -391,10 +391,7 @@ impl<K: Eq + Hash> TieredRateLimiter<K> {
     /// # Errors
     /// [`ConfigError`] names the field that can't work, or `max_keys` when no other key can be
     /// remembered; then nothing has changed.
-    pub fn set_key_quota(&self, key: K, quota: Quota) -> Result<(), ConfigError>
-    where
-        K: Clone,
-    {
+    pub fn set_key_quota(&self, key: K, quota: Quota) -> Result<(), ConfigError> {
         self.set_key_quota_at(key, quota, time::now())
     }
 
@@ -403,17 +400,17 @@ impl<K: Eq + Hash> TieredRateLimiter<K> {
         key: K,
         quota: Quota,
         now: Instant,
-    ) -> Result<(), ConfigError>
-    where
-        K: Clone,
-    {
+    ) -> Result<(), ConfigError> {
         let quota = Gcra::new(quota, OF_KEY, self.bucket.epoch())?;
-        let is_set = self.keys.lock(&key).set_own(quota, now, key.clone());
-        let allowed = "more than the keys in use";
-        ConfigError::unless(is_set, "rate_limit.max_keys", self.keys.max(), allowed)?;
-        let heads = self.rooms.lock().heads(&key);
+        let mut rooms = self.rooms.lock();
+        let heads = rooms.heads(&key);
+        let mut held = self.keys.lock(&key);
+        let is_set = held.set_own(quota, now, key);
+        drop(rooms);
+        drop(held);
         heads.wake();
-        Ok(())
+        let allowed = "more than the keys in use";
+        ConfigError::unless(is_set, "rate_limit.max_keys", self.keys.max(), allowed)
     }
 
     /// The key lives by the quota of all keys again, and may be forgotten when it is idle.

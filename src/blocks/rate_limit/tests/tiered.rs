@@ -60,10 +60,10 @@ fn a_refusal_by_either_tier_leaves_the_other_bit_for_bit() {
 }
 
 /// A borrowed key of which no owned one can be made while this says so.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Debug, PartialEq, Eq, Hash)]
 struct Touchy(u32);
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Debug, PartialEq, Eq, Hash)]
 struct Owned(Touchy);
 
 impl std::borrow::Borrow<Touchy> for Owned {
