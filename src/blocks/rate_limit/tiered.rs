@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::allowance::Allowance;
 use super::bucket::Bucket;
 use super::config::{Quota, TieredQuota};
-use super::core::{Gcra, Short};
+use super::core::{Gcra, Short, ns_since};
 use super::error::{AcquireError, Denied, TryAcquireError};
 use super::keys::Keys;
 use super::line::drive;
@@ -135,9 +135,10 @@ impl<K: Eq + Hash> TieredRateLimiter<K> {
         K: Borrow<Q>,
         Q: Eq + Hash + ToOwned<Owned = K> + ?Sized,
     {
+        let ns = ns_since(self.bucket.epoch(), now);
         let mut held = self.keys.lock(key);
         let quota = held.quota();
-        let next = quota.take(held.word(), quota.word(now), cost, 0).map_err(|short| {
+        let next = quota.take(held.word(), quota.word_at(ns), cost, 0).map_err(|short| {
             let own = Denied::by(Scope::Key, &quota, short, cost, now);
             // The later of the two: at the earlier one the other would still refuse.
             self.look_global(cost, now, 0).err().map_or(own, |global| own.or_longer(global))
@@ -148,7 +149,7 @@ impl<K: Eq + Hash> TieredRateLimiter<K> {
             held.prepare(now, || key.to_owned());
         }
         self.bucket
-            .take(now, cost)
+            .take_at(ns, cost)
             .map_err(|(quota, short)| Denied::by(Scope::Global, &quota, short, cost, now))?;
         held.write(next, now);
         Ok(())
