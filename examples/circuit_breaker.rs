@@ -1,6 +1,6 @@
 //! A backend that goes down, hangs and comes back, behind a breaker: what each call is told, and
 //! what a listener hears.
-#![allow(clippy::disallowed_methods, reason = "an example reads the clock")]
+#![allow(clippy::disallowed_methods, reason = "an example brings its own clock")]
 
 use std::time::Duration;
 

@@ -200,6 +200,30 @@ impl From<Outcome> for Verdict {
 
 /// An error that knows what it says about the backend and about another attempt. Implement it for
 /// your own, and [`Verdict::of`] judges your results; every refusal of this crate's blocks has it.
+///
+/// # Examples
+/// ```
+/// use headworks::circuit_breaker::CircuitBreakerConfig;
+/// use headworks::rate_limit::Quota;
+/// use headworks::retry::RetryClass;
+/// use headworks::{CircuitBreaker, Classify, RateLimiter};
+///
+/// let breaker = CircuitBreaker::new(CircuitBreakerConfig::default())?;
+/// for _ in 0..10 {
+///     breaker.try_acquire()?.failure();
+/// }
+/// let open = breaker.try_acquire().unwrap_err();
+/// assert!(open.verdict().is_refused());
+/// assert_eq!(open.verdict().retry(), RetryClass::RetryAfter(open.retry_after()));
+///
+/// let limiter = RateLimiter::new(Quota::per_second(1))?;
+/// limiter.try_acquire(1)?;
+/// let limited = limiter.try_acquire(1).unwrap_err();
+/// assert!(limited.verdict().is_refused());
+/// let too_large = limiter.try_acquire(9).unwrap_err();
+/// assert_eq!(too_large.verdict().retry(), RetryClass::Stop);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub trait Classify {
     /// What it says.
     fn verdict(&self) -> Verdict;

@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::config::CircuitBreakerConfig;
 use super::core::State;
@@ -253,7 +253,7 @@ impl CircuitBreaker {
     }
 
     #[cfg(feature = "tower")]
-    pub(super) fn call_timeout(&self) -> Duration {
+    pub(super) fn call_timeout(&self) -> std::time::Duration {
         self.shared.call_timeout()
     }
 }

@@ -1,6 +1,7 @@
 //! Attempts, one after the other.
 
 use std::future::Future;
+use std::pin::pin;
 use std::sync::Arc;
 
 use super::budget::RetryBudget;
@@ -115,7 +116,8 @@ impl Retry {
     /// [`RetryError`]: the last attempt's failure, and why there was no further one.
     ///
     /// # Panics
-    /// Outside of a tokio runtime with a timer, if it waits or a timeout is set.
+    /// Outside of a tokio runtime with a timer, if it waits between attempts, or for one that has
+    /// a timeout.
     ///
     /// # Cancel safety
     /// Dropped, it drops the attempt under way or the wait; retries paid for stay paid.
@@ -132,7 +134,11 @@ impl Retry {
         let mut run = self.begin(idempotency);
         loop {
             let (number, until) = run.attempt();
-            let result = time::until(until, operation(number)).await;
+            let result = {
+                // Made where it stays: the future of an attempt may be large.
+                let attempt = pin!(operation(number));
+                time::until(until, attempt).await
+            };
             let verdict = result.as_ref().map_or(Verdict::failure(), &judge);
             let at = match run.next(verdict) {
                 Ok(at) => at,

@@ -129,7 +129,7 @@ impl Hedge {
     /// The call's own.
     ///
     /// # Panics
-    /// Outside of a tokio runtime with a timer.
+    /// Outside of a tokio runtime with a timer, if it waits.
     ///
     /// # Cancel safety
     /// Dropped, it drops both attempts; a hedge that was sent stays paid.

@@ -137,27 +137,6 @@ async fn a_refusal_on_this_side_uses_up_no_attempt_and_no_budget() {
     assert_eq!((all.snapshot().waited_out, all.snapshot().refused), (6, 2));
 }
 
-#[test]
-fn the_blocks_refusals_are_refusals() {
-    let breaker = crate::circuit_breaker::CircuitBreakerConfig::default();
-    let breaker = crate::CircuitBreaker::new(breaker).unwrap();
-    (0..10).for_each(|_| breaker.try_acquire().unwrap().failure());
-    let open = breaker.try_acquire().unwrap_err();
-    assert!(open.verdict().is_refused());
-    assert_eq!(open.verdict().retry(), RetryClass::RetryAfter(open.retry_after()));
-    let call: crate::circuit_breaker::CallError<Verdict> = open.into();
-    assert_eq!(call.verdict(), open.verdict());
-
-    let quota = crate::rate_limit::Quota::per_second(1);
-    let limiter = crate::RateLimiter::new(quota).unwrap();
-    limiter.try_acquire(1).unwrap();
-    let limited = limiter.try_acquire(1).unwrap_err();
-    assert!(limited.verdict().is_refused());
-    assert_ne!(limited.verdict().retry(), RetryClass::Stop);
-    let too_large = limiter.try_acquire(9).unwrap_err().verdict();
-    assert!(too_large.is_unsent() && too_large.retry() == RetryClass::Stop);
-}
-
 #[cfg(feature = "tower")]
 #[test]
 fn a_status_says_what_its_error_would() {
