@@ -56,7 +56,9 @@ fn all_once(mut found: Vec<u32>, given: std::ops::Range<u32>) {
 
 #[test]
 fn loom_no_two_threads_have_one_number_and_the_next_sees_what_the_last_did() {
-    loom::model(|| {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = Some(2);
+    builder.check(|| {
         let world = World::new(4);
         let life = |give: u32| {
             let world = Arc::clone(&world);

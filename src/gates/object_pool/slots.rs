@@ -20,7 +20,7 @@ use crate::ground::primitives::atomic::{AtomicU64, Ordering};
 use crate::ground::primitives::cell::UnsafeCell;
 
 /// One for each number. Until a thread comes, nothing but a pointer.
-pub(super) struct Slots<T>(Box<[OnceLock<Box<Slot<T>>>]>);
+pub(super) struct Slots<T>(Box<[OnceLock<Box<Slot<T>>>; NUMBERS]>);
 
 /// Alone on its cache lines: two, for they are fetched in pairs.
 #[repr(align(128))]
@@ -48,7 +48,7 @@ unsafe impl<T: Send> Sync for Slots<T> {}
 
 impl<T> Slots<T> {
     pub(super) fn new() -> Self {
-        Self((0..NUMBERS).map(|_| OnceLock::new()).collect())
+        Self(Box::new(std::array::from_fn(|_| OnceLock::new())))
     }
 
     /// Has this thread's slot made, if there is none yet.
