@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The tests of the room that has unsafe code, under AddressSanitizer (which finds leaks too), in a
+# The tests of the rooms that have unsafe code, under AddressSanitizer (which finds leaks too), in a
 # target directory of their own because the flag rebuilds the world.
 set -euo pipefail
 
@@ -12,4 +12,6 @@ log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 cargo test --locked --features test-util --target "$host" --lib -- worker_pool:: 2>&1 | tee "$log"
 cargo test --locked --features test-util --target "$host" --test worker_pool 2>&1 | tee -a "$log"
-[ "$(grep -c '^test result: ok\. [1-9]' "$log")" = 2 ] || { echo "no test ran"; exit 1; }
+cargo test --locked --features test-util --target "$host" --lib -- object_pool:: 2>&1 | tee -a "$log"
+cargo test --locked --features test-util --target "$host" --test object_pool 2>&1 | tee -a "$log"
+[ "$(grep -c '^test result: ok\. [1-9]' "$log")" = 4 ] || { echo "no test ran"; exit 1; }

@@ -10,6 +10,7 @@
 //! | one admission decision, phases, retries, an exact ledger | [`pipeline`] |
 //! | a priority worker pool with one cap and backpressure | [`worker_pool`] |
 //! | permits handed out by priority | [`semaphore`] |
+//! | values and buffers used again | [`object_pool`] |
 //! | a rate limit, global and per key | [`rate_limit`] |
 //! | to stop calling what is down | [`circuit_breaker`] |
 //! | retries that can't become a storm | [`retry`] |
@@ -56,6 +57,7 @@ pub use facade::pipeline::{
     self, Intent, IntentPipeline, Phase, PhaseConfig, PhaseContext, PhaseError, PipelineConfig,
     Step, phase_fn,
 };
+pub use gates::object_pool::{self, BytesPool, ObjectPool};
 pub use gates::semaphore::{self, PrioritySemaphore};
 pub use gates::wait_queue::{CoDel, Overload, Thresholds};
 pub use ground::config_error::ConfigError;
