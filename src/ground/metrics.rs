@@ -160,6 +160,27 @@ impl std::fmt::Debug for Histogram {
     }
 }
 
+/// One number of a room, as an exporter wants it.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Metric<'a> {
+    /// What it is called.
+    pub name: &'static str,
+    /// What it is now.
+    pub value: MetricValue<'a>,
+}
+
+/// The value of a [`Metric`], by its kind.
+#[derive(Clone, Copy, Debug)]
+pub enum MetricValue<'a> {
+    /// Only grows.
+    Counter(u64),
+    /// Goes up and down.
+    Gauge(u64),
+    /// Durations, counted by how long they are.
+    Histogram(&'a Histogram),
+}
+
 #[cfg(all(test, not(headworks_loom)))]
 mod tests {
     use super::*;

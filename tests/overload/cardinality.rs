@@ -2,9 +2,6 @@
 //! may remember 100,000. The short run sends 1,000,000; with `HEADWORKS_SEED` or `HEADWORKS_SEEDS`
 //! set to anything it is all of them, once (no chance is in it).
 
-#[path = "../scenarios/harness/claims.rs"]
-#[allow(dead_code, reason = "shared with the scenarios of the pool, which need more of it")]
-mod claims;
 use std::collections::HashMap;
 use std::env;
 use std::hash::Hash;
@@ -14,7 +11,7 @@ use std::time::Duration;
 use headworks::TieredRateLimiter;
 use headworks::rate_limit::{Quota, TieredQuota};
 
-use self::claims::Claims;
+use crate::harness::claims::Claims;
 use crate::harness::heap::live_bytes;
 
 const MOST_KEYS: usize = 100_000;

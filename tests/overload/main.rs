@@ -22,12 +22,17 @@
 #[allow(dead_code, reason = "shared with the scenarios of the worker pool")]
 mod harness;
 
+mod brown_out;
 mod cardinality;
+mod circuit_breaker_ops;
+mod circuit_breaker_seeds;
 mod clock;
 #[cfg(feature = "tower")]
 mod forged_clients;
 mod hedging;
 mod hot_key;
+mod in_flight;
+mod probe_stampede;
 mod rate_limit_ops;
 mod rate_limit_seeds;
 mod retry_storm;

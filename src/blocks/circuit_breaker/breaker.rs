@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::config::CircuitBreakerConfig;
 use super::core::State;
@@ -252,7 +252,8 @@ impl CircuitBreaker {
         .await
     }
 
-    pub(super) fn call_timeout(&self) -> Duration {
+    #[cfg(feature = "tower")]
+    pub(super) fn call_timeout(&self) -> std::time::Duration {
         self.shared.call_timeout()
     }
 }

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use super::core::{Core, State};
 use super::stripes::Stripes;
+use crate::ground::metrics::{Metric, MetricValue};
 
 /// A breaker at one moment; counts since it was made.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,6 +41,52 @@ pub struct CircuitBreakerSnapshot {
 }
 
 impl CircuitBreakerSnapshot {
+    /// Every number under the name it has in a metrics system, for whichever exporter there is;
+    /// the label that tells breakers apart is the [`name`](Self::name). The state is 0 when
+    /// closed, 1 when half-open, 2 when open.
+    ///
+    /// ```
+    /// use headworks::circuit_breaker::{CircuitBreaker, CircuitBreakerConfig, MetricValue};
+    ///
+    /// let breaker = CircuitBreaker::new(CircuitBreakerConfig::default().with_name("mail"))?;
+    /// breaker.try_acquire()?.success();
+    /// let seen = breaker.snapshot();
+    /// let lines: Vec<_> = seen
+    ///     .metrics()
+    ///     .filter_map(|metric| match metric.value {
+    ///         MetricValue::Counter(n) | MetricValue::Gauge(n) => {
+    ///             Some(format!("{}{{breaker=\"{}\"}} {n}", metric.name, seen.name))
+    ///         }
+    ///         MetricValue::Histogram(_) => None,
+    ///     })
+    ///     .collect();
+    /// let line = "circuit_breaker_calls_succeeded_total{breaker=\"mail\"} 1";
+    /// assert!(lines.contains(&line.to_owned()));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn metrics(&self) -> impl Iterator<Item = Metric<'_>> {
+        use MetricValue::{Counter, Gauge};
+        let state = match self.state {
+            State::Closed => 0,
+            State::HalfOpen => 1,
+            State::Open => 2,
+        };
+        [
+            ("circuit_breaker_state", Gauge(state)),
+            ("circuit_breaker_calls_in_flight", Gauge(self.in_flight)),
+            ("circuit_breaker_calls_overdue", Gauge(self.overdue)),
+            ("circuit_breaker_calls_succeeded_total", Counter(self.succeeded)),
+            ("circuit_breaker_calls_failed_total", Counter(self.failed)),
+            ("circuit_breaker_calls_ignored_total", Counter(self.ignored)),
+            ("circuit_breaker_calls_late_total", Counter(self.late)),
+            ("circuit_breaker_calls_refused_total", Counter(self.refused)),
+            ("circuit_breaker_calls_would_refuse_total", Counter(self.would_refuse)),
+            ("circuit_breaker_trips_total", Counter(self.trips)),
+        ]
+        .into_iter()
+        .map(|(name, value)| Metric { name, value })
+    }
+
     /// Under the lock, after `advance`.
     pub(super) fn of(core: &Core, stripes: &Stripes, now: Instant) -> Self {
         let (in_flight, overdue) = core.watch().in_flight(stripes);

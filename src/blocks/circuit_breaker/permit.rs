@@ -105,20 +105,25 @@ macro_rules! reports {
             pub fn report(self, verdict: impl Into<Verdict>) {
                 self.tell(verdict.into().into(), &Glance::default());
             }
-
-            #[inline]
-            pub(crate) fn report_at(self, verdict: impl Into<Verdict>, now: impl Now) {
-                self.tell(verdict.into().into(), now);
-            }
         }
     )*};
 }
 
 reports!(CallPermit<'_>, OwnedCallPermit);
 
-/// Tests say when it is dropped.
+impl OwnedCallPermit {
+    pub(crate) fn report_at(self, verdict: impl Into<Verdict>, now: impl Now) {
+        self.tell(verdict.into().into(), now);
+    }
+}
+
+/// Tests say when.
 #[cfg(test)]
 impl CallPermit<'_> {
+    pub(crate) fn report_at(self, verdict: impl Into<Verdict>, now: impl Now) {
+        self.tell(verdict.into().into(), now);
+    }
+
     pub(super) fn abandon_at(self, now: std::time::Instant) {
         let dropped = ManuallyDrop::new(self);
         dropped.shared.abandon(dropped.claim, now);

@@ -16,6 +16,8 @@ use crate::ground::time;
 mod ages;
 mod faults;
 mod forced;
+#[cfg(feature = "tower")]
+mod layer;
 mod listening;
 mod overloaded;
 mod registry;

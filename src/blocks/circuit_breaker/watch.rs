@@ -88,6 +88,7 @@ impl Watch {
         while let Some(slot) = self.slots.pop_front() {
             self.succeeded += stripes.retire(slot.epoch).successes;
         }
+        self.overdue = 0;
         self.epoch += 1;
         self.first = self.epoch;
     }
@@ -98,7 +99,6 @@ impl Watch {
         self.window = Window::new(self.rules.window, now);
         self.ended = Tally::default();
         self.row = 0;
-        self.overdue = 0;
         self.open_slot(now, stripes);
     }
 

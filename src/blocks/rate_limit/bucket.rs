@@ -3,7 +3,7 @@
 
 use std::time::Instant;
 
-use super::core::{Gcra, NEVER_USED, Parts, Short, TAG_BITS};
+use super::core::{Gcra, NEVER_USED, Parts, Short, TAG_BITS, ns_since};
 use crate::ground::primitives::atomic::{AtomicU64, Ordering};
 
 /// Places for quotas, as many as the tag of a word can tell apart.
@@ -77,10 +77,16 @@ impl Bucket {
     /// Takes `cost` tokens, or says why not, and by which quota.
     #[inline]
     pub(super) fn take(&self, now: Instant, cost: u32) -> Result<(), (Gcra, Short)> {
+        self.take_at(ns_since(self.epoch, now), cost)
+    }
+
+    /// The same, so many nanoseconds after the epoch.
+    #[inline]
+    pub(super) fn take_at(&self, ns: u64, cost: u32) -> Result<(), (Gcra, Short)> {
         let mut seen = self.word.load(Ordering::Acquire);
         loop {
             let (word, quota) = self.read(seen);
-            let next = match quota.take(word, quota.word(now), cost, 0) {
+            let next = match quota.take(word, quota.word_at(ns), cost, 0) {
                 Ok(next) => next | tag(seen),
                 Err(short) => return Err((quota, short)),
             };

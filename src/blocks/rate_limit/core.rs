@@ -110,11 +110,12 @@ impl Gcra {
     /// `now` in units. A time before the epoch is the epoch.
     #[inline]
     pub(super) fn word(&self, now: Instant) -> u64 {
-        let since = now.saturating_duration_since(self.epoch);
-        let ns = since
-            .as_secs()
-            .wrapping_mul(1_000_000_000)
-            .wrapping_add(u64::from(since.subsec_nanos()));
+        self.word_at(ns_since(self.epoch, now))
+    }
+
+    /// So many nanoseconds after the epoch in units.
+    #[inline]
+    pub(super) fn word_at(&self, ns: u64) -> u64 {
         ns << self.parts.bits
     }
 
@@ -205,6 +206,14 @@ impl Gcra {
         let Parts { all, bits, .. } = self.parts;
         Early { refused_at: now, epoch: self.epoch, units, refill: all, bits }
     }
+}
+
+/// From the epoch to `now`, modulo 584 years. The dearest step of a decision: the quotas of a
+/// limiter share their epoch, so that it is taken once.
+#[inline]
+pub(super) fn ns_since(epoch: Instant, now: Instant) -> u64 {
+    let since = now.saturating_duration_since(epoch);
+    since.as_secs().wrapping_mul(1_000_000_000).wrapping_add(u64::from(since.subsec_nanos()))
 }
 
 /// Why a bucket gives nothing.

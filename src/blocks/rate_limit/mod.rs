@@ -14,6 +14,25 @@
 //! A quota can be changed while it is used ([`set_quota`](RateLimiter::set_quota)), and a key may
 //! have one of its own ([`set_key_quota`](TieredRateLimiter::set_key_quota)).
 //!
+//! # Examples
+//! Waiting, the more important ones first:
+//! ```
+//! use headworks::rate_limit::{Quota, RateLimiter};
+//! use headworks::Priority;
+//! use std::time::{Duration, Instant};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let limiter = RateLimiter::new(Quota::per_second(1_000).with_burst(1))?;
+//! let start = Instant::now();
+//! for _ in 0..3 {
+//!     limiter.acquire(1, Priority::High).await?;
+//! }
+//! assert!(start.elapsed() >= Duration::from_millis(2), "one at once, then one each millisecond");
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! # Guarantees and invariants
 //! 1. In every window of length *t* at most `burst + rate·t` tokens are admitted, from any number
 //!    of threads, at any rate from one a day to 10⁷ a second; a clock that stalls, jumps or is up

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::allowance::Allowance;
 use super::bucket::Bucket;
 use super::config::{Quota, TieredQuota};
-use super::core::{Gcra, Short};
+use super::core::{Gcra, Short, ns_since};
 use super::error::{AcquireError, Denied, TryAcquireError};
 use super::keys::Keys;
 use super::line::drive;
@@ -135,9 +135,10 @@ impl<K: Eq + Hash> TieredRateLimiter<K> {
         K: Borrow<Q>,
         Q: Eq + Hash + ToOwned<Owned = K> + ?Sized,
     {
+        let ns = ns_since(self.bucket.epoch(), now);
         let mut held = self.keys.lock(key);
         let quota = held.quota();
-        let next = quota.take(held.word(), quota.word(now), cost, 0).map_err(|short| {
+        let next = quota.take(held.word(), quota.word_at(ns), cost, 0).map_err(|short| {
             let own = Denied::by(Scope::Key, &quota, short, cost, now);
             // The later of the two: at the earlier one the other would still refuse.
             self.look_global(cost, now, 0).err().map_or(own, |global| own.or_longer(global))
@@ -148,7 +149,7 @@ impl<K: Eq + Hash> TieredRateLimiter<K> {
             held.prepare(now, || key.to_owned());
         }
         self.bucket
-            .take(now, cost)
+            .take_at(ns, cost)
             .map_err(|(quota, short)| Denied::by(Scope::Global, &quota, short, cost, now))?;
         held.write(next, now);
         Ok(())
@@ -399,10 +400,7 @@ impl<K: Eq + Hash> TieredRateLimiter<K> {
     /// # Errors
     /// [`ConfigError`] names the field that can't work, or `max_keys` when no other key can be
     /// remembered; then nothing has changed.
-    pub fn set_key_quota(&self, key: K, quota: Quota) -> Result<(), ConfigError>
-    where
-        K: Clone,
-    {
+    pub fn set_key_quota(&self, key: K, quota: Quota) -> Result<(), ConfigError> {
         self.set_key_quota_at(key, quota, time::now())
     }
 
@@ -411,17 +409,17 @@ impl<K: Eq + Hash> TieredRateLimiter<K> {
         key: K,
         quota: Quota,
         now: Instant,
-    ) -> Result<(), ConfigError>
-    where
-        K: Clone,
-    {
+    ) -> Result<(), ConfigError> {
         let quota = Gcra::new(quota, OF_KEY, self.bucket.epoch())?;
-        let is_set = self.keys.lock(&key).set_own(quota, now, key.clone());
-        let allowed = "more than the keys in use";
-        ConfigError::unless(is_set, "rate_limit.max_keys", self.keys.max(), allowed)?;
-        let heads = self.rooms.lock().heads(&key);
+        let mut rooms = self.rooms.lock();
+        let heads = rooms.heads(&key);
+        let mut held = self.keys.lock(&key);
+        let is_set = held.set_own(quota, now, key);
+        drop(rooms);
+        drop(held);
         heads.wake();
-        Ok(())
+        let allowed = "more than the keys in use";
+        ConfigError::unless(is_set, "rate_limit.max_keys", self.keys.max(), allowed)
     }
 
     /// The key lives by the quota of all keys again, and may be forgotten when it is idle.

@@ -23,29 +23,29 @@ use tower_resilience_circuitbreaker::{
 use super::peers::{Failed, on_this_thread};
 use crate::harness::{Contestant, Effort, Measure, contest};
 
+/// A name, and its figure.
+type Peer = (&'static str, fn() -> f64);
+
 /// How long openings last here.
 const OPEN: Duration = Duration::from_millis(20);
 
 pub fn run(effort: Effort) {
     let once = Effort { rounds: 1, divisor: 1 };
-    let row =
-        |fault: &str, unit, ours: fn() -> f64, most: f64, peers: &[(&'static str, fn() -> f64)]| {
-            let held = move || {
-                let figure = ours();
-                assert!(figure <= most, "ours has a fault: {figure} is more than {most}");
-                vec![figure]
-            };
-            let mut all = vec![Contestant::new("headworks", held)];
-            all.extend(
-                peers.iter().map(|&(name, peer)| Contestant::new(name, move || vec![peer()])),
-            );
-            contest(
-                &format!("circuit_breaker/faults/{fault}"),
-                &[Measure { suffix: "", unit }],
-                once,
-                all,
-            );
+    let row = |fault: &str, unit, ours: fn() -> f64, most: f64, peers: &[Peer]| {
+        let held = move || {
+            let figure = ours();
+            assert!(figure <= most, "ours has a fault: {figure} is more than {most}");
+            vec![figure]
         };
+        let mut all = vec![Contestant::new("headworks", held)];
+        all.extend(peers.iter().map(|&(name, peer)| Contestant::new(name, move || vec![peer()])));
+        contest(
+            &format!("circuit_breaker/faults/{fault}"),
+            &[Measure { suffix: "", unit }],
+            once,
+            all,
+        );
+    };
     row(
         "window_never_slides",
         "failures after 100000 successes",

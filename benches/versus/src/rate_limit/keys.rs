@@ -10,10 +10,8 @@ use super::{governor_peers, others, ours};
 use crate::alloc::Count;
 use crate::harness::{Contestant, Effort, Measure, contest};
 
-const MEASURES: [Measure; 2] = [
-    Measure { suffix: "", unit: "ns/call" },
-    Measure { suffix: "/memory", unit: "bytes/key" },
-];
+const MEASURES: [Measure; 2] =
+    [Measure { suffix: "", unit: "ns/call" }, Measure { suffix: "/memory", unit: "bytes/key" }];
 
 /// Of each row.
 const SIZES: [usize; 5] = [1_000, 10_000, 100_000, 1_000_000, 10_000_000];

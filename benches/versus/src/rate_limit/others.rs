@@ -18,11 +18,8 @@ impl Limiter for LeakyBucket {
             Expect::Allowed => (all, all / 1_000, Duration::from_millis(1)),
             Expect::Refused => (1, 1, Duration::from_secs(3_600)),
         };
-        let limiter = leaky_bucket::RateLimiter::builder()
-            .initial(initial)
-            .max(initial)
-            .refill(refill)
-            .interval(interval);
+        let mut limiter = leaky_bucket::RateLimiter::builder();
+        limiter.initial(initial).max(initial).refill(refill).interval(interval);
         Self(limiter.build())
     }
 
