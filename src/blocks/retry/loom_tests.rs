@@ -64,7 +64,7 @@ fn loom_what_two_earn_at_once_is_there() {
             let budget = Arc::clone(&budget);
             Box::new(move || {
                 budget.success();
-                0
+                0_u64
             }) as Box<_>
         });
         together(earners);
