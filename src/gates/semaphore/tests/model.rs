@@ -316,21 +316,24 @@ impl<'a> Pair<'a> {
         let mut waits = Vec::new();
         for mut waiter in self.waiters.drain(..) {
             let waker = Waker::from(Arc::clone(&waiter.flag));
-            let was_woken = waiter.flag.0.swap(false, Ordering::Relaxed);
             let mut cx = Context::from_waker(&waker);
-            let polled = was_woken.then(|| match &mut waiter.how {
-                How::Acquires(acquiring) => acquiring.as_mut().poll(&mut cx),
-                How::Until(_, waiting) => {
-                    let verdict = Pin::new(waiting).poll(&mut cx);
-                    verdict.map_ok(|permits| Permit::new(self.real, permits))
-                }
-            });
+            let mut polled = None;
+            // Whoever is told something by its own entry is woken while it is polled.
+            while waiter.flag.0.swap(false, Ordering::Relaxed) && polled.is_none() {
+                polled = match &mut waiter.how {
+                    How::Acquires(acquiring) => ready(acquiring.as_mut().poll(&mut cx)),
+                    How::Until(_, waiting) => {
+                        let verdict = Pin::new(waiting).poll(&mut cx);
+                        ready(verdict.map_ok(|permits| Permit::new(self.real, permits)))
+                    }
+                };
+            }
             match polled {
-                Some(Poll::Ready(result)) => {
+                Some(result) => {
                     told.push((waiter.id, result.as_ref().map(drop).map_err(|why| *why)));
                     self.permits.extend(result.ok());
                 }
-                Some(Poll::Pending) | None => waits.push(waiter),
+                None => waits.push(waiter),
             }
         }
         self.waiters = waits;
@@ -358,6 +361,13 @@ impl<'a> Pair<'a> {
         }
         assert_eq!(self.waiters.len(), 0, "every waiter ends");
         is_at_rest(self.real);
+    }
+}
+
+fn ready<T>(poll: Poll<T>) -> Option<T> {
+    match poll {
+        Poll::Ready(value) => Some(value),
+        Poll::Pending => None,
     }
 }
 
