@@ -9,6 +9,7 @@ mod alloc;
 mod child;
 mod clock;
 mod harness;
+mod object_pool;
 mod pin;
 mod rate_limit;
 mod semaphore;
@@ -32,11 +33,12 @@ const ROOMS: &[Room] = &[
     ("worker_pool/urgent", worker_pool::urgent::run),
     ("semaphore", semaphore::run),
     ("rate_limit", rate_limit::run),
+    ("object_pool", object_pool::run),
 ];
 
 const USAGE: &str = "usage: versus [ROOM | ROOM/GROUP]… [--rounds N] [--quick]
   rooms: worker_pool (submit, run, edges, depth, memory, flood, timing, work, urgent),
-    semaphore, rate_limit
+    semaphore, rate_limit, object_pool
   no room    all of them
   --rounds N interleaved rounds a row (default 15)
   --quick    3 short rounds: shows that it runs, measures nothing";

@@ -49,7 +49,7 @@ impl Numbers {
     fn take(&self) -> Option<usize> {
         // Relaxed: the exchange checks it. Acquire: pairs with the drop of a lease.
         let taken = self.0.fetch_update(Ordering::Acquire, Ordering::Relaxed, |taken| {
-            (taken != u64::MAX).then(|| taken | taken + 1)
+            (taken != u64::MAX).then(|| taken | (taken + 1))
         });
         taken.ok().map(|before| before.trailing_ones() as usize)
     }
