@@ -7,7 +7,8 @@ use std::pin::pin;
 use std::task::{Context, Waker};
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
-use headworks::retry::{Retry, RetryBudget, RetryBudgetConfig, RetryClass, RetryPolicy};
+use headworks::Verdict;
+use headworks::retry::{Idempotency, Retry, RetryBudget, RetryBudgetConfig, RetryPolicy};
 
 /// Pays for no retry at all.
 fn empty_budget() -> RetryBudget {
@@ -29,13 +30,23 @@ fn once(future: impl Future) -> bool {
 fn run(c: &mut Criterion) {
     let mut group = c.benchmark_group("retry/run");
     let retry = policy(RetryBudget::new(RetryBudgetConfig::default()).unwrap());
-    let class = |_: &u32| RetryClass::Retry;
+    let judge =
+        |result: &Result<u32, u32>| result.map_or(Verdict::failure(), |_| Verdict::success());
     group.bench_function(BenchmarkId::new("success", 1), |b| {
-        b.iter(|| once(retry.run(class, |attempt| ready(Ok::<u32, u32>(attempt)))));
+        b.iter(|| {
+            once(
+                retry.run(Idempotency::Idempotent, judge, |attempt| ready(Ok::<u32, u32>(attempt))),
+            )
+        });
     });
     let denied = policy(empty_budget());
     group.bench_function(BenchmarkId::new("denied", 1), |b| {
-        b.iter(|| once(denied.run(class, |attempt| ready(Err::<u32, u32>(attempt)))));
+        b.iter(|| {
+            once(
+                denied
+                    .run(Idempotency::Idempotent, judge, |attempt| ready(Err::<u32, u32>(attempt))),
+            )
+        });
     });
     group.finish();
 }

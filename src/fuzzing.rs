@@ -10,3 +10,15 @@ pub fn wait_queue(steps: &[u8]) {
     Pair::new(time::now()).run(steps.as_chunks::<4>().0);
     Pair::shedding(time::now()).run(steps.as_chunks::<4>().0);
 }
+
+/// Lines of `X-Forwarded-For` or `Forwarded` that a client forges.
+#[cfg(feature = "tower")]
+pub fn client_ip(lines: &[u8]) {
+    crate::blocks::rate_limit::http::claims::client_ip(lines);
+}
+
+/// Lines of an answer's headers that speak of rate limits.
+#[cfg(feature = "tower")]
+pub fn rate_limit_headers(lines: &[u8]) {
+    crate::blocks::rate_limit::http::claims::hint(lines);
+}

@@ -63,7 +63,7 @@ pub use gates::wait_queue::{CoDel, Overload, Thresholds};
 pub use ground::config_error::ConfigError;
 pub use ground::ending::{Ending, Ledger};
 pub use ground::enforcement::Enforcement;
-pub use ground::outcome::Outcome;
+pub use ground::outcome::{Classify, Outcome, Verdict};
 pub use ground::priority::Priority;
 pub use ground::refused::{Reason, Refused, Scope};
 

@@ -62,7 +62,7 @@ impl Mean {
 /// So many buckets for each power of two.
 const FINE: usize = 8;
 /// The last bucket ends at 2^43 ns, two hours and a half; what takes longer is counted there.
-const BUCKETS: usize = 41 * FINE;
+pub(crate) const BUCKETS: usize = 41 * FINE;
 
 /// Counts durations by logarithmic buckets. Wait-free.
 #[derive(Debug)]
@@ -94,14 +94,14 @@ impl Recorder {
 
 /// The bucket of a duration: below eight nanoseconds one for each, then eight for each power of
 /// two.
-fn bucket_of(ns: u64) -> usize {
+pub(crate) fn bucket_of(ns: u64) -> usize {
     let Some(power) = (ns >> 3).checked_ilog2() else { return ns as usize };
     let fine = (ns >> power) as usize - FINE;
     ((power as usize + 1) * FINE + fine).min(BUCKETS - 1)
 }
 
 /// Where a bucket ends: everything in it is shorter.
-fn end_of(bucket: usize) -> Duration {
+pub(crate) fn end_of(bucket: usize) -> Duration {
     let (power, fine) = (bucket / FINE, (bucket % FINE) as u64);
     let ns = if power == 0 { fine + 1 } else { (FINE as u64 + fine + 1) << (power - 1) };
     Duration::from_nanos(ns)
@@ -158,6 +158,27 @@ impl std::fmt::Debug for Histogram {
             .field("p99", &self.quantile(0.99))
             .finish()
     }
+}
+
+/// One number of a room, as an exporter wants it.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Metric<'a> {
+    /// What it is called.
+    pub name: &'static str,
+    /// What it is now.
+    pub value: MetricValue<'a>,
+}
+
+/// The value of a [`Metric`], by its kind.
+#[derive(Clone, Copy, Debug)]
+pub enum MetricValue<'a> {
+    /// Only grows.
+    Counter(u64),
+    /// Goes up and down.
+    Gauge(u64),
+    /// Durations, counted by how long they are.
+    Histogram(&'a Histogram),
 }
 
 #[cfg(all(test, not(headworks_loom)))]

@@ -17,9 +17,12 @@ pub(crate) mod primitives;
 pub(crate) mod priority;
 pub(crate) mod quiet;
 pub(crate) mod refused;
+#[cfg(feature = "tower")]
+pub(crate) mod retry_after;
 pub(crate) mod rng;
 pub(crate) mod slab;
 pub(crate) mod stripe;
+pub(crate) mod tally;
 pub(crate) mod tenant;
 #[cfg(all(test, not(headworks_loom)))]
 #[allow(clippy::unwrap_used, reason = "a test fails by panicking")]

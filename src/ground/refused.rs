@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use super::outcome::{Classify, Verdict};
+
 /// Which tier of a limiter said no.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Scope {
@@ -65,6 +67,16 @@ impl Reason {
             Self::Evicted => "evicted",
             Self::Expired => "expired",
             Self::Closed => "closed",
+        }
+    }
+
+    /// A refusal for this reason, for breaker and retry: full, limited and open may pass.
+    pub(crate) const fn verdict(self, retry_after: Option<Duration>) -> Verdict {
+        match self {
+            Self::QueueFull | Self::RateLimited { .. } | Self::CircuitOpen | Self::Evicted => {
+                Verdict::refused(retry_after)
+            }
+            _ => Verdict::permanent().unsent(),
         }
     }
 }
@@ -140,3 +152,9 @@ impl<T> fmt::Display for Refused<T> {
 }
 
 impl<T> std::error::Error for Refused<T> {}
+
+impl<T> Classify for Refused<T> {
+    fn verdict(&self) -> Verdict {
+        self.reason.verdict(self.retry_after)
+    }
+}

@@ -1,5 +1,7 @@
 //! Tables for the words, the cell, the numbers and the chance that all rooms share.
 
+use std::future::Future;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
@@ -203,4 +205,26 @@ fn never_is_later_than_everything() {
     assert_eq!(time::earlier(Some(now), later), Some(now));
     assert_eq!(time::earlier(None, later), later);
     assert_eq!(time::earlier(None, None), None);
+}
+
+#[test]
+fn what_is_ready_at_its_first_poll_needs_no_timer() {
+    // Outside of a runtime a timer would panic.
+    let mut cx = Context::from_waker(Waker::noop());
+    let until = time::later(time::now(), Duration::from_secs(1));
+    let polled = pin!(time::until(until, std::future::ready(7))).poll(&mut cx);
+    assert_eq!(polled, Poll::Ready(Some(7)));
+    let never = pin!(time::until(None, std::future::pending::<()>())).poll(&mut cx);
+    assert_eq!(never, Poll::Pending);
+}
+
+#[tokio::test]
+async fn what_uses_up_its_tasks_budget_ends_in_time_too() {
+    async fn greedy() {
+        loop {
+            tokio::task::consume_budget().await;
+        }
+    }
+    let until = time::later(time::now(), Duration::from_millis(2));
+    assert_eq!(time::until(until, greedy()).await, None);
 }

@@ -4,8 +4,12 @@
 //! Under the feature `test-util` this is tokio's clock, so that a paused runtime drives everything.
 
 use std::cell::Cell;
-use std::future::Future;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::task::Poll;
 use std::time::{Duration, Instant};
+
+use tokio::task::unconstrained;
 
 /// Now.
 #[allow(clippy::disallowed_methods, reason = "the one place that reads the clock")]
@@ -72,10 +76,21 @@ pub(crate) async fn sleep_until(at: Option<Instant>) {
     }
 }
 
-/// Runs `future` until `at`; `None` when the time came first. An `at` that is *never* costs no timer.
+/// Runs `future` until `at`; `None` when the time came first. An `at` that is *never* costs no timer,
+/// and neither does what is ready at its first poll.
 pub(crate) async fn until<F: Future>(at: Option<Instant>, future: F) -> Option<F::Output> {
-    match at {
-        Some(at) => tokio::time::timeout_at(timer_at(at), future).await.ok(),
-        None => Some(future.await),
-    }
+    let (mut future, mut timer) = (pin!(future), pin!(None));
+    poll_fn(|cx| {
+        if let Poll::Ready(output) = future.as_mut().poll(cx) {
+            return Poll::Ready(Some(output));
+        }
+        let Some(at) = at else { return Poll::Pending };
+        if timer.is_none() {
+            // Or a future that always uses up its task's budget would never be ended.
+            timer.set(Some(unconstrained(tokio::time::sleep_until(timer_at(at)))));
+        }
+        let timer = timer.as_mut().as_pin_mut();
+        timer.map_or(Poll::Pending, |timer| timer.poll(cx).map(|()| None))
+    })
+    .await
 }

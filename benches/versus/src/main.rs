@@ -7,11 +7,13 @@
 
 mod alloc;
 mod child;
+mod circuit_breaker;
 mod clock;
 mod harness;
 mod object_pool;
 mod pin;
 mod rate_limit;
+mod retry;
 mod semaphore;
 mod worker_pool;
 
@@ -32,13 +34,20 @@ const ROOMS: &[Room] = &[
     ("worker_pool/work", worker_pool::work::run),
     ("worker_pool/urgent", worker_pool::urgent::run),
     ("semaphore", semaphore::run),
-    ("rate_limit", rate_limit::run),
+    ("rate_limit/calls", rate_limit::run),
+    ("rate_limit/keys", rate_limit::keys::run),
+    ("circuit_breaker/calls", circuit_breaker::run),
+    ("circuit_breaker/faults", circuit_breaker::faults::run),
+    ("retry/run", retry::run),
+    ("retry/stack", retry::stack),
+    ("retry/hedging", retry::hedging::run),
     ("object_pool", object_pool::run),
 ];
 
 const USAGE: &str = "usage: versus [ROOM | ROOM/GROUP]… [--rounds N] [--quick]
   rooms: worker_pool (submit, run, edges, depth, memory, flood, timing, work, urgent),
-    semaphore, rate_limit, object_pool
+    semaphore, rate_limit (calls, keys), circuit_breaker (calls, faults),
+    retry (run, stack, hedging), object_pool
   no room    all of them
   --rounds N interleaved rounds a row (default 15)
   --quick    3 short rounds: shows that it runs, measures nothing";

@@ -1,21 +1,20 @@
-//! The handle: one lock around the core, and one word in front of it.
+//! The handle.
 
 use std::future::Future;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use super::config::{CircuitBreakerConfig, Unreported};
-use super::core::{Admission, Claim, Core, State};
-use super::error::{CallError, CircuitOpen};
-use super::metrics::{CircuitBreakerSnapshot, Metrics};
-use super::permit::CallPermit;
+use super::config::CircuitBreakerConfig;
+use super::core::State;
+use super::error::{CallError, CircuitOpen, TooManyWaiting};
+use super::listeners::{StateEvents, UntilClosed};
+use super::metrics::CircuitBreakerSnapshot;
+use super::permit::{CallPermit, OwnedCallPermit};
+use super::shared::Shared;
 use crate::ground::config_error::ConfigError;
-use crate::ground::enforcement::Enforcement;
-use crate::ground::outcome::Outcome;
-use crate::ground::primitives::Mutex;
-use crate::ground::primitives::atomic::{AtomicU64, Ordering};
+use crate::ground::outcome::{Outcome, Verdict};
 use crate::ground::rng::Rng;
-use crate::ground::time;
+use crate::ground::time::{self, Glance, Now};
 
 /// Stops calling a backend that fails, and carefully starts again. See the
 /// [module](super) for what it guarantees.
@@ -39,26 +38,6 @@ pub struct CircuitBreaker {
     shared: Arc<Shared>,
 }
 
-#[derive(Debug)]
-pub(super) struct Shared {
-    /// `generation << 1 | flows`: written under the lock, read without. While the lowest bit is
-    /// set, admission needs nothing but the generation beside it.
-    flow: AtomicU64,
-    inner: Mutex<Inner>,
-    pub(super) unreported: Unreported,
-    pub(super) slow_after: Duration,
-    call_timeout: Duration,
-    /// Enforcement is full.
-    always_refuses: bool,
-    metrics: Metrics,
-}
-
-#[derive(Debug)]
-struct Inner {
-    core: Core,
-    rng: Rng,
-}
-
 impl CircuitBreaker {
     /// A closed breaker.
     ///
@@ -74,17 +53,17 @@ impl CircuitBreaker {
         now: Instant,
     ) -> Result<Self, ConfigError> {
         config.check()?;
-        Ok(Self {
-            shared: Arc::new(Shared {
-                flow: AtomicU64::new(1),
-                unreported: config.unreported,
-                slow_after: config.slow_threshold(),
-                call_timeout: config.call_timeout,
-                always_refuses: config.enforcement == Enforcement::Full,
-                metrics: Metrics::default(),
-                inner: Mutex::new(Inner { core: Core::new(config, now), rng }),
-            }),
-        })
+        Ok(Self::unchecked(config, rng, now))
+    }
+
+    /// Of a configuration that has been checked.
+    pub(super) fn unchecked(config: CircuitBreakerConfig, rng: Rng, now: Instant) -> Self {
+        Self { shared: Arc::new(Shared::new(config, rng, now)) }
+    }
+
+    /// Whether there is another handle, or a permit of its own.
+    pub(super) fn is_held(&self) -> bool {
+        Arc::strong_count(&self.shared) > 1
     }
 
     /// Asks to make one call now, never waits.
@@ -93,46 +72,55 @@ impl CircuitBreaker {
     /// [`CircuitOpen`]: don't call; come back at [`CircuitOpen::next_probe_at`].
     ///
     /// # Cost
-    /// While calls flow one atomic load; else one short lock. No allocation.
-    pub fn try_acquire(&self) -> Result<CallPermit, CircuitOpen> {
-        self.try_acquire_at(time::now())
+    /// While calls flow, a look at the clock and one atomic operation, mostly on memory of this
+    /// thread; neither, where nothing depends on time (see [the room](super#what-is-read-when)).
+    /// While the circuit is open, a look at the clock and one such operation. Else one short lock.
+    /// No allocation.
+    #[inline(always)]
+    pub fn try_acquire(&self) -> Result<CallPermit<'_>, CircuitOpen> {
+        self.try_acquire_at(&Glance::default())
     }
 
-    pub(crate) fn try_acquire_at(&self, now: Instant) -> Result<CallPermit, CircuitOpen> {
-        // Relaxed: the word says all there is to know; a trip at this very moment makes this call
-        // one of those that were under way when it tripped.
-        let flow = self.shared.flow.load(Ordering::Relaxed);
-        let claim = if flow & 1 == 1 {
-            Claim { generation: flow >> 1, probe: None }
-        } else {
-            self.shared.admit(now)?
-        };
-        Ok(CallPermit::new(self.shared.clone(), claim, now))
+    #[inline(always)]
+    pub(crate) fn try_acquire_at(&self, now: impl Now) -> Result<CallPermit<'_>, CircuitOpen> {
+        match self.shared.admit(now) {
+            Ok(claim) => Ok(CallPermit::new(&self.shared, claim)),
+            Err(open) => Err(open),
+        }
+    }
+
+    /// As [`try_acquire`](Self::try_acquire), for a permit that goes elsewhere.
+    ///
+    /// # Errors
+    /// As for [`try_acquire`](Self::try_acquire).
+    ///
+    /// # Cost
+    /// Two atomic operations more, on memory that all threads share.
+    pub fn try_acquire_owned(&self) -> Result<OwnedCallPermit, CircuitOpen> {
+        self.try_acquire_owned_at(&Glance::default())
+    }
+
+    pub(crate) fn try_acquire_owned_at(
+        &self,
+        now: impl Now,
+    ) -> Result<OwnedCallPermit, CircuitOpen> {
+        let claim = self.shared.admit(now)?;
+        Ok(OwnedCallPermit::new(Arc::clone(&self.shared), claim))
     }
 
     /// Whether asking at `now` would surely be refused; takes and counts nothing. A circuit that
     /// is ramping up has a chance, and so has everybody while enforcement isn't full.
     pub(crate) fn peek_at(&self, now: Instant) -> Result<(), CircuitOpen> {
-        match self.next_probe_instant(now) {
-            Some(until) if self.shared.always_refuses => Err(CircuitOpen::new(until, now)),
+        match self.shared.peek(now) {
+            Some(open) if self.shared.always_refuses() => Err(open),
             _ => Ok(()),
         }
-    }
-
-    fn next_probe_instant(&self, now: Instant) -> Option<Instant> {
-        if self.shared.flow.load(Ordering::Relaxed) & 1 == 1 {
-            return None;
-        }
-        self.shared.with_core(|core, rng| {
-            core.advance(now, rng);
-            core.refused_until()
-        })
     }
 
     /// When a call has a chance again; `None`: now.
     #[must_use]
     pub fn next_probe_at(&self) -> Option<Instant> {
-        self.next_probe_instant(time::now())
+        self.shared.peek(time::now()).map(|open| open.next_probe_at())
     }
 
     /// Whether calls flow.
@@ -142,8 +130,8 @@ impl CircuitBreaker {
     }
 
     pub(crate) fn state_at(&self, now: Instant) -> State {
-        self.shared.with_core(|core, rng| {
-            core.advance(now, rng);
+        self.shared.with_core(now, |core, cx| {
+            core.advance(cx);
             core.state(now)
         })
     }
@@ -151,11 +139,58 @@ impl CircuitBreaker {
     /// The state and the counts.
     #[must_use]
     pub fn snapshot(&self) -> CircuitBreakerSnapshot {
-        let now = time::now();
-        self.shared.with_core(|core, rng| {
-            core.advance(now, rng);
-            self.shared.metrics.snapshot(core.state(now), core.trips(), core.late())
+        self.snapshot_at(time::now())
+    }
+
+    pub(crate) fn snapshot_at(&self, now: Instant) -> CircuitBreakerSnapshot {
+        self.shared.with_core(now, |core, cx| {
+            core.advance(cx);
+            CircuitBreakerSnapshot::of(core, cx.stripes, now)
         })
+    }
+
+    /// Refuses every call from now on, whatever is reported, until it is
+    /// [released](Self::release).
+    pub fn force_open(&self) {
+        self.shared.with_core(time::now(), |core, cx| core.force_open(cx));
+    }
+
+    /// Lets every call through from now on, whatever is reported, until it is
+    /// [released](Self::release). Results are counted all the same.
+    pub fn force_closed(&self) {
+        self.shared.with_core(time::now(), |core, cx| core.force_closed(cx));
+    }
+
+    /// Lets it decide by itself again, with a clean slate: from forced open by way of the probes,
+    /// from forced closed at once. Nothing, if nobody had forced it.
+    pub fn release(&self) {
+        self.shared.with_core(time::now(), |core, cx| core.release(cx));
+    }
+
+    /// Every change of the state from now on.
+    ///
+    /// # Errors
+    /// [`TooManyWaiting`]: 1,024 receivers are there already.
+    pub fn events(&self) -> Result<StateEvents, TooManyWaiting> {
+        StateEvents::new(Arc::clone(&self.shared))
+    }
+
+    /// Waits until the circuit is closed, if only for a moment. At once if it is.
+    ///
+    /// Somebody else has to make the calls that probe the backend: who only waits, waits for
+    /// ever. Whoever is woken still has to ask, and while traffic returns step by step not
+    /// everybody gets through.
+    ///
+    /// # Errors
+    /// [`TooManyWaiting`]: 16,384 are waiting already.
+    ///
+    /// # Cancel safety
+    /// Dropped, it waits no more; nothing else changes.
+    ///
+    /// # Cost
+    /// One short lock for each poll, a place in a table while it waits.
+    pub async fn wait_until_closed(&self) -> Result<(), TooManyWaiting> {
+        UntilClosed::new(&self.shared).await
     }
 
     /// Makes one call if the circuit lets it, for at most `call_timeout`: `Ok` is a success,
@@ -185,12 +220,15 @@ impl CircuitBreaker {
         &self,
         future: impl Future<Output = Result<T, E>>,
     ) -> Result<T, CallError<E>> {
-        let classify =
-            |r: &Result<T, E>| if r.is_ok() { Outcome::Success } else { Outcome::Failure };
+        let classify = |result: &Result<T, E>| match result {
+            Ok(_) => Outcome::Success,
+            Err(_) => Outcome::Failure,
+        };
         self.call_classified(future, classify).await
     }
 
-    /// As [`call`](Self::call), with the caller's word on what the result says about the backend.
+    /// As [`call`](Self::call), with the caller's word on what the result says about the backend:
+    /// an [`Outcome`] or a [`Verdict`]. [`Verdict::of`] asks an error that knows it.
     ///
     /// # Errors
     /// As for [`call`](Self::call).
@@ -200,57 +238,37 @@ impl CircuitBreaker {
     ///
     /// # Cancel safety
     /// As for [`call`](Self::call).
-    pub async fn call_classified<T, E>(
+    pub async fn call_classified<T, E, V: Into<Verdict>>(
         &self,
         future: impl Future<Output = Result<T, E>>,
-        classify: impl FnOnce(&Result<T, E>) -> Outcome,
+        classify: impl FnOnce(&Result<T, E>) -> V,
     ) -> Result<T, CallError<E>> {
         let now = time::now();
         let permit = self.try_acquire_at(now)?;
-        match time::until(time::later(now, self.shared.call_timeout), future).await {
-            Some(result) => {
-                permit.report(classify(&result));
-                result.map_err(CallError::Inner)
-            }
-            None => {
-                permit.failure();
-                Err(CallError::TimedOut)
-            }
-        }
+        let until = time::later(now, self.shared.call_timeout());
+        finish(until, future, |result| {
+            permit.report(result.map_or(Verdict::failure(), |result| classify(result).into()));
+        })
+        .await
+    }
+
+    #[cfg(feature = "tower")]
+    pub(super) fn call_timeout(&self) -> std::time::Duration {
+        self.shared.call_timeout()
     }
 }
 
-impl Shared {
-    fn admit(&self, now: Instant) -> Result<Claim, CircuitOpen> {
-        self.with_core(|core, rng| match core.admit(now, rng) {
-            Admission::Granted(claim) => Ok(claim),
-            Admission::Refused { until } => {
-                if core.config().enforcement.refuses(rng) {
-                    self.metrics.refused.add(1);
-                    return Err(CircuitOpen::new(until, now));
-                }
-                self.metrics.would_refuse.add(1);
-                // No probe: its result decides nothing while the circuit isn't closed.
-                Ok(Claim { generation: core.generation(), probe: None })
-            }
-        })
-    }
-
-    pub(super) fn report(&self, claim: Claim, outcome: Outcome, now: Instant) {
-        self.metrics.reported(outcome);
-        self.with_core(|core, rng| core.report(claim, outcome, now, rng));
-    }
-
-    /// The only way to the core: whatever changed there is in `flow` before the lock is released.
-    fn with_core<R>(&self, act: impl FnOnce(&mut Core, &mut Rng) -> R) -> R {
-        let mut inner = self.inner.lock();
-        let Inner { core, rng } = &mut *inner;
-        let result = act(core, rng);
-        let flow = core.generation() << 1 | u64::from(core.flows());
-        // Relaxed: written only under the lock; see `try_acquire_at` for the readers.
-        if self.flow.load(Ordering::Relaxed) != flow {
-            self.flow.store(flow, Ordering::Relaxed);
-        }
-        result
+/// Runs the call until then, and reports how it went; `None`: it took too long. What `report`
+/// holds is dropped with it when the call is dropped.
+pub(super) async fn finish<T, E>(
+    until: Option<Instant>,
+    future: impl Future<Output = Result<T, E>>,
+    report: impl FnOnce(Option<&Result<T, E>>),
+) -> Result<T, CallError<E>> {
+    let result = time::until(until, future).await;
+    report(result.as_ref());
+    match result {
+        Some(result) => result.map_err(CallError::Inner),
+        None => Err(CallError::TimedOut),
     }
 }

@@ -37,6 +37,38 @@ pub enum Unreported {
     Ignored,
 }
 
+/// What a call in flight counts as while it has not ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
+#[non_exhaustive]
+pub enum InFlight {
+    /// A failure once it is older than [`CircuitBreakerConfig::slow_after`], by a sixth of that at
+    /// most: a backend that hangs is noticed before the first timeout. When the call ends it counts
+    /// as what it ends with instead.
+    #[default]
+    FailureIfSlow,
+    /// Nothing.
+    Ignored,
+}
+
+/// What an answer that asks for patience (HTTP 429) counts as. Whatever it is, an opening that
+/// begins before the backend wants to be asked again lasts until then, at most
+/// [`CircuitBreakerConfig::open_for_most`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
+#[non_exhaustive]
+pub enum Overloaded {
+    /// Nothing: the backend works.
+    #[default]
+    Ignored,
+    /// A failure.
+    Failure,
+    /// A failure that opens the circuit by itself.
+    Opens,
+}
+
 /// How a [`CircuitBreaker`](super::CircuitBreaker) decides. Plain data; checked by
 /// [`CircuitBreaker::new`](super::CircuitBreaker::new).
 #[derive(Clone, Debug, PartialEq)]
@@ -71,11 +103,18 @@ pub struct CircuitBreakerConfig {
     /// The longest that [`call`](super::CircuitBreaker::call) runs, and the age at which a probe
     /// that hasn't reported counts as failed. Default: 30 s.
     pub call_timeout: Duration,
-    /// From which age a permit dropped without a report is a failure. Default: `None`, the
-    /// `call_timeout`.
+    /// From which age on a call is slow. Default: `None`, the `call_timeout`.
     pub slow_after: Option<Duration>,
+    /// The share of slow calls, above 0 and at most 1, that opens the circuit, whether they fail
+    /// or not; a slow probe then counts as failed. Default: `None`, slow answers are as good as
+    /// others.
+    pub slow_ratio: Option<f64>,
+    /// What a call in flight counts as. Default: `FailureIfSlow`.
+    pub in_flight: InFlight,
     /// What a permit dropped without a report counts as. Default: `FailureIfSlow`.
     pub unreported: Unreported,
+    /// What an answer that asks for patience counts as. Default: `Ignored`.
+    pub overloaded: Overloaded,
     /// After the probes succeed, traffic returns in steps of 10, 25 and 50 %, each this long,
     /// then all. `None`: all at once. Default: 1 s.
     pub ramp_step: Option<Duration>,
@@ -100,7 +139,10 @@ impl Default for CircuitBreakerConfig {
             probes: FIVE,
             call_timeout: Duration::from_secs(30),
             slow_after: None,
+            slow_ratio: None,
+            in_flight: InFlight::FailureIfSlow,
             unreported: Unreported::FailureIfSlow,
+            overloaded: Overloaded::Ignored,
             ramp_step: Some(Duration::from_secs(1)),
             enforcement: Enforcement::Full,
         }
@@ -141,8 +183,14 @@ with! {
     with_call_timeout: call_timeout, Duration;
     /// Sets [`slow_after`](Self::slow_after).
     with_slow_after: slow_after, Option<Duration>;
+    /// Sets [`slow_ratio`](Self::slow_ratio).
+    with_slow_ratio: slow_ratio, Option<f64>;
+    /// Sets [`in_flight`](Self::in_flight).
+    with_in_flight: in_flight, InFlight;
     /// Sets [`unreported`](Self::unreported).
     with_unreported: unreported, Unreported;
+    /// Sets [`overloaded`](Self::overloaded).
+    with_overloaded: overloaded, Overloaded;
     /// Sets [`ramp_step`](Self::ramp_step).
     with_ramp_step: ramp_step, Option<Duration>;
     /// Sets [`enforcement`](Self::enforcement).
@@ -165,6 +213,7 @@ impl CircuitBreakerConfig {
             self.failure_ratio,
             "more than 0 and at most 1",
         )?;
+        self.check_slow()?;
         ConfigError::unless(
             self.open_for_most <= Duration::from_secs(30 * 86_400),
             "circuit_breaker.open_for_most",
@@ -226,6 +275,23 @@ impl CircuitBreakerConfig {
                 "on, unless `consecutive_failures` is set: else nothing opens the circuit",
             ),
         }
+    }
+
+    fn check_slow(&self) -> Result<(), ConfigError> {
+        let Some(ratio) = self.slow_ratio else { return Ok(()) };
+        let field = "circuit_breaker.slow_ratio";
+        let in_range = ratio > 0.0 && ratio <= 1.0;
+        ConfigError::unless(in_range, field, ratio, "more than 0 and at most 1")?;
+        let has_window = self.window != Window::Off;
+        ConfigError::unless(has_window, field, ratio, "none without a window")
+    }
+
+    /// Whether an admission needs to know the time while calls flow.
+    pub(super) fn is_timed(&self) -> bool {
+        matches!(self.window, Window::Time(_))
+            || self.in_flight == InFlight::FailureIfSlow
+            || self.unreported == Unreported::FailureIfSlow
+            || self.slow_ratio.is_some()
     }
 
     pub(super) fn slow_threshold(&self) -> Duration {

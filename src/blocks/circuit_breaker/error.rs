@@ -2,32 +2,52 @@
 
 use std::time::{Duration, Instant};
 
+use super::core::later;
+use crate::ground::outcome::{Classify, Verdict};
+
 /// The circuit is open, or half-open with all its probes under way: the call was not made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, thiserror::Error)]
 #[error("the circuit is open, retry in {:?}", self.retry_after())]
 pub struct CircuitOpen {
-    next_probe_at: Instant,
+    /// The next probe is so long after it: added up only when somebody asks.
+    base: Instant,
+    after_ns: u64,
     refused_at: Instant,
 }
 
 impl CircuitOpen {
-    pub(super) fn new(next_probe_at: Instant, refused_at: Instant) -> Self {
-        Self { next_probe_at, refused_at }
+    #[inline(always)]
+    pub(super) fn new(base: Instant, after_ns: u64, refused_at: Instant) -> Self {
+        Self { base, after_ns, refused_at }
     }
 
     /// When another call has a chance. While all probes are under way this is when the oldest of
     /// them is given up; one that reports earlier makes a place earlier.
     #[must_use]
     pub fn next_probe_at(&self) -> Instant {
-        self.next_probe_at
+        later(self.base, Duration::from_nanos(self.after_ns))
     }
 
     /// How long after the refusal that is.
     #[must_use]
     pub fn retry_after(&self) -> Duration {
-        self.next_probe_at.saturating_duration_since(self.refused_at)
+        self.next_probe_at().saturating_duration_since(self.refused_at)
     }
 }
+
+impl PartialEq for CircuitOpen {
+    fn eq(&self, other: &Self) -> bool {
+        let told = |open: &Self| (open.next_probe_at(), open.refused_at);
+        told(self) == told(other)
+    }
+}
+
+impl Eq for CircuitOpen {}
+
+/// As many as the breaker can remember are waiting or listening already. Come back later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("too many are waiting")]
+pub struct TooManyWaiting;
 
 /// Why [`CircuitBreaker::call`](super::CircuitBreaker::call) gave no result.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -44,11 +64,35 @@ pub enum CallError<E> {
 }
 
 impl<E> CallError<E> {
+    /// When coming back makes sense, if the call was not made.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Open(open) => Some(open.retry_after()),
+            Self::TimedOut | Self::Inner(_) => None,
+        }
+    }
+
     /// The call's own error, if it ended with one.
     pub fn into_inner(self) -> Option<E> {
         match self {
             Self::Inner(error) => Some(error),
             Self::Open(_) | Self::TimedOut => None,
+        }
+    }
+}
+
+impl Classify for CircuitOpen {
+    fn verdict(&self) -> Verdict {
+        Verdict::refused(Some(self.retry_after()))
+    }
+}
+
+impl<E: Classify> Classify for CallError<E> {
+    fn verdict(&self) -> Verdict {
+        match self {
+            Self::Open(open) => open.verdict(),
+            Self::TimedOut => Verdict::failure(),
+            Self::Inner(error) => error.verdict(),
         }
     }
 }

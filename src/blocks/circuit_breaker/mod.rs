@@ -2,14 +2,26 @@
 //!
 //! | state | calls | leaves it when |
 //! |---|---|---|
-//! | **Closed** | flow, and are watched | the failure ratio of the [`Window`], or failures in a row, reach their limit |
+//! | **Closed** | flow, and are watched | too many of the [`Window`] fail or are slow, too many fail in a row, or too many in flight are slow |
 //! | **Open** | are refused | the opening (30 s, doubling up to 5 min, ± 20 %) is over |
 //! | **HalfOpen** | N probes, the rest is refused | the results of N probes are in, or enough of them failed |
 //!
-//! A circuit that closes again lets 10, 25 and 50 % of the calls through before all.
+//! A circuit that closes again lets 10, 25 and 50 % of the calls through before all. It can be
+//! forced open or closed, and released again.
+//!
+//! It is passive: there is no task and no timer. What time does, it does when somebody calls, asks
+//! or reports.
 //!
 //! Not for limiting how many calls run at once (a semaphore does), and one breaker watches one
-//! backend: calls to a healthy one would hide those to a failing one.
+//! backend: calls to a healthy one would hide those to a failing one. A [`BreakerRegistry`] keeps
+//! one for each.
+//!
+//! # What is read when
+//! While calls flow, an admission reads the clock once and a success doesn't; it counts in the
+//! bucket of the last look at the clock, which every admission and every failure takes. A success
+//! reads it too where [`slow_ratio`](CircuitBreakerConfig::slow_ratio) is set. Neither does where
+//! nothing depends on time: [`Window::Calls`] or [`Window::Off`], [`InFlight::Ignored`], no
+//! `slow_ratio`, and [`Unreported`] other than `FailureIfSlow`.
 //!
 //! # Invariants
 //! 1. Old calls leave the window: success long ago never hides what fails now, and neither do
@@ -20,8 +32,25 @@
 //!    cancelled early gives its place back, one that hangs is given up as failed at
 //!    `call_timeout`. So half-open ends. (With less than full
 //!    [`Enforcement`](crate::Enforcement), what is let through besides is no probe.)
-//! 4. A [`CallPermit`] is reported exactly once: by value, or by its drop.
-//! 5. One lock, a leaf: under it nobody else's code runs and no other lock is taken.
+//! 4. A permit is reported exactly once: by value, or by its drop.
+//! 5. A word of a stripe counts for one *epoch*, whose tag it carries; 0: for none. It gets its
+//!    tag, and loses it, under the lock; beside the lock it is changed only by exchanges that
+//!    check the tag of the caller's own epoch. So a call that began or succeeded is counted in its
+//!    epoch, or its caller goes to the lock and learns that the epoch is over.
+//! 6. An epoch begins with each generation, and with each slot (a sixth of the slow threshold) of
+//!    admissions while calls in flight are watched. When all calls of a slot are slow its epoch is
+//!    retired: what is still in flight there is *overdue* from then on, and counted under the lock.
+//!    At most 8 epochs are open, one for each word of a stripe.
+//! 7. While calls flow, an admission and a success write no memory that all threads share, and take
+//!    no lock, but for the first to come after a slot or bucket has ended, and for a success that
+//!    follows a failure while the circuit is on the *alert*: a row of failures to be broken, or a
+//!    sample too small to decide. Failures, slow calls and ignored ones take the lock, for a few
+//!    loads of each stripe's words.
+//! 8. One lock, a leaf: under it nobody else's code runs and no other lock is taken. Events are
+//!    written under it, in the order of the changes; who waits for them is woken after it.
+//!
+//! The windows are those of resilience4j, but in constant time; that calls in flight count, and
+//! that a success is no more than a count in a stripe, is ours.
 //!
 //! # Examples
 //! ```
@@ -42,8 +71,15 @@ mod breaker;
 mod config;
 mod core;
 mod error;
+#[cfg(feature = "tower")]
+mod layer;
+mod listeners;
 mod metrics;
 mod permit;
+mod registry;
+mod shared;
+mod stripes;
+mod watch;
 mod window;
 
 #[cfg(all(test, headworks_loom))]
@@ -52,8 +88,14 @@ mod loom_tests;
 mod tests;
 
 pub use self::breaker::CircuitBreaker;
-pub use self::config::{CircuitBreakerConfig, Unreported, Window};
-pub use self::core::State;
-pub use self::error::{CallError, CircuitOpen};
+pub use self::config::{CircuitBreakerConfig, InFlight, Overloaded, Unreported, Window};
+pub use self::core::{Cause, State, StateChange};
+pub use self::error::{CallError, CircuitOpen, TooManyWaiting};
+#[cfg(feature = "tower")]
+#[cfg_attr(docsrs, doc(cfg(feature = "tower")))]
+pub use self::layer::{CircuitBreakerLayer, Guarded};
+pub use self::listeners::StateEvents;
 pub use self::metrics::CircuitBreakerSnapshot;
-pub use self::permit::CallPermit;
+pub use self::permit::{CallPermit, OwnedCallPermit};
+pub use self::registry::{BreakerRegistry, BreakerRegistryConfig};
+pub use crate::ground::metrics::{Metric, MetricValue};

@@ -1,82 +1,131 @@
 //! The right to make one call.
 
+use std::mem::ManuallyDrop;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::Duration;
 
-use super::breaker::Shared;
-use super::config::Unreported;
-use super::core::Claim;
-use crate::ground::outcome::Outcome;
-use crate::ground::time;
+use super::core::{Claim, Report};
+use super::shared::Shared;
+use crate::ground::outcome::{Outcome, Verdict};
+use crate::ground::time::{Glance, Now};
 
 /// The right to make one call, and the duty to say how it went.
 ///
-/// Dropped without a report it counts as configured by
-/// [`Unreported`]: by default as a failure when it is older than the
-/// slow threshold, else as nothing. Owns its share of the breaker, so it can be kept anywhere.
+/// Dropped without a report it counts as configured by [`Unreported`](super::Unreported): by
+/// default as a failure when it is older than the slow threshold, else as nothing.
 ///
 /// # Cost
-/// A report takes one short lock; no allocation.
+/// While calls flow a success is one atomic operation, mostly on memory of this thread; anything
+/// else takes one short lock. No allocation.
 #[must_use = "dropped at once it counts as a call that was cancelled"]
 #[derive(Debug)]
-pub struct CallPermit {
+pub struct CallPermit<'a> {
+    shared: &'a Shared,
+    claim: Claim,
+}
+
+impl<'a> CallPermit<'a> {
+    #[inline(always)]
+    pub(super) fn new(shared: &'a Shared, claim: Claim) -> Self {
+        Self { shared, claim }
+    }
+
+    /// It is reported, and not dropped. It borrows what it has.
+    #[inline(always)]
+    fn tell(self, report: Report, now: impl Now) {
+        let reported = ManuallyDrop::new(self);
+        reported.shared.report(reported.claim, report, now);
+    }
+}
+
+impl Drop for CallPermit<'_> {
+    fn drop(&mut self) {
+        let now = Glance::default();
+        self.shared.abandon(self.claim, &now);
+    }
+}
+
+/// A [`CallPermit`] that shares its breaker, and so can be kept anywhere and sent into a task.
+#[must_use = "dropped at once it counts as a call that was cancelled"]
+#[derive(Debug)]
+pub struct OwnedCallPermit {
     shared: Arc<Shared>,
-    since: Instant,
     /// `None` once reported.
     claim: Option<Claim>,
 }
 
-impl CallPermit {
-    pub(super) fn new(shared: Arc<Shared>, claim: Claim, since: Instant) -> Self {
-        Self { shared, since, claim: Some(claim) }
+impl OwnedCallPermit {
+    pub(super) fn new(shared: Arc<Shared>, claim: Claim) -> Self {
+        Self { shared, claim: Some(claim) }
     }
 
-    /// The backend answered.
-    pub fn success(self) {
-        self.report(Outcome::Success);
-    }
-
-    /// The backend failed.
-    pub fn failure(self) {
-        self.report(Outcome::Failure);
-    }
-
-    /// The call says nothing about the backend. A probe's place is free again.
-    pub fn ignore(self) {
-        self.report(Outcome::Ignored);
-    }
-
-    /// Reports by value.
-    pub fn report(self, outcome: Outcome) {
-        self.report_at(outcome, time::now());
-    }
-
-    pub(crate) fn report_at(mut self, outcome: Outcome, now: Instant) {
-        self.settle(outcome, now);
-    }
-
-    fn settle(&mut self, outcome: Outcome, now: Instant) {
+    fn tell(mut self, report: Report, now: impl Now) {
         if let Some(claim) = self.claim.take() {
-            self.shared.report(claim, outcome, now);
+            self.shared.report(claim, report, now);
         }
-    }
-
-    /// Ends it as [`Drop`] does, at `now`.
-    pub(crate) fn abandon_at(&mut self, now: Instant) {
-        let age = now.saturating_duration_since(self.since);
-        let outcome = match self.shared.unreported {
-            Unreported::Failure => Outcome::Failure,
-            Unreported::FailureIfSlow if age >= self.shared.slow_after => Outcome::Failure,
-            Unreported::FailureIfSlow | Unreported::Ignored => Outcome::Ignored,
-        };
-        self.settle(outcome, now);
     }
 }
 
-impl Drop for CallPermit {
+impl Drop for OwnedCallPermit {
     fn drop(&mut self) {
-        if self.claim.is_some() {
-            self.abandon_at(time::now());
+        if let Some(claim) = self.claim.take() {
+            self.shared.abandon(claim, &Glance::default());
         }
+    }
+}
+
+macro_rules! reports {
+    ($($permit:ty),*) => {$(
+        impl $permit {
+            /// The backend answered.
+            #[inline(always)]
+            pub fn success(self) {
+                self.tell(Outcome::Success.into(), &Glance::default());
+            }
+
+            /// The backend failed.
+            pub fn failure(self) {
+                self.report(Outcome::Failure);
+            }
+
+            /// The call says nothing about the backend. A probe's place is free again.
+            pub fn ignore(self) {
+                self.report(Outcome::Ignored);
+            }
+
+            /// The backend asked for patience (HTTP 429), perhaps for so long. Counts as
+            /// [`Overloaded`](super::Overloaded) says.
+            pub fn overloaded(self, retry_after: Option<Duration>) {
+                self.tell(Verdict::overloaded(retry_after).into(), &Glance::default());
+            }
+
+            /// Reports an [`Outcome`] or a [`Verdict`]. When a verdict says how long the backend
+            /// wants to be left alone, an opening that begins before that lasts at least as long.
+            #[inline]
+            pub fn report(self, verdict: impl Into<Verdict>) {
+                self.tell(verdict.into().into(), &Glance::default());
+            }
+        }
+    )*};
+}
+
+reports!(CallPermit<'_>, OwnedCallPermit);
+
+impl OwnedCallPermit {
+    pub(crate) fn report_at(self, verdict: impl Into<Verdict>, now: impl Now) {
+        self.tell(verdict.into().into(), now);
+    }
+}
+
+/// Tests say when.
+#[cfg(test)]
+impl CallPermit<'_> {
+    pub(crate) fn report_at(self, verdict: impl Into<Verdict>, now: impl Now) {
+        self.tell(verdict.into().into(), now);
+    }
+
+    pub(super) fn abandon_at(self, now: std::time::Instant) {
+        let dropped = ManuallyDrop::new(self);
+        dropped.shared.abandon(dropped.claim, now);
     }
 }

@@ -6,11 +6,21 @@ use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 
+use super::window::Tally;
 use super::*;
 use crate::ground::enforcement::Enforcement;
 use crate::ground::outcome::Outcome::{self, Failure, Ignored, Success};
 use crate::ground::rng::Rng;
 use crate::ground::time;
+
+mod ages;
+mod faults;
+mod forced;
+#[cfg(feature = "tower")]
+mod layer;
+mod listening;
+mod overloaded;
+mod registry;
 
 const S: Duration = Duration::from_secs(1);
 const MS: Duration = Duration::from_millis(1);
@@ -214,7 +224,7 @@ fn probes_are_refilled() {
     let now = now + 30 * S;
     for _ in 0..1_000 {
         calls(&breaker, Ignored, 5, now);
-        let mut cancelled = breaker.try_acquire_at(now).unwrap();
+        let cancelled = breaker.try_acquire_at(now).unwrap();
         cancelled.abandon_at(now + S);
     }
     calls(&breaker, Success, 5, now);
@@ -414,11 +424,25 @@ fn a_configuration_loads_by_the_names_of_its_fields() {
     serde_json::from_str::<CircuitBreakerConfig>(r#"{"probs": 3}"#).unwrap_err();
 }
 
+/// One more call, as the watch of a closed circuit tells its window.
+fn record(
+    window: &mut super::window::Window,
+    ended: &mut Tally,
+    failed: bool,
+    now: Instant,
+) -> Tally {
+    window.advance(now, *ended);
+    ended.calls += 1;
+    ended.failures += u64::from(failed);
+    window.record(failed, false, *ended);
+    window.tally(*ended)
+}
+
 /// The window, told naively: every call with its bucket.
-fn naive_time_window(calls: &[(u64, bool)], width: u64) -> super::window::Tally {
+fn naive_time_window(calls: &[(u64, bool)], width: u64) -> Tally {
     let newest = calls.iter().map(|&(at, _)| at / width).max().unwrap();
     let mut running = 0;
-    let mut tally = super::window::Tally::default();
+    let mut tally = Tally::default();
     for &(at, failed) in calls {
         // A call with an older clock counts in the bucket that was newest then.
         running = running.max(at / width);
@@ -437,11 +461,11 @@ proptest! {
     ) {
         let now = time::now();
         let mut window = super::window::Window::new(Window::Time(S), now);
-        let (mut at, mut calls) = (0_u64, Vec::new());
+        let (mut at, mut calls, mut ended) = (0_u64, Vec::new(), Tally::default());
         for (step, back, failed) in steps {
             at = if back { at.saturating_sub(step / 4) } else { at + step };
             calls.push((at, failed));
-            let got = window.record(failed, now + Duration::from_millis(at));
+            let got = record(&mut window, &mut ended, failed, now + Duration::from_millis(at));
             prop_assert_eq!(got, naive_time_window(&calls, 100));
         }
     }
@@ -452,13 +476,13 @@ proptest! {
     ) {
         let now = time::now();
         let mut window = super::window::Window::new(Window::Calls(n(size)), now);
-        let mut list = VecDeque::new();
+        let (mut list, mut ended) = (VecDeque::new(), Tally::default());
         for failed in calls {
             list.push_back(failed);
             if list.len() > size as usize {
                 list.pop_front();
             }
-            let got = window.record(failed, now);
+            let got = record(&mut window, &mut ended, failed, now);
             prop_assert_eq!(got.calls, list.len() as u64);
             prop_assert_eq!(got.failures, list.iter().filter(|&&f| f).count() as u64);
         }
@@ -487,7 +511,7 @@ proptest! {
                 }
                 _ if out.is_empty() => {}
                 _ => {
-                    let (mut permit, _, _) = out.swap_remove(ms as usize % out.len());
+                    let (permit, _, _) = out.swap_remove(ms as usize % out.len());
                     match op {
                         2 => permit.report_at(Success, now),
                         3 => permit.report_at(Failure, now),

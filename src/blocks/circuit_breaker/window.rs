@@ -1,132 +1,157 @@
-//! The recent calls of a closed circuit. Constant time and constant memory, and old calls leave:
-//! no amount of past success hides what fails now.
+//! The recent calls of a closed circuit. Constant time, bounded memory, and old calls leave: no
+//! amount of past success hides what fails now.
+//!
+//! A window keeps no calls. It is told how many have ended so far, and keeps where in that count
+//! something was: the start of each bucket, or each failure. So a success changes nothing here.
 
+use std::collections::VecDeque;
+use std::ops::Sub;
 use std::time::{Duration, Instant};
 
 use super::config;
+use super::core::later;
 
 /// Enough that a bucket's worth of imprecision is a tenth of the window.
 const BUCKETS: usize = 10;
 
+/// Calls that ended: in a window, or since the watch began.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Tally {
     pub(super) calls: u64,
     pub(super) failures: u64,
+    pub(super) slow: u64,
+}
+
+impl Sub for Tally {
+    type Output = Self;
+
+    fn sub(self, before: Self) -> Self {
+        Self {
+            calls: self.calls.saturating_sub(before.calls),
+            failures: self.failures.saturating_sub(before.failures),
+            slow: self.slow.saturating_sub(before.slow),
+        }
+    }
 }
 
 #[derive(Debug)]
 pub(super) enum Window {
-    Time(Buckets),
-    Calls(Ring),
+    Time(Marks),
+    Calls { failures: Positions, slow: Positions },
     Off,
 }
 
 impl Window {
     pub(super) fn new(config: config::Window, now: Instant) -> Self {
         match config {
-            config::Window::Time(length) => Self::Time(Buckets::new(length, now)),
-            config::Window::Calls(calls) => Self::Calls(Ring::new(calls.get() as usize)),
+            config::Window::Time(length) => Self::Time(Marks::new(length, now)),
+            config::Window::Calls(calls) => {
+                let calls = u64::from(calls.get());
+                Self::Calls { failures: Positions::new(calls), slow: Positions::new(calls) }
+            }
             config::Window::Off => Self::Off,
         }
     }
 
-    /// Adds one call, lets the old ones leave, and gives what is left.
-    pub(super) fn record(&mut self, failed: bool, now: Instant) -> Tally {
+    /// Lets time do what it does; `total` is what has ended until now.
+    pub(super) fn advance(&mut self, now: Instant, total: Tally) {
+        if let Self::Time(marks) = self {
+            marks.advance(now, total);
+        }
+    }
+
+    /// One more call has ended, the last of `total`.
+    pub(super) fn record(&mut self, failed: bool, was_slow: bool, total: Tally) {
+        if let Self::Calls { failures, slow } = self {
+            failures.record(failed, total.calls);
+            slow.record(was_slow, total.calls);
+        }
+    }
+
+    /// What of `total` is in the window.
+    pub(super) fn tally(&self, total: Tally) -> Tally {
         match self {
-            Self::Time(buckets) => buckets.record(failed, now),
-            Self::Calls(ring) => ring.record(failed),
+            Self::Time(marks) => total - marks.oldest(),
+            Self::Calls { failures, slow } => Tally {
+                calls: total.calls.min(failures.size),
+                failures: failures.within(total.calls),
+                slow: slow.within(total.calls),
+            },
             Self::Off => Tally::default(),
         }
     }
 
-    pub(super) fn clear(&mut self) {
+    /// When `advance` has something to do next.
+    pub(super) fn next(&self) -> Option<Instant> {
         match self {
-            Self::Time(buckets) => {
-                buckets.slots = [Tally::default(); BUCKETS];
-                buckets.sum = Tally::default();
-            }
-            Self::Calls(ring) => *ring = Ring::new(ring.size),
-            Self::Off => {}
+            Self::Time(marks) => Some(marks.next()),
+            Self::Calls { .. } | Self::Off => None,
         }
     }
 }
 
-/// A time window: `sum` is the sum of `slots`; `slots[at % BUCKETS]` is the newest.
+/// A time window: how many had ended when each bucket began; `marks[at % BUCKETS]` is the newest.
 #[derive(Debug)]
-pub(super) struct Buckets {
-    slots: [Tally; BUCKETS],
-    sum: Tally,
+pub(super) struct Marks {
+    marks: [Tally; BUCKETS],
     at: u64,
     width_ns: u64,
     from: Instant,
 }
 
-impl Buckets {
+impl Marks {
     fn new(length: Duration, now: Instant) -> Self {
         let width = length.as_nanos() / BUCKETS as u128;
         Self {
-            slots: [Tally::default(); BUCKETS],
-            sum: Tally::default(),
+            marks: [Tally::default(); BUCKETS],
             at: 0,
             width_ns: u64::try_from(width).unwrap_or(u64::MAX).max(1),
             from: now,
         }
     }
 
-    fn record(&mut self, failed: bool, now: Instant) -> Tally {
-        self.rotate(now);
-        for tally in [&mut self.slots[(self.at % BUCKETS as u64) as usize], &mut self.sum] {
-            tally.calls += 1;
-            tally.failures += u64::from(failed);
-        }
-        self.sum
-    }
-
-    /// An older `now` than the last changes nothing: the call counts in the newest bucket.
-    fn rotate(&mut self, now: Instant) {
+    /// An older `now` than the last changes nothing: what ends then counts in the newest bucket.
+    fn advance(&mut self, now: Instant, total: Tally) {
         let since = now.saturating_duration_since(self.from).as_nanos();
         let to = u64::try_from(since).unwrap_or(u64::MAX) / self.width_ns;
-        if to <= self.at {
-            return;
+        for bucket in (self.at + 1..=to).take(BUCKETS) {
+            self.marks[(bucket % BUCKETS as u64) as usize] = total;
         }
-        for slot in (self.at + 1..=to).take(BUCKETS) {
-            let left = std::mem::take(&mut self.slots[(slot % BUCKETS as u64) as usize]);
-            self.sum.calls -= left.calls;
-            self.sum.failures -= left.failures;
-        }
-        self.at = to;
+        self.at = self.at.max(to);
+    }
+
+    fn oldest(&self) -> Tally {
+        self.marks[((self.at + 1) % BUCKETS as u64) as usize]
+    }
+
+    fn next(&self) -> Instant {
+        later(self.from, Duration::from_nanos(self.width_ns.saturating_mul(self.at + 1)))
     }
 }
 
-/// A count window: one bit per call, `true` for a failure.
+/// A count window: where among all calls the recent ones of a kind were.
 #[derive(Debug)]
-pub(super) struct Ring {
-    bits: Vec<u64>,
-    size: usize,
-    next: usize,
-    sum: Tally,
+pub(super) struct Positions {
+    size: u64,
+    /// Oldest first; those that have left the window stay until the next one comes.
+    at: VecDeque<u64>,
 }
 
-impl Ring {
-    fn new(size: usize) -> Self {
-        Self { bits: vec![0; size.div_ceil(64)], size, next: 0, sum: Tally::default() }
+impl Positions {
+    fn new(size: u64) -> Self {
+        Self { size, at: VecDeque::new() }
     }
 
-    fn record(&mut self, failed: bool) -> Tally {
-        let (word, bit) = (self.next / 64, 1_u64 << (self.next % 64));
-        if self.sum.calls < self.size as u64 {
-            self.sum.calls += 1;
-        } else {
-            // The bit that is written over is the oldest call.
-            self.sum.failures -= u64::from(self.bits[word] & bit != 0);
+    fn record(&mut self, is_one: bool, total: u64) {
+        if is_one {
+            let left = self.at.len() - self.within(total) as usize;
+            self.at.drain(..left);
+            self.at.push_back(total);
         }
-        if failed {
-            self.bits[word] |= bit;
-            self.sum.failures += 1;
-        } else {
-            self.bits[word] &= !bit;
-        }
-        self.next = (self.next + 1) % self.size;
-        self.sum
+    }
+
+    fn within(&self, total: u64) -> u64 {
+        let left = self.at.partition_point(|&at| at + self.size <= total);
+        (self.at.len() - left) as u64
     }
 }

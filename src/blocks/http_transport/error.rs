@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::StatusCode;
 
-use crate::ground::outcome::Outcome;
+use crate::ground::outcome::{Classify, Outcome, Verdict};
 
 /// Why a request got no answer, or not a whole one. One variant per phase and cause.
 ///
@@ -235,6 +235,23 @@ impl TransportError {
             Self::JsonEncode(_) => Outcome::Ignored,
             _ => Outcome::Failure,
         }
+    }
+}
+
+impl Classify for TransportError {
+    fn verdict(&self) -> Verdict {
+        let verdict = match self {
+            Self::Status { status, retry_after, .. } => {
+                return Verdict::of_status(*status, *retry_after);
+            }
+            Self::PoolWaitTimeout | Self::PoolFull | Self::TooManyHosts => Verdict::refused(None),
+            Self::TotalTimeout { phase: Phase::PoolWait } => Verdict::refused(None),
+            Self::Dial { .. } | Self::DialTimeout { .. } => Verdict::failure().unsent(),
+            Self::Tls { .. } | Self::TlsTimeout { .. } => Verdict::failure().unsent(),
+            _ if self.outcome() == Outcome::Failure => Verdict::failure(),
+            _ => Verdict::permanent(),
+        };
+        if self.is_retryable() { verdict } else { verdict.stop() }
     }
 }
 

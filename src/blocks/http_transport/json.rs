@@ -11,8 +11,8 @@ use serde::de::DeserializeOwned;
 use super::body::Body;
 use super::error::{Cause, TransportError};
 use super::request_body::TransportBody;
-use super::retry_after::retry_after;
 use super::transport::{Transport, parse};
+use crate::ground::retry_after::retry_after;
 use crate::ground::time;
 
 /// Of an answer that is an error, this much is kept …

@@ -67,8 +67,6 @@ mod json;
 mod metrics;
 mod permit;
 mod request_body;
-#[cfg(feature = "json")]
-mod retry_after;
 mod send;
 mod shared;
 #[cfg(all(test, not(headworks_loom)))]

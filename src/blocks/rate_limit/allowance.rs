@@ -1,6 +1,6 @@
 //! What is left.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::core::Gcra;
 
@@ -12,13 +12,16 @@ pub struct Allowance {
     pub available: u32,
     /// Tokens it holds when full.
     pub burst: u32,
+    /// How long it takes from empty to full.
+    pub refill: Duration,
     /// When it is full again, if nothing more is taken; in the past when it is.
     pub full_at: Instant,
 }
 
 impl Allowance {
-    pub(super) fn of(gcra: &Gcra, word: u64, now: Instant) -> Self {
-        let available = gcra.available(word, gcra.word(now));
-        Self { available, burst: gcra.burst(), full_at: gcra.full_at(word, now) }
+    pub(super) fn of(quota: &Gcra, word: u64, now: Instant) -> Self {
+        let available = quota.available(word, quota.word(now));
+        let (burst, refill) = (quota.burst(), quota.refill());
+        Self { available, burst, refill, full_at: quota.full_at(word, now) }
     }
 }

@@ -1,47 +1,192 @@
-//! One bucket that many threads take from: a [`Gcra`] word behind compare-and-swap.
+//! One bucket that many threads take from: a [`Gcra`] word behind compare-and-swap, and a quota
+//! that can be changed meanwhile.
 
-use super::core::{Gcra, NEVER_USED};
+use std::time::Instant;
+
+use super::core::{Gcra, NEVER_USED, Parts, Short, TAG_BITS, ns_since};
 use crate::ground::primitives::atomic::{AtomicU64, Ordering};
+
+/// Places for quotas, as many as the tag of a word can tell apart.
+const QUOTAS: usize = 1 << TAG_BITS;
+
+/// Above the bits of a unit in a place: the lease, and the burst.
+const LEASE: u32 = 16;
+const BURST: u32 = 32;
 
 /// Each transition is one compare-and-swap from the word that the decision was made on, so
 /// decisions are as if made one after the other; a refusal writes nothing.
 ///
-/// Relaxed throughout: the word is all the state there is, and nothing else is read or written on
-/// the strength of it.
+/// The lowest bits of the word tell which place holds the quota that it is told in. A change
+/// writes the next place first and then, by one compare-and-swap, the word in its units, so nobody
+/// reads a word by another quota than its own. A place is written again three changes later: who
+/// sleeps over these between its two loads and the exchange finds the word changed, unless it
+/// has come back to the same instant by the same quota to a quarter of a nanosecond.
+///
+/// Relaxed, but for the word's change (Release) and its loads (Acquire), which order what is in
+/// the places: the word is all the state there is.
 #[derive(Debug)]
-pub(super) struct Bucket(AtomicU64);
+pub(super) struct Bucket {
+    word: AtomicU64,
+    epoch: Instant,
+    places: [Place; QUOTAS],
+}
+
+#[derive(Debug)]
+struct Place {
+    each: AtomicU64,
+    all: AtomicU64,
+    shape: AtomicU64,
+}
 
 impl Bucket {
     /// A full one.
-    pub(super) fn new() -> Self {
-        Self(AtomicU64::new(NEVER_USED))
+    pub(super) fn new(quota: &Gcra) -> Self {
+        let place = || {
+            let place =
+                Place { each: AtomicU64::new(0), all: AtomicU64::new(0), shape: AtomicU64::new(0) };
+            place.write(quota.parts());
+            place
+        };
+        let places = std::array::from_fn(|_| place());
+        Self { word: AtomicU64::new(NEVER_USED), epoch: quota.epoch(), places }
     }
 
-    pub(super) fn word(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
+    pub(super) fn epoch(&self) -> Instant {
+        self.epoch
     }
 
-    /// Takes `cost` tokens, or says how many units too early it is.
-    pub(super) fn take(&self, gcra: &Gcra, now: u64, cost: u32) -> Result<(), u64> {
-        let mut word = self.word();
+    /// The word without its tag, and the quota that it is told in.
+    #[inline]
+    pub(super) fn look(&self) -> (u64, Gcra) {
+        // Acquire, here and below: pairs with `change`.
+        self.read(self.word.load(Ordering::Acquire))
+    }
+
+    /// The tag of the quota, and the lease by it.
+    pub(super) fn lease(&self) -> (u64, u16) {
+        let seen = self.word.load(Ordering::Acquire);
+        (tag(seen), self.read(seen).1.parts().lease)
+    }
+
+    #[inline]
+    fn read(&self, word: u64) -> (u64, Gcra) {
+        let tag = tag(word);
+        (word - tag, Gcra::of(self.epoch, self.places[tag as usize].read()))
+    }
+
+    /// Takes `cost` tokens, or says why not, and by which quota.
+    #[inline]
+    pub(super) fn take(&self, now: Instant, cost: u32) -> Result<(), (Gcra, Short)> {
+        self.take_at(ns_since(self.epoch, now), cost)
+    }
+
+    /// The same, so many nanoseconds after the epoch.
+    #[inline]
+    pub(super) fn take_at(&self, ns: u64, cost: u32) -> Result<(), (Gcra, Short)> {
+        let mut seen = self.word.load(Ordering::Acquire);
         loop {
-            let next = gcra.take(word, now, cost, 0)?;
-            match self.0.compare_exchange_weak(word, next, Ordering::Relaxed, Ordering::Relaxed) {
+            let (word, quota) = self.read(seen);
+            let next = match quota.take(word, quota.word_at(ns), cost, 0) {
+                Ok(next) => next | tag(seen),
+                Err(short) => return Err((quota, short)),
+            };
+            match self.exchange(seen, next, Ordering::Relaxed) {
                 Ok(_) => return Ok(()),
-                Err(seen) => word = seen,
+                Err(newer) => seen = newer,
+            }
+        }
+    }
+
+    /// Takes `cost` tokens and `more`, or without these if there are not so many, or if the quota
+    /// is not that of the tag any more: how many more it were.
+    pub(super) fn take_more(
+        &self,
+        now: Instant,
+        cost: u32,
+        more: u32,
+        of: u64,
+    ) -> Result<u32, (Gcra, Short)> {
+        let mut seen = self.word.load(Ordering::Acquire);
+        loop {
+            let (word, quota) = self.read(seen);
+            let at = quota.word(now);
+            let more = if tag(seen) == of { more } else { 0 };
+            let taken = match quota.take(word, at, cost.saturating_add(more), 0) {
+                Ok(next) => Ok((next, more)),
+                Err(_) => quota.take(word, at, cost, 0).map(|next| (next, 0)),
+            };
+            let (next, more) = taken.map_err(|short| (quota, short))?;
+            match self.exchange(seen, next | tag(seen), Ordering::Relaxed) {
+                Ok(_) => return Ok(more),
+                Err(newer) => seen = newer,
             }
         }
     }
 
     /// Gives `cost` tokens back, never above the burst.
-    pub(super) fn give_back(&self, gcra: &Gcra, now: u64, cost: u32) {
-        let mut word = self.word();
+    pub(super) fn give_back(&self, now: Instant, cost: u32) {
+        let mut seen = self.word.load(Ordering::Acquire);
         loop {
-            let next = gcra.give_back(word, now, cost);
-            match self.0.compare_exchange_weak(word, next, Ordering::Relaxed, Ordering::Relaxed) {
+            let (word, quota) = self.read(seen);
+            let next = quota.give_back(word, quota.word(now), cost) | tag(seen);
+            match self.exchange(seen, next, Ordering::Relaxed) {
                 Ok(_) => return,
-                Err(seen) => word = seen,
+                Err(newer) => seen = newer,
             }
         }
+    }
+
+    /// The tag after the next change.
+    pub(super) fn next_tag(&self) -> u64 {
+        // Only a change changes the tag.
+        (tag(self.word.load(Ordering::Acquire)) + 1) % QUOTAS as u64
+    }
+
+    /// Another quota: what is there stays there. One at a time.
+    pub(super) fn change(&self, to: &Gcra, now: Instant) {
+        let mut seen = self.word.load(Ordering::Acquire);
+        let next_tag = self.next_tag();
+        self.places[next_tag as usize].write(to.parts());
+        loop {
+            let (word, quota) = self.read(seen);
+            let next = quota.convert(word, to, now) | next_tag;
+            match self.exchange(seen, next, Ordering::Release) {
+                Ok(_) => return,
+                Err(newer) => seen = newer,
+            }
+        }
+    }
+
+    #[inline]
+    fn exchange(&self, seen: u64, next: u64, success: Ordering) -> Result<u64, u64> {
+        self.word.compare_exchange_weak(seen, next, success, Ordering::Acquire)
+    }
+}
+
+#[inline]
+fn tag(word: u64) -> u64 {
+    word % QUOTAS as u64
+}
+
+impl Place {
+    #[inline]
+    fn read(&self) -> Parts {
+        let shape = self.shape.load(Ordering::Relaxed);
+        Parts {
+            each: self.each.load(Ordering::Relaxed),
+            all: self.all.load(Ordering::Relaxed),
+            burst: (shape >> BURST) as u32,
+            bits: shape as u8,
+            lease: (shape >> LEASE) as u16,
+        }
+    }
+
+    fn write(&self, parts: Parts) {
+        self.each.store(parts.each, Ordering::Relaxed);
+        self.all.store(parts.all, Ordering::Relaxed);
+        let shape = u64::from(parts.burst) << BURST
+            | u64::from(parts.lease) << LEASE
+            | u64::from(parts.bits);
+        self.shape.store(shape, Ordering::Relaxed);
     }
 }

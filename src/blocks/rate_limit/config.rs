@@ -11,7 +11,7 @@ use crate::ground::enforcement::Enforcement;
 ///
 /// In every window of length *t* at most `burst + rate·t` tokens are admitted. Plain data; checked
 /// where a limiter is made: one token every 100 ns (10⁷/s) up to one a day, and a bucket that
-/// fills within 100 years.
+/// fills within 30 years.
 ///
 /// # Examples
 /// ```
@@ -64,6 +64,26 @@ impl Quota {
     }
 }
 
+/// From where the threads that use one [`RateLimiter`](super::RateLimiter) take its tokens.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
+#[non_exhaustive]
+pub enum Tokens {
+    /// All from one bucket: every token that is there is there for everybody.
+    #[default]
+    Shared,
+    /// Each thread from a lease of a few tokens, taken from the bucket ahead: threads rarely meet,
+    /// and most calls need no look at the clock.
+    ///
+    /// For a burst of at least 128. A quarter of it, or 512 tokens if that is less, is set aside for
+    /// the leases, so that the bound of the module still holds; what is left is the greatest cost,
+    /// and all that can be counted on at once. Nobody is refused while tokens lie in leases: they
+    /// are recalled first. With [`try_acquire_at`](super::RateLimiter::try_acquire_at) the bound
+    /// holds in the order of the calls, not of the times passed.
+    Leased,
+}
+
 /// How a [`RateLimiter`](super::RateLimiter) decides. A [`Quota`] alone will do: `quota.into()`.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
@@ -77,6 +97,11 @@ pub struct RateLimiterConfig {
     /// How many may wait in [`acquire`](super::RateLimiter::acquire) at a time; the next is
     /// refused. At most 65,536. Default: 1,024.
     pub max_waiters: NonZeroUsize,
+    /// The longest that anybody waits in `acquire`; who would wait longer even with nobody before
+    /// it is refused at once. Default: `None`, for as long as it takes.
+    pub max_wait: Option<Duration>,
+    /// From where threads take tokens. Default: `Shared`.
+    pub tokens: Tokens,
     /// How much of what it would refuse it refuses. Default: `Full`.
     pub enforcement: Enforcement,
 }
@@ -90,6 +115,8 @@ impl Default for RateLimiterConfig {
             name: Cow::Borrowed("limiter"),
             quota: TieredQuota::GLOBAL,
             max_waiters: WAITERS,
+            max_wait: None,
+            tokens: Tokens::Shared,
             enforcement: Enforcement::Full,
         }
     }
@@ -116,10 +143,24 @@ impl RateLimiterConfig {
         self
     }
 
+    /// Sets [`tokens`](Self::tokens).
+    #[must_use]
+    pub fn with_tokens(mut self, tokens: Tokens) -> Self {
+        self.tokens = tokens;
+        self
+    }
+
     /// Sets [`max_waiters`](Self::max_waiters).
     #[must_use]
     pub fn with_max_waiters(mut self, max: NonZeroUsize) -> Self {
         self.max_waiters = max;
+        self
+    }
+
+    /// Sets [`max_wait`](Self::max_wait).
+    #[must_use]
+    pub fn with_max_wait(mut self, max: impl Into<Option<Duration>>) -> Self {
+        self.max_wait = max.into();
         self
     }
 
@@ -152,11 +193,15 @@ pub struct TieredQuota {
     /// Each key. Default: 20/s, burst 40.
     pub per_key: Quota,
     /// Keys remembered at a time, at most 2³¹. When all of them are in use, further keys share
-    /// 1,024 buckets by hash. Default: 100,000.
+    /// 1,024 buckets by hash (4,096 if they are millions). One that is remembered takes at most 72
+    /// bytes and twice its own size, beside what it holds on the heap. Default: 100,000.
     pub max_keys: NonZeroUsize,
     /// How long a key whose bucket is full again may stay remembered while there is room. Default:
     /// 1 h.
     pub idle_key: Duration,
+    /// The longest that anybody waits in `acquire`; who would wait longer even with nobody before
+    /// it is refused at once. Default: `None`, for as long as it takes.
+    pub max_wait: Option<Duration>,
     /// How much of what it would refuse it refuses. Default: `Full`.
     pub enforcement: Enforcement,
 }
@@ -169,6 +214,7 @@ impl Default for TieredQuota {
             per_key: Quota::per_second(20).with_burst(40),
             max_keys: const { NonZeroUsize::MIN.saturating_add(99_999) },
             idle_key: Duration::from_secs(3_600),
+            max_wait: None,
             enforcement: Enforcement::Full,
         }
     }
@@ -209,6 +255,13 @@ impl TieredQuota {
     #[must_use]
     pub fn with_idle_key(mut self, idle: Duration) -> Self {
         self.idle_key = idle;
+        self
+    }
+
+    /// Sets [`max_wait`](Self::max_wait).
+    #[must_use]
+    pub fn with_max_wait(mut self, max: impl Into<Option<Duration>>) -> Self {
+        self.max_wait = max.into();
         self
     }
 

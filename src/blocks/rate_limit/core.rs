@@ -8,38 +8,49 @@ use std::time::{Duration, Instant};
 use super::config::Quota;
 use crate::ground::config_error::ConfigError;
 
-/// Binary digits below the nanosecond that a quota of more than a thousand per second is told in:
-/// 10⁷/s is 102,400 units a token, so rounding costs less than a hundred-thousandth of the rate.
-const FINE_BITS: u32 = 10;
+/// Binary digits below the nanosecond that a quota of more than a thousand per second is told in.
+/// As words end in [`TAG_BITS`] zeros, a token of 10⁷/s has 6,400 parts: rounding costs at most so
+/// small a share of the rate.
+const FINE_BITS: u32 = 8;
 
-/// A word in fine units wraps after 208 days. What lies further ahead than the bucket is deep
+/// The lowest bits of a word are zero here: a bucket that is changed while it is used writes there
+/// which quota the word is told in.
+pub(super) const TAG_BITS: u32 = 2;
+
+/// A word in fine units wraps after two years. What lies further ahead than the bucket is deep
 /// plus this long is taken to be past; so a `now` may be this much older than the last. (The
-/// price: a bucket that was used and then left alone for just 208 days may read as not full for
+/// price: a bucket that was used and then left alone for just so long may read as not full for
 /// this long.)
-const OLDEST_NOW: Duration = Duration::from_secs(60);
+const OLDEST_NOW: Duration = Duration::from_secs(600);
 
 /// The word of a bucket that was never used: full at any time, also shortly before a wrap, where
 /// it would else be a time ahead. A bucket that lacks something never has it: see [`full_in`].
 pub(super) const NEVER_USED: u64 = 0;
 
-/// The word of a bucket that is full in so long: a unit more where it would read as never used.
+/// The word of a bucket that is full in so long: the least more where it would read as never used.
 fn full_in(now: u64, ahead: u64) -> u64 {
-    now.wrapping_add(ahead).max(u64::from(ahead > 0))
+    now.wrapping_add(ahead).max(u64::from(ahead > 0) << TAG_BITS)
 }
 
 /// A quota in the units of its words. Words count from `epoch`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Gcra {
     epoch: Instant,
-    /// A unit is `2^-bits` ns.
-    bits: u32,
+    parts: Parts,
+}
+
+/// What of a quota can change.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Parts {
     /// Units per token, rounded up: never in the caller's favour.
-    each: u64,
+    pub(super) each: u64,
     /// Units per full bucket, at most 2⁶².
-    all: u64,
-    burst: u32,
-    /// The furthest ahead that a word can lie.
-    furthest: u64,
+    pub(super) all: u64,
+    pub(super) burst: u32,
+    /// A unit is `2^-bits` ns.
+    pub(super) bits: u8,
+    /// What a stripe of threads may take ahead; carved out of the burst already.
+    pub(super) lease: u16,
 }
 
 impl Gcra {
@@ -57,37 +68,70 @@ impl Gcra {
         let [rate_field, burst_field] = fields;
         let allowed = "from one token a day to one every 100 ns, with `period`";
         ConfigError::unless(fits, rate_field, rate, allowed)?;
-        let bits = if per_token(0) < 1_000_000 { FINE_BITS } else { 0 };
-        let each = per_token(bits);
+        let bits = if per_token(0) < 1_000_000 { FINE_BITS } else { TAG_BITS };
+        let each = per_token(bits - TAG_BITS) << TAG_BITS;
         let all = each * u128::from(burst);
-        let century = (100 * 365 * 86_400_000_000_000) << bits;
-        let fits = burst > 0 && all <= century && all <= 1 << 62;
-        let allowed = "at least 1, and refilled within 100 years";
+        let most = (30 * 365 * 86_400_000_000_000) << bits;
+        let fits = burst > 0 && all <= most && all <= 1 << 62;
+        let allowed = "at least 1, and refilled within 30 years";
         ConfigError::unless(fits, burst_field, burst, allowed)?;
-        // Whole nanoseconds don't wrap in 584 years: there any older `now` will do.
-        let slack = if bits == 0 { 1 << 62 } else { (OLDEST_NOW.as_nanos() as u64) << bits };
         let (each, all) = (each as u64, all as u64);
-        Ok(Self { epoch, bits, each, all, burst, furthest: all + slack })
+        Ok(Self::of(epoch, Parts { each, all, burst, bits: bits as u8, lease: 0 }))
+    }
+
+    pub(super) fn of(epoch: Instant, parts: Parts) -> Self {
+        Self { epoch, parts }
+    }
+
+    /// The same, with leases of this size carved out of the burst, which must be greater.
+    pub(super) fn with_leases(mut self, lease: u16, stripes: u32) -> Self {
+        let burst = self.parts.burst - u32::from(lease) * stripes;
+        self.parts = Parts { burst, all: self.parts.each * u64::from(burst), lease, ..self.parts };
+        self
+    }
+
+    pub(super) fn parts(&self) -> Parts {
+        self.parts
+    }
+
+    pub(super) fn epoch(&self) -> Instant {
+        self.epoch
+    }
+
+    /// From empty to full.
+    pub(super) fn refill(&self) -> Duration {
+        Duration::from_nanos(self.parts.all >> self.parts.bits)
     }
 
     pub(super) fn burst(&self) -> u32 {
-        self.burst
+        self.parts.burst
     }
 
     /// `now` in units. A time before the epoch is the epoch.
+    #[inline]
     pub(super) fn word(&self, now: Instant) -> u64 {
-        let since = now.saturating_duration_since(self.epoch);
-        let ns = since
-            .as_secs()
-            .wrapping_mul(1_000_000_000)
-            .wrapping_add(u64::from(since.subsec_nanos()));
-        ns << self.bits
+        self.word_at(ns_since(self.epoch, now))
+    }
+
+    /// So many nanoseconds after the epoch in units.
+    #[inline]
+    pub(super) fn word_at(&self, ns: u64) -> u64 {
+        ns << self.parts.bits
+    }
+
+    /// The furthest ahead that a word can lie.
+    #[inline]
+    fn furthest(&self) -> u64 {
+        // Quarters of nanoseconds don't wrap in 146 years: there any older `now` will do.
+        let is_fine = u32::from(self.parts.bits) == FINE_BITS;
+        self.parts.all + if is_fine { (OLDEST_NOW.as_nanos() as u64) << FINE_BITS } else { 1 << 62 }
     }
 
     /// How far ahead of `now` the bucket is full again; 0 when it is full.
+    #[inline]
     fn ahead(&self, word: u64, now: u64) -> u64 {
         let ahead = word.wrapping_sub(now);
-        if word != NEVER_USED && ahead <= self.furthest { ahead } else { 0 }
+        if word != NEVER_USED && ahead <= self.furthest() { ahead } else { 0 }
     }
 
     pub(super) fn is_full(&self, word: u64, now: u64) -> bool {
@@ -97,18 +141,26 @@ impl Gcra {
     /// How long ago the bucket became full; zero while it isn't.
     pub(super) fn full_for(&self, word: u64, now: u64) -> Duration {
         if self.is_full(word, now) {
-            Duration::from_nanos(now.wrapping_sub(word) >> self.bits)
+            Duration::from_nanos(now.wrapping_sub(word) >> self.parts.bits)
         } else {
             Duration::ZERO
         }
     }
 
-    /// Takes `cost` tokens, at most the burst: the new word, or how many units too early it is.
-    /// `before`: tokens that others who wait will take first.
-    pub(super) fn take(&self, word: u64, now: u64, cost: u32, before: u64) -> Result<u64, u64> {
-        let units = u64::from(cost).saturating_add(before).saturating_mul(self.each);
-        let ahead = self.ahead(word, now).saturating_add(units);
-        if ahead <= self.all { Ok(full_in(now, ahead)) } else { Err(ahead - self.all) }
+    /// Takes `cost` tokens: the new word, or why not. `before`: tokens that others who wait will
+    /// take first.
+    #[inline]
+    pub(super) fn take(&self, word: u64, now: u64, cost: u32, before: u64) -> Result<u64, Short> {
+        let Parts { each, all, burst, .. } = self.parts;
+        if cost > burst {
+            return Err(Short::TooLarge { burst });
+        }
+        // Not above `all`, which fits.
+        let units = u64::from(cost) * each;
+        let ahead = self.ahead(word, now) + units;
+        let ahead =
+            if before == 0 { ahead } else { ahead.saturating_add(before.saturating_mul(each)) };
+        if ahead <= all { Ok(full_in(now, ahead)) } else { Err(Short::Early(ahead - all)) }
     }
 
     /// Gives `cost` tokens back, never above the burst.
@@ -116,32 +168,88 @@ impl Gcra {
         match self.ahead(word, now) {
             0 => word,
             ahead => {
-                let units = u64::from(cost).saturating_mul(self.each);
+                let units = u64::from(cost).saturating_mul(self.parts.each);
                 full_in(now, ahead.saturating_sub(units))
             }
         }
     }
 
+    /// The same bucket by another quota: what it holds it keeps, to the part of a token, but for
+    /// what is above the new burst; and what is new in the burst comes at the new rate. Rounded
+    /// down: never in the caller's favour.
+    pub(super) fn convert(&self, word: u64, to: &Self, now: Instant) -> u64 {
+        let ahead = i128::from(self.ahead(word, self.word(now)));
+        // Below zero by a `now` older than the last one.
+        let held = i128::from(self.parts.all) - ahead;
+        let held = (held * i128::from(to.parts.each)).div_euclid(i128::from(self.parts.each));
+        let ahead = (i128::from(to.parts.all) - held).clamp(0, i128::from(to.furthest()));
+        match ahead as u64 {
+            0 => NEVER_USED,
+            ahead => full_in(to.word(now), ahead.next_multiple_of(1 << TAG_BITS)),
+        }
+    }
+
     /// Tokens there at `now`.
     pub(super) fn available(&self, word: u64, now: u64) -> u32 {
-        let left = self.all.saturating_sub(self.ahead(word, now)) / self.each;
+        let left = self.parts.all.saturating_sub(self.ahead(word, now)) / self.parts.each;
         u32::try_from(left).unwrap_or(u32::MAX)
     }
 
     /// When the bucket is full again.
     pub(super) fn full_at(&self, word: u64, now: Instant) -> Instant {
-        self.after(now, self.ahead(word, self.word(now)))
+        self.early(now, self.ahead(word, self.word(now))).at()
     }
 
-    /// `units` after `now`, to the nanosecond at which it is there.
-    pub(super) fn after(&self, now: Instant, units: u64) -> Instant {
-        let ns = Duration::from_nanos(units.div_ceil(1 << self.bits));
-        let from = now.max(self.epoch);
+    /// So many units after `now`.
+    #[inline]
+    pub(super) fn early(&self, now: Instant, units: u64) -> Early {
+        let Parts { all, bits, .. } = self.parts;
+        Early { refused_at: now, epoch: self.epoch, units, refill: all, bits }
+    }
+}
+
+/// From the epoch to `now`, modulo 584 years. The dearest step of a decision: the quotas of a
+/// limiter share their epoch, so that it is taken once.
+#[inline]
+pub(super) fn ns_since(epoch: Instant, now: Instant) -> u64 {
+    let since = now.saturating_duration_since(epoch);
+    since.as_secs().wrapping_mul(1_000_000_000).wrapping_add(u64::from(since.subsec_nanos()))
+}
+
+/// Why a bucket gives nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Short {
+    /// So many units too early.
+    Early(u64),
+    /// Never.
+    TooLarge { burst: u32 },
+}
+
+/// Too early, in the units of a quota: the arithmetic is done when somebody asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Early {
+    refused_at: Instant,
+    epoch: Instant,
+    units: u64,
+    refill: u64,
+    bits: u8,
+}
+
+impl Early {
+    /// The first nanosecond that is late enough.
+    pub(super) fn at(&self) -> Instant {
+        let ns = Duration::from_nanos(self.units.div_ceil(1 << self.bits));
+        let from = self.refused_at.max(self.epoch);
         from.checked_add(ns).unwrap_or(from)
     }
 
-    /// From empty to full.
+    /// From the refusal to then.
+    pub(super) fn wait(&self) -> Duration {
+        self.at().saturating_duration_since(self.refused_at)
+    }
+
+    /// In which the bucket fills.
     pub(super) fn refill(&self) -> Duration {
-        Duration::from_nanos(self.all >> self.bits)
+        Duration::from_nanos(self.refill >> self.bits)
     }
 }

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use super::core::{Early, Gcra, Short};
+use crate::ground::outcome::{Classify, Verdict};
 use crate::ground::refused::Scope;
 use crate::ground::rng::Rng;
 
@@ -10,22 +12,13 @@ use crate::ground::rng::Rng;
 #[error("the {scope} rate limit is spent, retry in {:?}", self.retry_after())]
 pub struct RateLimited {
     scope: Scope,
-    refused_at: Instant,
-    earliest: Instant,
-    spread: Duration,
+    early: Early,
     seed: u64,
 }
 
 impl RateLimited {
-    pub(super) fn new(
-        scope: Scope,
-        refused_at: Instant,
-        earliest: Instant,
-        refill: Duration,
-        seed: u64,
-    ) -> Self {
-        let wait = earliest.saturating_duration_since(refused_at);
-        Self { scope, refused_at, earliest, spread: wait.max(refill), seed }
+    pub(super) fn new(scope: Scope, early: Early, seed: u64) -> Self {
+        Self { scope, early, seed }
     }
 
     /// Which tier said no: always [`Scope::Global`] for a [`RateLimiter`](super::RateLimiter),
@@ -39,7 +32,7 @@ impl RateLimited {
     /// nanosecond before.
     #[must_use]
     pub fn earliest(&self) -> Instant {
-        self.earliest
+        self.early.at()
     }
 
     /// How long a caller elsewhere should wait: until `earliest` and by chance up to as long
@@ -47,9 +40,9 @@ impl RateLimited {
     /// refused together don't come back together. The same at every call.
     #[must_use]
     pub fn retry_after(&self) -> Duration {
-        let wait = self.earliest.saturating_duration_since(self.refused_at);
+        let wait = self.early.wait();
         // An hour more spreads any crowd.
-        let spread = self.spread.min(Duration::from_secs(3_600));
+        let spread = wait.max(self.early.refill()).min(Duration::from_secs(3_600));
         wait.saturating_add(Rng::seeded(self.seed).up_to(spread))
     }
 }
@@ -112,14 +105,81 @@ pub enum AcquireError {
         /// The most that can be.
         burst: u32,
     },
+    /// It would have to wait longer than it may, or has: nothing was taken.
+    #[error("the rate limit would be waited for too long")]
+    Expired,
     /// The limiter is closed, or was while this one waited.
     #[error("the limiter is closed")]
     Closed,
 }
 
-/// A refusal without its reply: in units of the tier that refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Early {
-    pub(super) scope: Scope,
-    pub(super) units: u64,
+impl AcquireError {
+    /// What waiting can't change; `None` if it is only too early.
+    pub(super) fn for_good(refused: TryAcquireError) -> Option<Self> {
+        match refused {
+            TryAcquireError::RateLimited(_) => None,
+            TryAcquireError::TooLarge { cost, burst } => Some(Self::TooLarge { cost, burst }),
+            TryAcquireError::Closed => Some(Self::Closed),
+        }
+    }
+}
+
+/// A refusal without its reply.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Denied {
+    Early(Scope, Early),
+    TooLarge { cost: u32, burst: u32 },
+    Closed,
+}
+
+impl Denied {
+    /// By this tier's quota.
+    #[inline]
+    pub(super) fn by(scope: Scope, quota: &Gcra, short: Short, cost: u32, now: Instant) -> Self {
+        match short {
+            Short::Early(units) => Self::Early(scope, quota.early(now, units)),
+            Short::TooLarge { burst } => Self::TooLarge { cost, burst },
+        }
+    }
+
+    /// When it will be late enough; `None`: never.
+    pub(super) fn at(&self) -> Option<Instant> {
+        match self {
+            Self::Early(_, early) => Some(early.at()),
+            Self::TooLarge { .. } | Self::Closed => None,
+        }
+    }
+
+    /// Of two, the one that says no for longer.
+    pub(super) fn or_longer(self, other: Self) -> Self {
+        match (self.at(), other.at()) {
+            (Some(at), Some(other_at)) if other_at <= at => self,
+            (None, Some(_)) => self,
+            _ => other,
+        }
+    }
+}
+
+impl Classify for RateLimited {
+    fn verdict(&self) -> Verdict {
+        Verdict::refused(Some(self.retry_after()))
+    }
+}
+
+impl Classify for TryAcquireError {
+    fn verdict(&self) -> Verdict {
+        match self {
+            Self::RateLimited(limited) => limited.verdict(),
+            Self::TooLarge { .. } | Self::Closed => Verdict::permanent().unsent(),
+        }
+    }
+}
+
+impl Classify for AcquireError {
+    fn verdict(&self) -> Verdict {
+        match self {
+            Self::Full { .. } | Self::Expired => Verdict::refused(None),
+            Self::TooLarge { .. } | Self::Closed => Verdict::permanent().unsent(),
+        }
+    }
 }

@@ -1,24 +1,24 @@
 //! One quota for everybody.
 
-use std::task::Waker;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::allowance::Allowance;
 use super::bucket::Bucket;
-use super::config::RateLimiterConfig;
-use super::core::Gcra;
-use super::error::{AcquireError, RateLimited, TryAcquireError};
-use super::line::{Line, Step, Turn, Wakes, Wish, drive};
+use super::config::{Quota, RateLimiterConfig, Tokens};
+use super::core::{Gcra, Short};
+use super::error::{AcquireError, Denied, TryAcquireError};
+use super::leases::{LEAST_BURST, Leases, lease_of};
+use super::line::{Line, Wakes, drive};
 use super::metrics::{RateLimiterSnapshot, Refusals};
-use crate::gates::wait_queue::Ticket;
+use super::waiting::Waiting;
 use crate::ground::config_error::ConfigError;
 use crate::ground::primitives::Mutex;
-use crate::ground::primitives::atomic::{AtomicBool, AtomicU64, Ordering};
+use crate::ground::primitives::atomic::{AtomicU64, Ordering};
 use crate::ground::priority::Priority;
 use crate::ground::quiet::wake_quietly;
 use crate::ground::refused::Scope;
-use crate::ground::tenant::Tenant;
-use crate::ground::time;
+use crate::ground::stripe::{self, STRIPES};
+use crate::ground::time::{self, Glance, Now};
 
 /// Admits at most so much in so long. See the [module](super) for what it guarantees.
 ///
@@ -36,14 +36,33 @@ use crate::ground::time;
 /// ```
 #[derive(Debug)]
 pub struct RateLimiter {
-    gcra: Gcra,
-    bucket: Bucket,
+    pub(super) bucket: Bucket,
+    /// Taken from the bucket ahead.
+    pub(super) leases: Option<Leases>,
     refusals: Refusals,
-    closed: AtomicBool,
-    /// What those in line want together, written under their lock: while it isn't zero nobody is
-    /// served out of line.
-    waiting: AtomicU64,
-    line: Mutex<Line>,
+    /// What those in line want together, or [`CLOSED`]; written under their lock: while it isn't
+    /// zero nobody is served out of line.
+    pub(super) waiting: AtomicU64,
+    pub(super) line: Mutex<Line>,
+    max_wait: Option<Duration>,
+}
+
+/// More than all in line can want.
+pub(super) const CLOSED: u64 = u64::MAX;
+
+/// The fields of a quota.
+const FIELDS: [&str; 2] = ["rate_limit.quota.rate", "rate_limit.quota.burst"];
+
+/// In units, with the leases carved out.
+fn quota(quota: Quota, is_leased: bool, epoch: Instant) -> Result<Gcra, ConfigError> {
+    let units = Gcra::new(quota, FIELDS, epoch)?;
+    if !is_leased {
+        return Ok(units);
+    }
+    let [_, field] = FIELDS;
+    let allowed = "at least 128 to be leased from";
+    ConfigError::unless(quota.burst >= LEAST_BURST, field, quota.burst, allowed)?;
+    Ok(units.with_leases(lease_of(quota.burst), STRIPES as u32))
 }
 
 impl RateLimiter {
@@ -57,17 +76,14 @@ impl RateLimiter {
 
     pub(crate) fn new_at(config: RateLimiterConfig, now: Instant) -> Result<Self, ConfigError> {
         config.check()?;
+        let is_leased = config.tokens == Tokens::Leased;
         Ok(Self {
-            gcra: Gcra::new(
-                config.quota,
-                ["rate_limit.quota.rate", "rate_limit.quota.burst"],
-                now,
-            )?,
-            bucket: Bucket::new(),
+            bucket: Bucket::new(&quota(config.quota, is_leased, now)?),
+            leases: is_leased.then(Leases::default),
             refusals: Refusals::new(config.enforcement),
-            closed: AtomicBool::new(false),
             waiting: AtomicU64::new(0),
             line: Mutex::new(Line::new(config.max_waiters.get())),
+            max_wait: config.max_wait,
         })
     }
 
@@ -79,71 +95,126 @@ impl RateLimiter {
     /// [`TryAcquireError::Closed`]: never again.
     ///
     /// # Cost
-    /// One compare-and-swap; a refusal writes a counter only. No lock, no allocation.
+    /// A look at the clock and one compare-and-swap; a refusal writes a counter only. No lock, no
+    /// allocation.
     pub fn try_acquire(&self, cost: u32) -> Result<(), TryAcquireError> {
-        self.try_acquire_at(cost, time::now())
+        self.ask(cost, &Glance::default())
     }
 
-    pub(crate) fn try_acquire_at(&self, cost: u32, now: Instant) -> Result<(), TryAcquireError> {
-        self.check(cost)?;
-        // Relaxed: who doesn't see those who wait yet came before them.
-        let taken = match self.waiting.load(Ordering::Relaxed) {
-            0 => self.bucket.take(&self.gcra, self.gcra.word(now), cost),
-            before => self.look(cost, before, now),
+    /// As [`try_acquire`](Self::try_acquire), at a time that the caller knows: one look at the
+    /// clock for several decisions, or a replay. All callers of one limiter must read the same
+    /// clock; a `now` older than the last one, or long after it, admits nothing beyond the bound.
+    ///
+    /// # Errors
+    /// As [`try_acquire`](Self::try_acquire).
+    pub fn try_acquire_at(&self, cost: u32, now: Instant) -> Result<(), TryAcquireError> {
+        self.ask(cost, now)
+    }
+
+    #[inline]
+    fn ask(&self, cost: u32, now: impl Now) -> Result<(), TryAcquireError> {
+        // Relaxed: who doesn't see those who wait yet came before them, and who doesn't see the
+        // close, before that.
+        let taken = match (self.waiting.load(Ordering::Relaxed), &self.leases) {
+            (0, None) => self.take_shared(cost, now.get()),
+            (0, Some(leases)) => self.take_leased(leases, stripe::mine(), cost, now),
+            (before, _) => self.look(cost, before, now.get()),
         };
         match taken {
             Ok(()) => Ok(()),
-            Err(units) => self.refuse(units, now),
+            Err(denied) => self.refusals.tell(denied),
         }
+    }
+
+    #[inline]
+    fn take_shared(&self, cost: u32, now: Instant) -> Result<(), Denied> {
+        self.bucket
+            .take(now, cost)
+            .map_err(|(quota, short)| Denied::by(Scope::Global, &quota, short, cost, now))
+    }
+
+    /// From the stripe's lease, or with another one; before it is refused, all leases are recalled.
+    #[inline]
+    pub(super) fn take_leased(
+        &self,
+        leases: &Leases,
+        stripe: usize,
+        cost: u32,
+        now: impl Now,
+    ) -> Result<(), Denied> {
+        if leases.take(stripe, cost) { Ok(()) } else { self.lease(leases, stripe, cost, now.get()) }
+    }
+
+    #[cold]
+    fn lease(&self, leases: &Leases, stripe: usize, cost: u32, now: Instant) -> Result<(), Denied> {
+        let (tag, lease) = self.bucket.lease();
+        let room = leases.reserve(stripe, tag, u32::from(lease));
+        let taken = self.bucket.take_more(now, cost, room, tag);
+        let came = taken.as_ref().map_or(0, |came| *came);
+        let homeless = leases.fill(stripe, tag, room, came);
+        if homeless > 0 {
+            self.bucket.give_back(now, homeless);
+        }
+        if taken.is_ok() { Ok(()) } else { self.take(cost, now) }
+    }
+
+    /// Whoever waits, or is to be refused: from the bucket, with all that lies in leases.
+    pub(super) fn take(&self, cost: u32, now: Instant) -> Result<(), Denied> {
+        match self.take_shared(cost, now) {
+            Err(Denied::Early(..)) if self.recall(now) => self.take_shared(cost, now),
+            taken => taken,
+        }
+    }
+
+    /// All that lies in leases back into the bucket. Whether there was any.
+    fn recall(&self, now: Instant) -> bool {
+        let recalled = self.leases.as_ref().map_or(0, Leases::recall);
+        if recalled > 0 {
+            self.bucket.give_back(now, recalled);
+        }
+        recalled > 0
     }
 
     /// Whether asking at `now` would surely be refused, which then counts as a refusal; takes
     /// nothing. Everybody has a chance while enforcement isn't full.
     pub(crate) fn peek_at(&self, cost: u32, now: Instant) -> Result<(), TryAcquireError> {
-        self.check(cost)?;
         // Relaxed: as in `try_acquire_at`.
-        match self.look(cost, self.waiting.load(Ordering::Relaxed), now) {
-            Err(units) if self.refusals.always_refuses() => self.refuse(units, now),
-            _ => Ok(()),
+        let look = || self.look(cost, self.waiting.load(Ordering::Relaxed), now);
+        let seen = match look() {
+            Err(Denied::Early(..)) if self.recall(now) => look(),
+            seen => seen,
+        };
+        match seen {
+            Ok(()) => Ok(()),
+            Err(Denied::Early(..)) if !self.refusals.always_refuses() => Ok(()),
+            Err(denied) => self.refusals.tell(denied),
         }
     }
 
-    /// How many units too early it is. `before`: what those in line want. While somebody waits it
-    /// is too early even if there are tokens enough: they are for those in line.
-    fn look(&self, cost: u32, before: u64, now: Instant) -> Result<(), u64> {
-        match self.gcra.take(self.bucket.word(), self.gcra.word(now), cost, before) {
-            Ok(_) if before > 0 => Err(0),
-            free => free.map(drop),
+    /// Whether it is too early. `before`: what those in line want. While somebody waits it is, even
+    /// if there are tokens enough: they are for those in line.
+    #[cold]
+    pub(super) fn look(&self, cost: u32, before: u64, now: Instant) -> Result<(), Denied> {
+        if before == CLOSED {
+            return Err(Denied::Closed);
         }
-    }
-
-    fn check(&self, cost: u32) -> Result<(), TryAcquireError> {
-        if cost > self.gcra.burst() {
-            return Err(TryAcquireError::TooLarge { cost, burst: self.gcra.burst() });
-        }
-        // Relaxed: says nothing about anything else.
-        if self.closed.load(Ordering::Relaxed) { Err(TryAcquireError::Closed) } else { Ok(()) }
-    }
-
-    fn refuse(&self, units: u64, now: Instant) -> Result<(), TryAcquireError> {
-        match self.refusals.refuse() {
-            Some(seed) => Err(self.limited(units, now, seed).into()),
-            None => Ok(()),
-        }
-    }
-
-    fn limited(&self, units: u64, now: Instant, seed: u64) -> RateLimited {
-        let earliest = self.gcra.after(now, units);
-        RateLimited::new(Scope::Global, now, earliest, self.gcra.refill(), seed)
+        let (word, quota) = self.bucket.look();
+        let short = match quota.take(word, quota.word(now), cost, before) {
+            Ok(_) if before > 0 => Short::Early(0),
+            Ok(_) => return Ok(()),
+            Err(short) => short,
+        };
+        Err(Denied::by(Scope::Global, &quota, short, cost, now))
     }
 
     /// Waits for `cost` tokens: by priority, in order within one, with the starvation bound of
     /// all waiting here (a class passed over 32 times in a row gets a turn). At most
-    /// [`max_waiters`](RateLimiterConfig::max_waiters) wait.
+    /// [`max_waiters`](RateLimiterConfig::max_waiters) wait, each at most
+    /// [`max_wait`](RateLimiterConfig::max_wait).
     ///
     /// # Errors
-    /// [`AcquireError::Full`]: too many wait. [`AcquireError::TooLarge`]: never.
-    /// [`AcquireError::Closed`]: never again.
+    /// [`AcquireError::Full`]: too many wait. [`AcquireError::Expired`]: it would take too long,
+    /// or has. [`AcquireError::TooLarge`]: never. [`AcquireError::Closed`]: never again.
     ///
     /// # Panics
     /// If it has to wait outside of a tokio runtime with a timer.
@@ -154,23 +225,46 @@ impl RateLimiter {
     ///
     /// # Cost
     /// As [`try_acquire`](Self::try_acquire) if nobody waits; else a short lock per wake-up, and a
-    /// timer for the head of the line only.
+    /// timer for the head of the line only, or for everybody who may not wait for ever.
     pub async fn acquire(&self, cost: u32, class: Priority) -> Result<(), AcquireError> {
-        match self.try_acquire_at(cost, time::now()) {
-            Ok(()) => return Ok(()),
-            Err(TryAcquireError::RateLimited(_)) => {}
-            Err(TryAcquireError::TooLarge { cost, burst }) => {
-                return Err(AcquireError::TooLarge { cost, burst });
-            }
-            Err(TryAcquireError::Closed) => return Err(AcquireError::Closed),
-        }
-        let mut waiting = self.waiting(cost, class);
-        drive(|waker, now| waiting.step(waker, now)).await
+        self.acquire_by(cost, class, self.max_wait).await
     }
 
-    pub(super) fn waiting(&self, cost: u32, class: Priority) -> Waiting<'_> {
-        let wish = Wish { cost, class, tenant: Tenant::NONE };
-        Waiting { limiter: self, wish, ticket: None }
+    /// As [`acquire`](Self::acquire), and waits at most so long, instead of
+    /// [`max_wait`](RateLimiterConfig::max_wait). Refused at once if even with nobody before it
+    /// that would not do.
+    ///
+    /// # Errors
+    /// As [`acquire`](Self::acquire).
+    ///
+    /// # Panics
+    /// As [`acquire`](Self::acquire).
+    ///
+    /// # Cancel safety
+    /// As [`acquire`](Self::acquire).
+    pub async fn acquire_within(
+        &self,
+        cost: u32,
+        class: Priority,
+        within: Duration,
+    ) -> Result<(), AcquireError> {
+        self.acquire_by(cost, class, Some(within)).await
+    }
+
+    async fn acquire_by(
+        &self,
+        cost: u32,
+        class: Priority,
+        within: Option<Duration>,
+    ) -> Result<(), AcquireError> {
+        let now = time::now();
+        let Err(refused) = self.try_acquire_at(cost, now) else { return Ok(()) };
+        if let Some(for_good) = AcquireError::for_good(refused) {
+            return Err(for_good);
+        }
+        let deadline = within.and_then(|within| time::later(now, within));
+        let mut waiting = Waiting::new(self, cost, class, deadline);
+        drive(deadline, |waker, now| waiting.step(waker, now)).await
     }
 
     /// Gives `cost` tokens back that were taken for nothing; the bucket never holds more than the
@@ -180,17 +274,55 @@ impl RateLimiter {
     }
 
     pub(crate) fn refund_at(&self, cost: u32, now: Instant) {
-        self.bucket.give_back(&self.gcra, self.gcra.word(now), cost);
-        // Under the lock even when nobody seems to wait: a head that has just looked at the
-        // bucket has its waker in line before it gives the lock up, so it is woken here.
+        self.bucket.give_back(now, cost);
+        self.wake_head();
+    }
+
+    /// Under the lock even when nobody seems to wait: a head that has just looked at the bucket
+    /// has its waker in line before it gives the lock up, so it is woken here.
+    fn wake_head(&self) {
         let head = self.line.lock().head();
         head.into_iter().for_each(wake_quietly);
+    }
+
+    /// Another quota from now on, for those who wait too. The tokens that are there stay there,
+    /// to the part of one, but for what is above the new burst; a greater burst fills at the new
+    /// rate. So a change admits nothing by itself: in every window around it at most the burst at
+    /// its beginning and what came by the rates of the time.
+    ///
+    /// # Errors
+    /// [`ConfigError`] names the field that can't work; then nothing has changed.
+    pub fn set_quota(&self, quota: Quota) -> Result<(), ConfigError> {
+        self.set_quota_at(quota, time::now())
+    }
+
+    pub(crate) fn set_quota_at(&self, quota: Quota, now: Instant) -> Result<(), ConfigError> {
+        let quota = self::quota(quota, self.leases.is_some(), self.bucket.epoch())?;
+        let mut line = self.line.lock();
+        if let Some(leases) = &self.leases {
+            self.bucket.give_back(now, leases.recall_for(self.bucket.next_tag()));
+        }
+        self.bucket.change(&quota, now);
+        let head = line.head();
+        drop(line);
+        // Its time may have come, or its cost may be too large now.
+        head.into_iter().for_each(wake_quietly);
+        Ok(())
     }
 
     /// What is left.
     #[must_use]
     pub fn peek(&self) -> Allowance {
-        Allowance::of(&self.gcra, self.bucket.word(), time::now())
+        self.allowance_at(time::now())
+    }
+
+    pub(super) fn allowance_at(&self, now: Instant) -> Allowance {
+        let (word, quota) = self.bucket.look();
+        let mut left = Allowance::of(&quota, word, now);
+        if let Some(leases) = &self.leases {
+            left.available = left.available.saturating_add(leases.held()).min(left.burst);
+        }
+        left
     }
 
     /// Refuses everything from now on; those who wait end with [`AcquireError::Closed`]. Closing
@@ -198,8 +330,7 @@ impl RateLimiter {
     pub fn close(&self) {
         let mut wakes = Wakes::default();
         let mut line = self.line.lock();
-        self.closed.store(true, Ordering::Relaxed);
-        self.waiting.store(0, Ordering::Relaxed);
+        self.waiting.store(CLOSED, Ordering::Relaxed);
         line.close(&mut wakes);
         drop(line);
         wakes.wake();
@@ -214,70 +345,5 @@ impl RateLimiter {
             waiting: self.line.lock().len(),
             keys: 0,
         }
-    }
-}
-
-/// One that waits. In line from its first step until it is done or dropped.
-#[derive(Debug)]
-pub(super) struct Waiting<'a> {
-    limiter: &'a RateLimiter,
-    wish: Wish,
-    ticket: Option<Ticket>,
-}
-
-impl Waiting<'_> {
-    pub(super) fn step(&mut self, waker: &Waker, now: Instant) -> Step {
-        let mut wakes = Wakes::default();
-        // Somebody else's code, as the drop of what is left of it: not under the lock.
-        let mut waker = Some(waker.clone());
-        let mut line = self.limiter.line.lock();
-        let step = self.step_in(&mut line, &mut waker, now, &mut wakes);
-        self.limiter.waiting.store(line.cost(), Ordering::Relaxed);
-        drop(line);
-        wakes.wake();
-        step
-    }
-
-    fn step_in(
-        &mut self,
-        line: &mut Line,
-        waker: &mut Option<Waker>,
-        now: Instant,
-        wakes: &mut Wakes,
-    ) -> Step {
-        let RateLimiter { gcra, bucket, closed, .. } = self.limiter;
-        // Set under the lock that is held here.
-        if closed.load(Ordering::Relaxed) {
-            self.ticket = None;
-            return Step::Done(Err(AcquireError::Closed));
-        }
-        let entered = self.ticket.or_else(|| line.enter(self.wish, now, wakes));
-        let Some(ticket) = entered else {
-            return Step::Done(Err(AcquireError::Full { scope: Scope::Global }));
-        };
-        self.ticket = Some(ticket);
-        if line.turn(ticket, waker.take(), wakes) == Turn::Wait {
-            return Step::Wait;
-        }
-        match bucket.take(gcra, gcra.word(now), self.wish.cost) {
-            Ok(()) => {
-                line.served(ticket, self.wish, now, wakes);
-                self.ticket = None;
-                Step::Done(Ok(()))
-            }
-            Err(units) => Step::Until(gcra.after(now, units)),
-        }
-    }
-}
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        let Some(ticket) = self.ticket.take() else { return };
-        let mut wakes = Wakes::default();
-        let mut line = self.limiter.line.lock();
-        line.leave(ticket, self.wish, &mut wakes);
-        self.limiter.waiting.store(line.cost(), Ordering::Relaxed);
-        drop(line);
-        wakes.wake();
     }
 }

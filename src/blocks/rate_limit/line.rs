@@ -9,7 +9,7 @@ use std::pin::pin;
 use std::task::{Poll, Waker};
 use std::time::Instant;
 
-use super::error::AcquireError;
+use super::error::{AcquireError, Denied};
 use crate::gates::wait_queue::{Place, Rules, Ticket, WaitQueue};
 use crate::ground::priority::Priority;
 use crate::ground::quiet::wake_quietly;
@@ -162,8 +162,28 @@ pub(super) enum Step {
     Until(Instant),
 }
 
-/// Steps at every wake-up and at every instant that a step names, until one is done.
+impl Step {
+    /// What to do about this.
+    pub(super) fn after(denied: Denied) -> Self {
+        match denied {
+            Denied::Early(_, early) => Self::Until(early.at()),
+            Denied::TooLarge { cost, burst } => {
+                Self::Done(Err(AcquireError::TooLarge { cost, burst }))
+            }
+            Denied::Closed => Self::Done(Err(AcquireError::Closed)),
+        }
+    }
+}
+
+/// Whether it is too late.
+pub(super) fn has_passed(deadline: Option<Instant>, now: Instant) -> bool {
+    deadline.is_some_and(|deadline| deadline <= now)
+}
+
+/// Steps at every wake-up, at every instant that a step names and at the deadline, until one is
+/// done; at the deadline one must be.
 pub(super) async fn drive(
+    deadline: Option<Instant>,
     mut step: impl FnMut(&Waker, Instant) -> Step,
 ) -> Result<(), AcquireError> {
     let mut timer = pin!(None);
@@ -172,8 +192,8 @@ pub(super) async fn drive(
         loop {
             let at = match step(cx.waker(), time::now()) {
                 Step::Done(result) => return Poll::Ready(result),
-                Step::Until(at) => Some(at),
-                Step::Wait => None,
+                Step::Until(at) => time::earlier(Some(at), deadline),
+                Step::Wait => deadline,
             };
             if set_for != at {
                 timer.set(at.map(|at| tokio::time::sleep_until(time::timer_at(at))));

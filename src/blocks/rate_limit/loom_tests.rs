@@ -9,6 +9,7 @@ use loom::sync::atomic::{AtomicBool, Ordering};
 use loom::thread;
 
 use super::line::Step;
+use super::waiting::Waiting;
 use super::*;
 use crate::ground::priority::Priority::Normal;
 use crate::ground::time;
@@ -79,12 +80,12 @@ fn loom_the_head_hands_over() {
         limiter.try_acquire_at(1, now).unwrap();
         let other = limiter.clone();
         let leaving = thread::spawn(move || {
-            let mut head = other.waiting(1, Normal);
+            let mut head = Waiting::new(&other, 1, Normal, None);
             let _ = head.step(&waker().1, now);
             drop(head);
         });
         let (woken, my_waker) = waker();
-        let mut next = limiter.waiting(1, Normal);
+        let mut next = Waiting::new(&limiter, 1, Normal, None);
         let first = next.step(&my_waker, now);
         leaving.join().unwrap();
         if matches!(first, Step::Wait) {
@@ -105,12 +106,87 @@ fn loom_a_refund_reaches_the_head() {
         let other = limiter.clone();
         let refunding = thread::spawn(move || other.refund_at(1, now));
         let (woken, my_waker) = waker();
-        let mut waiting = limiter.waiting(1, Normal);
+        let mut waiting = Waiting::new(&limiter, 1, Normal, None);
         let first = waiting.step(&my_waker, now);
         refunding.join().unwrap();
         if !matches!(first, Step::Done(Ok(()))) {
             assert!(woken.0.load(Ordering::SeqCst), "nobody told it");
             assert!(matches!(waiting.step(&my_waker, now), Step::Done(Ok(()))));
         }
+    });
+}
+
+/// A quota in other units comes while somebody takes: no token more, and none is lost but by rounding.
+#[test]
+fn loom_a_changed_quota_gives_and_takes_nothing() {
+    loom::model(|| {
+        let (limiter, now) = limiter(4);
+        let other = limiter.clone();
+        let taking = thread::spawn(move || other.try_acquire_at(2, now).is_ok());
+        limiter.set_quota_at(Quota::per_second(10_000).with_burst(8), now).unwrap();
+        let mine = limiter.try_acquire_at(2, now).is_ok();
+        assert!(taking.join().unwrap() && mine);
+        assert!(limiter.try_acquire_at(1, now).is_err());
+        assert!(limiter.try_acquire_at(1, now + Duration::from_micros(100)).is_ok());
+    });
+}
+
+fn leased(burst: u32) -> (Arc<RateLimiter>, std::time::Instant) {
+    let now = time::now();
+    let config = RateLimiterConfig::from(Quota::new(burst, DAY)).with_tokens(Tokens::Leased);
+    (Arc::new(RateLimiter::new_at(config, now).unwrap()), now)
+}
+
+fn take(limiter: &RateLimiter, stripe: usize, cost: u32, now: std::time::Instant) -> bool {
+    let leases = limiter.leases.as_ref().unwrap();
+    limiter.take_leased(leases, stripe, cost, now).is_ok()
+}
+
+/// Two of one stripe, and one that wants more than is left beside the leases: together all that is
+/// there, never more, and never more leased than is carved out.
+#[test]
+fn loom_leases_hold_what_is_carved_out_and_lose_nothing() {
+    for stripes in [[0, 0], [0, 1]] {
+        loom::model(move || {
+            let (limiter, now) = leased(128);
+            let other = limiter.clone();
+            let taking = thread::spawn(move || take(&other, stripes[0], 1, now));
+            assert!(take(&limiter, stripes[1], 1, now));
+            let most = if stripes[0] == stripes[1] { 4 } else { 8 };
+            assert!(limiter.leases.as_ref().unwrap().held() <= most);
+            assert!(taking.join().unwrap());
+            assert!(limiter.take(94, now).is_ok(), "none is lost");
+            assert!(limiter.take(1, now).is_err());
+        });
+    }
+}
+
+/// A refusal recalls what another thread is leasing just then: one of the two gets it.
+#[test]
+fn loom_a_lease_and_a_recall_add_up() {
+    loom::model(|| {
+        let (limiter, now) = leased(128);
+        limiter.take(90, now).unwrap();
+        let other = limiter.clone();
+        let taking = thread::spawn(move || u32::from(take(&other, 0, 1, now)));
+        let mine = 6 * u32::from(take(&limiter, 1, 6, now));
+        let taken = mine + taking.join().unwrap();
+        assert!(taken <= 6);
+        let rest = (0..6).filter(|_| limiter.take(1, now).is_ok()).count() as u32;
+        assert_eq!(taken + rest, 6);
+    });
+}
+
+/// A change comes while somebody leases: what comes too late goes back.
+#[test]
+fn loom_a_change_finds_every_lease() {
+    loom::model(|| {
+        let (limiter, now) = leased(128);
+        let other = limiter.clone();
+        let taking = thread::spawn(move || take(&other, 0, 1, now));
+        limiter.set_quota_at(Quota::new(160, DAY), now).unwrap();
+        assert!(taking.join().unwrap());
+        assert!(limiter.take(95, now).is_ok(), "none is lost");
+        assert!(limiter.take(1, now).is_err());
     });
 }

@@ -1,47 +1,57 @@
 //! What a limiter counts about itself.
 
+use super::error::{Denied, RateLimited, TryAcquireError};
 use crate::ground::enforcement::Enforcement;
-use crate::ground::primitives::atomic::{AtomicU64, Ordering};
+use crate::ground::metrics::Counter;
 use crate::ground::rng::Rng;
+use crate::ground::tally::Tally;
 
 /// Refusals, which also number themselves: each number seeds one piece of chance.
 #[derive(Debug)]
 pub(super) struct Refusals {
     seed: u64,
-    count: AtomicU64,
-    let_through: AtomicU64,
+    /// All that was to be refused.
+    count: Tally,
+    let_through: Counter,
     enforcement: Enforcement,
 }
 
 impl Refusals {
     pub(super) fn new(enforcement: Enforcement) -> Self {
-        let (count, let_through) = (AtomicU64::new(0), AtomicU64::new(0));
-        Self { seed: Rng::from_entropy().next(), count, let_through, enforcement }
+        let seed = Rng::from_entropy().next();
+        Self { seed, count: Tally::default(), let_through: Counter::default(), enforcement }
     }
 
     pub(super) fn always_refuses(&self) -> bool {
         self.enforcement == Enforcement::Full
     }
 
-    /// Something is to be refused: the seed of its jitter, or `None` when it is let through.
-    pub(super) fn refuse(&self) -> Option<u64> {
-        // Relaxed, all three: statistics, of which only the difference of numbers matters.
-        let number = self.count.fetch_add(1, Ordering::Relaxed);
-        let mut rng = Rng::seeded(self.seed.wrapping_add(number << 1));
-        if self.enforcement.refuses(&mut rng) {
-            return Some(rng.next());
+    /// What the caller is told; it is let through when this refusal is not carried out, unless
+    /// waiting would not help.
+    #[inline]
+    pub(super) fn tell(&self, denied: Denied) -> Result<(), TryAcquireError> {
+        match denied {
+            Denied::Early(scope, early) => {
+                // Two draws each.
+                let seed = self.seed.wrapping_add(self.count.add() << 1);
+                if self.always_refuses() || self.enforcement.refuses(&mut Rng::seeded(seed)) {
+                    return Err(RateLimited::new(scope, early, seed.wrapping_add(1)).into());
+                }
+                self.let_through.add(1);
+                Ok(())
+            }
+            Denied::TooLarge { cost, burst } => Err(TryAcquireError::TooLarge { cost, burst }),
+            Denied::Closed => Err(TryAcquireError::Closed),
         }
-        self.let_through.fetch_add(1, Ordering::Relaxed);
-        None
     }
 
     pub(super) fn refused(&self) -> u64 {
         let let_through = self.would_refuse();
-        self.count.load(Ordering::Relaxed).saturating_sub(let_through)
+        self.count.get().saturating_sub(let_through)
     }
 
     pub(super) fn would_refuse(&self) -> u64 {
-        self.let_through.load(Ordering::Relaxed)
+        self.let_through.get()
     }
 }
 

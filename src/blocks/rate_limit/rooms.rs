@@ -13,9 +13,9 @@ use std::hash::Hash;
 use std::task::Waker;
 use std::time::Instant;
 
-use super::error::{AcquireError, Early};
-use super::line::{Line, Step, Turn, Wakes, Wish};
-use super::tiered::TieredRateLimiter;
+use super::error::{AcquireError, Denied};
+use super::line::{Line, Step, Turn, Wakes, Wish, has_passed};
+use super::tiered::{CLOSED, TieredRateLimiter};
 use crate::gates::wait_queue::Ticket;
 use crate::ground::priority::Priority;
 use crate::ground::quiet::drop_quietly;
@@ -71,6 +71,14 @@ impl<K: Eq + Hash> Rooms<K> {
     {
         let mut wakes = Wakes::default();
         wakes.extend(self.by_key.get_mut(key).and_then(Line::head));
+        wakes.extend(self.global.head());
+        wakes
+    }
+
+    /// Whom to wake when all quotas may have changed.
+    pub(super) fn all_heads(&mut self) -> Wakes {
+        let mut wakes = Wakes::default();
+        wakes.extend(self.by_key.values_mut().filter_map(Line::head));
         wakes.extend(self.global.head());
         wakes
     }
@@ -139,6 +147,7 @@ where
     own: Option<Ticket>,
     /// Its place in the global line, while it stands there.
     global: Option<Ticket>,
+    deadline: Option<Instant>,
 }
 
 impl<'a, K, Q> Waiting<'a, K, Q>
@@ -151,9 +160,10 @@ where
         key: &'a Q,
         cost: u32,
         class: Priority,
+        deadline: Option<Instant>,
     ) -> Self {
         let wish = Wish { cost, class, tenant: Tenant::of(key) };
-        Self { limiter, key, wish, own: None, global: None }
+        Self { limiter, key, wish, own: None, global: None, deadline }
     }
 
     pub(super) fn step(&mut self, waker: &Waker, now: Instant) -> Step {
@@ -162,8 +172,14 @@ where
         // them: not under the lock.
         let mut wakers = [waker, waker].map(|waker| Some(waker.clone()));
         let mut rooms = self.limiter.rooms.lock();
-        let step = self.step_in(&mut rooms, &mut wakers, now, &mut wakes);
-        self.limiter.waiting.store(rooms.len, Ordering::Relaxed);
+        let mut step = self.step_in(&mut rooms, &mut wakers, now, &mut wakes);
+        if has_passed(self.deadline, now) && !matches!(step, Step::Done(_)) {
+            step = Step::Done(Err(AcquireError::Expired));
+        }
+        if let Step::Done(Err(_)) = step {
+            self.leave(&mut rooms, &mut wakes);
+        }
+        self.count(&rooms);
         let spent = rooms.spent.take();
         drop(rooms);
         drop_quietly(spent);
@@ -178,13 +194,13 @@ where
         now: Instant,
         wakes: &mut Wakes,
     ) -> Step {
-        // Set under the lock that is held here.
-        if self.limiter.closed.load(Ordering::Relaxed) {
-            (self.own, self.global) = (None, None);
+        // Relaxed: set under the lock that is held here.
+        if self.limiter.waiting.load(Ordering::Relaxed) == CLOSED {
             return Step::Done(Err(AcquireError::Closed));
         }
         let own = match self.own {
             Some(own) => own,
+            None if self.is_hopeless(now) => return Step::Done(Err(AcquireError::Expired)),
             None => match rooms.enter(self.key, self.wish, now, wakes) {
                 Ok(own) => *self.own.insert(own),
                 Err(scope) => return Step::Done(Err(AcquireError::Full { scope })),
@@ -201,6 +217,13 @@ where
         self.step_as_head(own, rooms, for_all, now, wakes)
     }
 
+    /// Whether not even with nobody before it its time would do.
+    fn is_hopeless(&self, now: Instant) -> bool {
+        let Some(deadline) = self.deadline else { return false };
+        let denied = self.limiter.look(self.key, self.wish.cost, now, [0, 0]).err();
+        denied.and_then(|denied| denied.at()).is_some_and(|at| at > deadline)
+    }
+
     fn step_as_head(
         &mut self,
         own: Ticket,
@@ -211,9 +234,8 @@ where
     ) -> Step {
         let Self { limiter, key, wish, .. } = *self;
         if self.global.is_none() {
-            let early = limiter.look(key, wish.cost, now, [0, 0]).err();
-            if let Some(Early { scope: Scope::Key, units }) = early {
-                return Step::Until(limiter.per_key.after(now, units));
+            if let Err(denied) = limiter.look_key(key, wish.cost, now, 0) {
+                return Step::after(denied);
             }
             self.global = rooms.global.enter(wish, now, wakes);
         }
@@ -230,12 +252,28 @@ where
                 (self.own, self.global) = (None, None);
                 Step::Done(Ok(()))
             }
-            Err(Early { scope, units }) => {
-                if scope == Scope::Key {
+            Err(denied) => {
+                if matches!(denied, Denied::Early(Scope::Key, _)) {
                     self.leave_global(rooms, wakes);
                 }
-                Step::Until(limiter.tier(scope).after(now, units))
+                Step::after(denied)
             }
+        }
+    }
+
+    fn leave(&mut self, rooms: &mut Rooms<K>, wakes: &mut Wakes) {
+        self.leave_global(rooms, wakes);
+        if let Some(own) = self.own.take() {
+            // After a close nobody is in line any more, nor is there a line.
+            rooms.out(self.key, |line| line.leave(own, self.wish, wakes));
+        }
+    }
+
+    fn count(&self, rooms: &Rooms<K>) {
+        let waiting = &self.limiter.waiting;
+        // Relaxed: written under the lock only, which is held here.
+        if waiting.load(Ordering::Relaxed) != CLOSED {
+            waiting.store(rooms.len, Ordering::Relaxed);
         }
     }
 
@@ -252,13 +290,13 @@ where
     Q: Eq + Hash + ToOwned<Owned = K> + ?Sized,
 {
     fn drop(&mut self) {
-        let Some(own) = self.own.take() else { return };
+        if self.own.is_none() {
+            return;
+        }
         let mut wakes = Wakes::default();
         let mut rooms = self.limiter.rooms.lock();
-        self.leave_global(&mut rooms, &mut wakes);
-        // After a close nobody is in line any more, nor is there a line.
-        rooms.out(self.key, |line| line.leave(own, self.wish, &mut wakes));
-        self.limiter.waiting.store(rooms.len, Ordering::Relaxed);
+        self.leave(&mut rooms, &mut wakes);
+        self.count(&rooms);
         let spent = rooms.spent.take();
         drop(rooms);
         drop_quietly(spent);

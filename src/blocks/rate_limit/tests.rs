@@ -1,7 +1,6 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::num::NonZeroUsize;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
@@ -12,6 +11,9 @@ use crate::ground::enforcement::Enforcement;
 use crate::ground::refused::Scope;
 use crate::ground::time;
 
+mod changing;
+mod leases;
+mod oracle;
 mod tiered;
 mod waiting;
 
@@ -161,25 +163,6 @@ fn saturated_it_admits_the_whole_rate() {
 }
 
 #[test]
-fn in_every_window_under_threads_no_more_than_burst_and_rate() {
-    let quota = Quota::per_second(100_000).with_burst(50);
-    let (limiter, start) = limiter(quota);
-    let limiter = Arc::new(limiter);
-    let threads: Vec<_> = (0..4)
-        .map(|_| {
-            let limiter = limiter.clone();
-            std::thread::spawn(move || {
-                let at = |us| start + Duration::from_micros(us);
-                (0..20_000).filter(|&us| limiter.try_acquire_at(1, at(us)).is_ok()).count()
-            })
-        })
-        .collect();
-    let admitted: usize = threads.into_iter().map(|thread| thread.join().unwrap()).sum();
-    // 20 ms at 100,000/s beside the burst; every thread sees every microsecond.
-    assert!((2_040..=2_050).contains(&admitted), "{admitted}");
-}
-
-#[test]
 fn a_stall_a_jump_and_an_older_clock_neither_over_burst_nor_lock_out() {
     for quota in [Quota::per_second(100).with_burst(5), Quota::per_second(1_000_000).with_burst(5)]
     {
@@ -197,10 +180,10 @@ fn a_stall_a_jump_and_an_older_clock_neither_over_burst_nor_lock_out() {
 #[test]
 fn a_word_in_fine_units_may_wrap() {
     let (limiter, start) = limiter(Quota::per_second(1_000_000).with_burst(100));
-    let wraps = Duration::from_nanos(1 << 54);
+    let wraps = Duration::from_nanos(1 << 56);
     for at in [wraps - 20 * Duration::from_micros(1), wraps, 2 * wraps - NS, 3 * wraps + DAY] {
         let now = start + at;
-        assert!(limiter.try_acquire_at(100, now - 100 * DAY).is_ok());
+        assert!(limiter.try_acquire_at(100, now - 400 * DAY).is_ok());
         assert!(limiter.try_acquire_at(100, now).is_ok());
         assert!(limiter.try_acquire_at(1, now).is_err());
         let at = earliest(limiter.try_acquire_at(30, now));
@@ -224,7 +207,7 @@ fn one_a_day_to_ten_million_a_second_and_nothing_else() {
         (Quota::new(1, Duration::ZERO), "rate_limit.quota.rate is 1"),
         (Quota::new(u32::MAX, Duration::MAX), "rate_limit.quota.rate is 4294967295"),
         (Quota::per_second(5).with_burst(0), "rate_limit.quota.burst is 0"),
-        (Quota::new(1, DAY).with_burst(36_501), "rate_limit.quota.burst is 36501"),
+        (Quota::new(1, DAY).with_burst(10_951), "rate_limit.quota.burst is 10951"),
     ];
     for (quota, says) in cases {
         let error = RateLimiter::new(quota).unwrap_err().to_string();
@@ -304,7 +287,7 @@ fn a_configuration_loads_by_the_names_of_its_fields() {
 }
 
 /// At which a word in fine units wraps.
-const WRAP: Duration = Duration::from_nanos(1 << 54);
+const WRAP: Duration = Duration::from_nanos(1 << 56);
 
 proptest! {
     /// Who was never here has a full bucket, also shortly before and after the wrap of the words,
@@ -342,7 +325,7 @@ fn a_used_bucket_never_reads_as_never_used() {
     let wrap = gcra.word(now + WRAP);
     let two = gcra.take(0, 0, 2, 0).unwrap();
     let taken = gcra.take(0, wrap.wrapping_sub(two), 2, 0).unwrap();
-    assert_eq!(gcra.available(taken, wrap.wrapping_sub(two)), 7, "2 and a unit");
+    assert_eq!(gcra.available(taken, wrap.wrapping_sub(two)), 7, "2 and the least");
     let given = gcra.give_back(taken + two, wrap.wrapping_sub(two), 2);
     assert_eq!(gcra.available(given, wrap.wrapping_sub(two)), 7);
 }
@@ -352,5 +335,5 @@ fn units_are_rounded_up() {
     let now = time::now();
     let gcra = Gcra::new(Quota::per_second(3_000_000), ["", ""], now).unwrap();
     let at = gcra.take(0, 0, 1, 0).unwrap();
-    assert_eq!(at, 341_334, "1024 × 333⅓ ns");
+    assert_eq!(at, 85_336, "256 × 333⅓ ns, in fours");
 }

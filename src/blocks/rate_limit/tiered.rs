@@ -1,22 +1,21 @@
 //! One quota for all together, and one for each key.
 
-use crate::ground::primitives::atomic::Ordering;
 use std::borrow::Borrow;
 use std::hash::Hash;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::allowance::Allowance;
 use super::bucket::Bucket;
-use super::config::TieredQuota;
-use super::core::Gcra;
-use super::error::{AcquireError, Early, RateLimited, TryAcquireError};
+use super::config::{Quota, TieredQuota};
+use super::core::{Gcra, Short, ns_since};
+use super::error::{AcquireError, Denied, TryAcquireError};
 use super::keys::Keys;
 use super::line::drive;
 use super::metrics::{RateLimiterSnapshot, Refusals};
 use super::rooms::{Rooms, Waiting};
 use crate::ground::config_error::ConfigError;
 use crate::ground::primitives::Mutex;
-use crate::ground::primitives::atomic::{AtomicBool, AtomicUsize};
+use crate::ground::primitives::atomic::{AtomicUsize, Ordering};
 use crate::ground::priority::Priority;
 use crate::ground::quiet::drop_quietly;
 use crate::ground::refused::Scope;
@@ -46,16 +45,24 @@ use crate::ground::time;
 /// ```
 #[derive(Debug)]
 pub struct TieredRateLimiter<K> {
-    pub(super) global: Gcra,
-    pub(super) per_key: Gcra,
     pub(super) bucket: Bucket,
     pub(super) keys: Keys<K>,
     refusals: Refusals,
-    pub(super) closed: AtomicBool,
-    /// How many wait, written under the lock of the rooms: while nobody does, nobody asks there.
+    /// How many wait, or [`CLOSED`]; written under the lock of the rooms: while nobody does, nobody
+    /// asks there.
     pub(super) waiting: AtomicUsize,
     pub(super) rooms: Mutex<Rooms<K>>,
+    /// Held while the quota of all keys is changed.
+    changing: Mutex<()>,
+    max_wait: Option<Duration>,
 }
+
+/// More than can wait.
+pub(super) const CLOSED: usize = usize::MAX;
+
+const GLOBAL: [&str; 2] = ["rate_limit.global.rate", "rate_limit.global.burst"];
+const PER_KEY: [&str; 2] = ["rate_limit.per_key.rate", "rate_limit.per_key.burst"];
+const OF_KEY: [&str; 2] = ["rate_limit.key_quota.rate", "rate_limit.key_quota.burst"];
 
 impl<K: Eq + Hash> TieredRateLimiter<K> {
     /// All buckets full.
@@ -68,17 +75,15 @@ impl<K: Eq + Hash> TieredRateLimiter<K> {
 
     pub(crate) fn new_at(config: TieredQuota, now: Instant) -> Result<Self, ConfigError> {
         config.check()?;
-        let global = ["rate_limit.global.rate", "rate_limit.global.burst"];
-        let per_key = ["rate_limit.per_key.rate", "rate_limit.per_key.burst"];
+        let per_key = Gcra::new(config.per_key, PER_KEY, now)?;
         Ok(Self {
-            global: Gcra::new(config.global, global, now)?,
-            per_key: Gcra::new(config.per_key, per_key, now)?,
-            bucket: Bucket::new(),
-            keys: Keys::new(config.max_keys.get(), config.idle_key),
+            bucket: Bucket::new(&Gcra::new(config.global, GLOBAL, now)?),
+            keys: Keys::new(config.max_keys.get(), config.idle_key, per_key),
             refusals: Refusals::new(config.enforcement),
-            closed: AtomicBool::new(false),
             waiting: AtomicUsize::new(0),
             rooms: Mutex::new(Rooms::new()),
+            changing: Mutex::new(()),
+            max_wait: config.max_wait,
         })
     }
 
@@ -100,64 +105,54 @@ impl<K: Eq + Hash> TieredRateLimiter<K> {
         self.try_acquire_at(key, cost, time::now())
     }
 
-    pub(crate) fn try_acquire_at<Q>(
-        &self,
-        key: &Q,
-        cost: u32,
-        now: Instant,
-    ) -> Result<(), TryAcquireError>
+    /// As [`try_acquire`](Self::try_acquire), at a time that the caller knows: see
+    /// [`RateLimiter::try_acquire_at`](super::RateLimiter::try_acquire_at).
+    ///
+    /// # Errors
+    /// As [`try_acquire`](Self::try_acquire).
+    pub fn try_acquire_at<Q>(&self, key: &Q, cost: u32, now: Instant) -> Result<(), TryAcquireError>
     where
         K: Borrow<Q>,
         Q: Eq + Hash + ToOwned<Owned = K> + ?Sized,
     {
-        self.check(cost)?;
-        let taken = match self.must_wait(key, cost, now) {
-            Some(early) => Err(early),
-            None => self.commit(key, cost, now),
+        // Relaxed: who doesn't see those who wait yet came before them, and who doesn't see the
+        // close, before that.
+        let taken = match self.waiting.load(Ordering::Relaxed) {
+            0 => self.commit(key, cost, now),
+            _ => self.unless_others_wait(key, cost, now),
         };
         match taken {
             Ok(()) => Ok(()),
-            Err(early) => match self.refusals.refuse() {
-                Some(seed) => Err(self.limited(early, now, seed).into()),
-                None => Ok(()),
-            },
+            Err(denied) => self.refusals.tell(denied),
         }
     }
 
     /// The commit order: the key is checked under its lock (and made, if it is a new one), the
-    /// global word is taken last, the key is written, unlock. There is nothing to roll back: a refusal by either tier leaves the
-    /// other bit for bit untouched.
-    pub(super) fn commit<Q>(&self, key: &Q, cost: u32, now: Instant) -> Result<(), Early>
+    /// global word is taken last, the key is written, unlock. There is nothing to roll back: a
+    /// refusal by either tier leaves the other bit for bit untouched.
+    pub(super) fn commit<Q>(&self, key: &Q, cost: u32, now: Instant) -> Result<(), Denied>
     where
         K: Borrow<Q>,
         Q: Eq + Hash + ToOwned<Owned = K> + ?Sized,
     {
+        let ns = ns_since(self.bucket.epoch(), now);
         let mut held = self.keys.lock(key);
-        let at = self.per_key.word(now);
-        let next = self.per_key.take(held.word(), at, cost, 0).map_err(|units| {
+        let quota = held.quota();
+        let next = quota.take(held.word(), quota.word_at(ns), cost, 0).map_err(|short| {
+            let own = Denied::by(Scope::Key, &quota, short, cost, now);
             // The later of the two: at the earlier one the other would still refuse.
-            let ours = Early { scope: Scope::Key, units };
-            let global = self.global.take(self.bucket.word(), self.global.word(now), cost, 0);
-            match global.map_err(|units| Early { scope: Scope::Global, units }) {
-                Err(global) if self.at(&global, now) > self.at(&ours, now) => global,
-                _ => ours,
-            }
+            self.look_global(cost, now, 0).err().map_or(own, |global| own.or_longer(global))
         })?;
-        let global = self.global.word(now);
-        let early = |units| Early { scope: Scope::Global, units };
         if held.is_absent() {
             // No key is made for nothing, while all are refused.
-            self.global.take(self.bucket.word(), global, cost, 0).map_err(early)?;
-            held.prepare(&self.per_key, at, || key.to_owned());
+            self.look_global(cost, now, 0)?;
+            held.prepare(now, || key.to_owned());
         }
-        self.bucket.take(&self.global, global, cost).map_err(early)?;
-        held.write(next, &self.per_key, at);
+        self.bucket
+            .take_at(ns, cost)
+            .map_err(|(quota, short)| Denied::by(Scope::Global, &quota, short, cost, now))?;
+        held.write(next, now);
         Ok(())
-    }
-
-    /// When it will be late enough.
-    fn at(&self, early: &Early, now: Instant) -> Instant {
-        self.tier(early.scope).after(now, early.units)
     }
 
     /// As `commit`, but takes nothing. `before`: what others will take first, of the key and of
@@ -168,66 +163,71 @@ impl<K: Eq + Hash> TieredRateLimiter<K> {
         cost: u32,
         now: Instant,
         before: [u64; 2],
-    ) -> Result<(), Early>
+    ) -> Result<(), Denied>
     where
         K: Borrow<Q>,
         Q: Eq + Hash + ?Sized,
     {
-        let word = self.keys.lock(key).word();
-        self.per_key
-            .take(word, self.per_key.word(now), cost, before[0])
-            .map_err(|units| Early { scope: Scope::Key, units })?;
-        self.global
-            .take(self.bucket.word(), self.global.word(now), cost, before[1])
-            .map_err(|units| Early { scope: Scope::Global, units })?;
-        Ok(())
+        let own = self.look_key(key, cost, now, before[0]);
+        let global = self.look_global(cost, now, before[1]);
+        match (own, global) {
+            (Err(own), Err(global)) => Err(own.or_longer(global)),
+            (own, global) => own.and(global),
+        }
     }
 
-    /// No barging: somebody waits for this key, or for the turn of all.
-    fn must_wait<Q>(&self, key: &Q, cost: u32, now: Instant) -> Option<Early>
+    /// Whether the key's own quota lets it.
+    pub(super) fn look_key<Q>(
+        &self,
+        key: &Q,
+        cost: u32,
+        now: Instant,
+        before: u64,
+    ) -> Result<(), Denied>
     where
         K: Borrow<Q>,
         Q: Eq + Hash + ?Sized,
     {
-        // Relaxed: who doesn't see those who wait yet came before them.
-        if self.waiting.load(Ordering::Relaxed) == 0 {
-            return None;
-        }
-        let (scope, before) = self.rooms.lock().before(key)?;
-        // Even if there are tokens enough: they are for those in line.
-        let now_if_alone = Early { scope, units: 0 };
-        Some(self.look(key, cost, now, before).err().unwrap_or(now_if_alone))
+        let (word, quota) = {
+            let held = self.keys.lock(key);
+            (held.word(), held.quota())
+        };
+        let short = quota.take(word, quota.word(now), cost, before);
+        short.map(drop).map_err(|short| Denied::by(Scope::Key, &quota, short, cost, now))
     }
 
-    fn check(&self, cost: u32) -> Result<(), TryAcquireError> {
-        let burst = self.global.burst().min(self.per_key.burst());
-        if cost > burst {
-            return Err(TryAcquireError::TooLarge { cost, burst });
-        }
-        // Relaxed: says nothing about anything else.
-        if self.closed.load(Ordering::Relaxed) { Err(TryAcquireError::Closed) } else { Ok(()) }
+    fn look_global(&self, cost: u32, now: Instant, before: u64) -> Result<(), Denied> {
+        let (word, quota) = self.bucket.look();
+        let short = quota.take(word, quota.word(now), cost, before);
+        short.map(drop).map_err(|short| Denied::by(Scope::Global, &quota, short, cost, now))
     }
 
-    pub(super) fn tier(&self, scope: Scope) -> &Gcra {
-        match scope {
-            Scope::Global => &self.global,
-            Scope::Key => &self.per_key,
+    /// No barging: while somebody waits for this key, or for the turn of all, the tokens are for
+    /// those in line.
+    #[cold]
+    fn unless_others_wait<Q>(&self, key: &Q, cost: u32, now: Instant) -> Result<(), Denied>
+    where
+        K: Borrow<Q>,
+        Q: Eq + Hash + ToOwned<Owned = K> + ?Sized,
+    {
+        if self.waiting.load(Ordering::Relaxed) == CLOSED {
+            return Err(Denied::Closed);
         }
-    }
-
-    fn limited(&self, early: Early, now: Instant, seed: u64) -> RateLimited {
-        let Early { scope, units } = early;
-        let tier = self.tier(scope);
-        RateLimited::new(scope, now, tier.after(now, units), tier.refill(), seed)
+        let before = self.rooms.lock().before(key);
+        let Some((scope, before)) = before else { return self.commit(key, cost, now) };
+        self.look(key, cost, now, before)?;
+        let (_, quota) = self.bucket.look();
+        Err(Denied::by(scope, &quota, Short::Early(0), cost, now))
     }
 
     /// Waits for `cost` tokens of the key and of all. Per key by priority and in order within one;
     /// the heads of the keys whose own quota lets them take turns by priority again. At most 1,024
-    /// keys wait, each with at most 64.
+    /// keys wait, each with at most 64, each at most [`max_wait`](TieredQuota::max_wait).
     ///
     /// # Errors
-    /// [`AcquireError::Full`]: too many wait, for this key or in all. [`AcquireError::TooLarge`]:
-    /// never. [`AcquireError::Closed`]: never again.
+    /// [`AcquireError::Full`]: too many wait, for this key or in all. [`AcquireError::Expired`]: it
+    /// would take too long, or has. [`AcquireError::TooLarge`]: never. [`AcquireError::Closed`]:
+    /// never again.
     ///
     /// # Panics
     /// If it has to wait outside of a tokio runtime with a timer.
@@ -238,22 +238,60 @@ impl<K: Eq + Hash> TieredRateLimiter<K> {
     ///
     /// # Cost
     /// As [`try_acquire`](Self::try_acquire) if nobody waits; else a short lock per wake-up, and a
-    /// timer per waiting key and one for all.
+    /// timer per waiting key and one for all, or for everybody who may not wait for ever.
     pub async fn acquire<Q>(&self, key: &Q, cost: u32, class: Priority) -> Result<(), AcquireError>
     where
         K: Borrow<Q>,
         Q: Eq + Hash + ToOwned<Owned = K> + ?Sized,
     {
-        match self.try_acquire_at(key, cost, time::now()) {
-            Ok(()) => return Ok(()),
-            Err(TryAcquireError::RateLimited(_)) => {}
-            Err(TryAcquireError::TooLarge { cost, burst }) => {
-                return Err(AcquireError::TooLarge { cost, burst });
-            }
-            Err(TryAcquireError::Closed) => return Err(AcquireError::Closed),
+        self.acquire_by(key, cost, class, self.max_wait).await
+    }
+
+    /// As [`acquire`](Self::acquire), and waits at most so long, instead of
+    /// [`max_wait`](TieredQuota::max_wait). Refused at once if even with nobody before it that
+    /// would not do.
+    ///
+    /// # Errors
+    /// As [`acquire`](Self::acquire).
+    ///
+    /// # Panics
+    /// As [`acquire`](Self::acquire).
+    ///
+    /// # Cancel safety
+    /// As [`acquire`](Self::acquire).
+    pub async fn acquire_within<Q>(
+        &self,
+        key: &Q,
+        cost: u32,
+        class: Priority,
+        within: Duration,
+    ) -> Result<(), AcquireError>
+    where
+        K: Borrow<Q>,
+        Q: Eq + Hash + ToOwned<Owned = K> + ?Sized,
+    {
+        self.acquire_by(key, cost, class, Some(within)).await
+    }
+
+    async fn acquire_by<Q>(
+        &self,
+        key: &Q,
+        cost: u32,
+        class: Priority,
+        within: Option<Duration>,
+    ) -> Result<(), AcquireError>
+    where
+        K: Borrow<Q>,
+        Q: Eq + Hash + ToOwned<Owned = K> + ?Sized,
+    {
+        let now = time::now();
+        let Err(refused) = self.try_acquire_at(key, cost, now) else { return Ok(()) };
+        if let Some(for_good) = AcquireError::for_good(refused) {
+            return Err(for_good);
         }
-        let mut waiting = Waiting::new(self, key, cost, class);
-        drive(|waker, now| waiting.step(waker, now)).await
+        let deadline = within.and_then(|within| time::later(now, within));
+        let mut waiting = Waiting::new(self, key, cost, class, deadline);
+        drive(deadline, |waker, now| waiting.step(waker, now)).await
     }
 
     /// Gives `cost` tokens of the key and of all back that were taken for nothing; no bucket ever
@@ -271,9 +309,9 @@ impl<K: Eq + Hash> TieredRateLimiter<K> {
         K: Borrow<Q>,
         Q: Eq + Hash + ?Sized,
     {
-        self.keys.lock(key).give_back(&self.per_key, self.per_key.word(now), cost);
-        self.bucket.give_back(&self.global, self.global.word(now), cost);
-        // Under the lock even when nobody seems to wait: see `RateLimiter::refund_at`.
+        self.keys.lock(key).give_back(now, cost);
+        self.bucket.give_back(now, cost);
+        // Under the lock even when nobody seems to wait: see `RateLimiter::wake_head`.
         let heads = self.rooms.lock().heads(key);
         heads.wake();
     }
@@ -285,19 +323,129 @@ impl<K: Eq + Hash> TieredRateLimiter<K> {
         K: Borrow<Q>,
         Q: Eq + Hash + ?Sized,
     {
-        let now = time::now();
-        let word = self.keys.lock(key).word();
-        let own = Allowance::of(&self.per_key, word, now);
-        let all = Allowance::of(&self.global, self.bucket.word(), now);
+        let [own, all] = self.allowances_at(key, time::now());
         if all.available < own.available { all } else { own }
+    }
+
+    /// Of the key's own bucket, and of that of all.
+    pub(super) fn allowances_at<Q>(&self, key: &Q, now: Instant) -> [Allowance; 2]
+    where
+        K: Borrow<Q>,
+        Q: Eq + Hash + ?Sized,
+    {
+        let own = {
+            let held = self.keys.lock(key);
+            Allowance::of(&held.quota(), held.word(), now)
+        };
+        let (word, quota) = self.bucket.look();
+        [own, Allowance::of(&quota, word, now)]
+    }
+
+    /// Another quota of all together from now on, for those who wait too. What a change does to
+    /// the tokens that are there: see [`RateLimiter::set_quota`](super::RateLimiter::set_quota).
+    ///
+    /// # Errors
+    /// [`ConfigError`] names the field that can't work; then nothing has changed.
+    pub fn set_global_quota(&self, quota: Quota) -> Result<(), ConfigError> {
+        self.set_global_quota_at(quota, time::now())
+    }
+
+    pub(crate) fn set_global_quota_at(
+        &self,
+        quota: Quota,
+        now: Instant,
+    ) -> Result<(), ConfigError> {
+        let quota = Gcra::new(quota, GLOBAL, self.bucket.epoch())?;
+        let mut rooms = self.rooms.lock();
+        self.bucket.change(&quota, now);
+        let heads = rooms.all_heads();
+        drop(rooms);
+        heads.wake();
+        Ok(())
+    }
+
+    /// Another quota for every key that has none of its own. What a change does to the tokens that
+    /// are there: see [`RateLimiter::set_quota`](super::RateLimiter::set_quota). A key that isn't
+    /// remembered is new, and has the whole new burst.
+    ///
+    /// # Errors
+    /// [`ConfigError`] names the field that can't work; then nothing has changed.
+    ///
+    /// # Cost
+    /// Walks all keys, some thousands at a time under one of the locks, so others go on meanwhile:
+    /// until it returns, some keys live by the former quota still.
+    pub fn set_per_key_quota(&self, quota: Quota) -> Result<(), ConfigError> {
+        self.set_per_key_quota_at(quota, time::now())
+    }
+
+    pub(crate) fn set_per_key_quota_at(
+        &self,
+        quota: Quota,
+        now: Instant,
+    ) -> Result<(), ConfigError> {
+        let quota = Gcra::new(quota, PER_KEY, self.bucket.epoch())?;
+        let changing = self.changing.lock();
+        self.keys.set_quota(&quota, now);
+        drop(changing);
+        let heads = self.rooms.lock().all_heads();
+        heads.wake();
+        Ok(())
+    }
+
+    /// A quota of its own for this key from now on, or another one. What a change does to the
+    /// tokens that are there: see [`RateLimiter::set_quota`](super::RateLimiter::set_quota). A key
+    /// that isn't remembered is new, and has the whole burst. The key is remembered until
+    /// [`clear_key_quota`](Self::clear_key_quota).
+    ///
+    /// # Errors
+    /// [`ConfigError`] names the field that can't work, or `max_keys` when no other key can be
+    /// remembered; then nothing has changed.
+    pub fn set_key_quota(&self, key: K, quota: Quota) -> Result<(), ConfigError> {
+        self.set_key_quota_at(key, quota, time::now())
+    }
+
+    pub(crate) fn set_key_quota_at(
+        &self,
+        key: K,
+        quota: Quota,
+        now: Instant,
+    ) -> Result<(), ConfigError> {
+        let quota = Gcra::new(quota, OF_KEY, self.bucket.epoch())?;
+        let mut rooms = self.rooms.lock();
+        let heads = rooms.heads(&key);
+        let mut held = self.keys.lock(&key);
+        let is_set = held.set_own(quota, now, key);
+        drop(rooms);
+        drop(held);
+        heads.wake();
+        let allowed = "more than the keys in use";
+        ConfigError::unless(is_set, "rate_limit.max_keys", self.keys.max(), allowed)
+    }
+
+    /// The key lives by the quota of all keys again, and may be forgotten when it is idle.
+    pub fn clear_key_quota<Q>(&self, key: &Q)
+    where
+        K: Borrow<Q>,
+        Q: Eq + Hash + ?Sized,
+    {
+        self.clear_key_quota_at(key, time::now());
+    }
+
+    pub(crate) fn clear_key_quota_at<Q>(&self, key: &Q, now: Instant)
+    where
+        K: Borrow<Q>,
+        Q: Eq + Hash + ?Sized,
+    {
+        self.keys.lock(key).clear_own(now);
+        let heads = self.rooms.lock().heads(key);
+        heads.wake();
     }
 
     /// Refuses everything from now on; those who wait end with [`AcquireError::Closed`]. Closing
     /// twice is harmless.
     pub fn close(&self) {
         let mut rooms = self.rooms.lock();
-        self.closed.store(true, Ordering::Relaxed);
-        self.waiting.store(0, Ordering::Relaxed);
+        self.waiting.store(CLOSED, Ordering::Relaxed);
         let (wakes, keys) = rooms.close();
         drop(rooms);
         drop_quietly(keys);

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use crate::ground::config_error::ConfigError;
 use crate::ground::exponential::exponential;
-use crate::ground::rng::Rng;
 
 /// Exponentially growing waits. Plain data.
 ///
@@ -57,11 +56,6 @@ impl Backoff {
     #[must_use]
     pub fn ceiling(&self, failures: u32) -> Duration {
         exponential(self.first, self.factor, self.most, failures.saturating_sub(1))
-    }
-
-    /// The wait after so many failures in a row: full jitter.
-    pub(crate) fn delay(&self, failures: u32, rng: &mut Rng) -> Duration {
-        rng.up_to(self.ceiling(failures))
     }
 
     /// `at` names the three fields: first, factor, most.

@@ -2,11 +2,11 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::ground::config_error::ConfigError;
 use crate::ground::metrics::Counter;
-use crate::ground::primitives::Mutex;
+use crate::ground::primitives::atomic::{AtomicU64, Ordering};
 use crate::ground::time;
 
 /// How much may be retried. Plain data; checked by [`RetryBudget::new`].
@@ -17,7 +17,7 @@ use crate::ground::time;
 pub struct RetryBudgetConfig {
     /// The label of its metrics. Default: `"retry"`.
     pub name: Cow<'static, str>,
-    /// How much of a retry each success earns, 0 to 10. Default: 0.2.
+    /// How much of a retry each success earns, 0 to 10, counted in millionths. Default: 0.2.
     pub ratio: f64,
     /// Retries per second that are always there, so that a quiet client can retry at all; at most
     /// 1,000,000. Default: 3.
@@ -81,7 +81,7 @@ impl RetryBudgetConfig {
 #[error("the retry budget is spent")]
 pub struct BudgetSpent;
 
-/// Retries to share among all who call one backend. Clones are the same budget.
+/// Retries and hedges to share among all who call one backend. Clones are the same budget.
 ///
 /// Each success earns [`ratio`](RetryBudgetConfig::ratio) of a retry, and a floor per second is
 /// always there: over any time *t*, retries ≤ ratio × successes + floor × (*t* + 1 s) + what was
@@ -90,7 +90,8 @@ pub struct BudgetSpent;
 /// savings expire after 10 s, here a cap bounds them.
 ///
 /// # Cost
-/// One short lock.
+/// No lock. A success while the savings are full, as they are in good times, reads one word and
+/// writes none; else one compare-and-swap. No allocation.
 ///
 /// # Examples
 /// ```
@@ -112,7 +113,9 @@ pub struct RetryBudget {
 
 #[derive(Debug)]
 struct Shared {
-    core: Mutex<Core>,
+    name: Cow<'static, str>,
+    savings: Savings,
+    floor: Option<Floor>,
     withdrawn: Counter,
     refused: Counter,
 }
@@ -121,10 +124,25 @@ struct Shared {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RetryBudgetSnapshot {
-    /// Retries paid for.
+    /// Retries and hedges paid for.
     pub withdrawn: u64,
-    /// Retries refused.
+    /// Retries and hedges refused.
     pub refused: u64,
+    /// Whole retries saved up now, beside the floor.
+    pub saved: u64,
+}
+
+impl RetryBudgetSnapshot {
+    /// Every number under the name it has in a metrics system; what ends in `_total` only grows.
+    /// The label that tells budgets apart is [`RetryBudget::name`].
+    #[must_use]
+    pub const fn metrics(&self) -> [(&'static str, u64); 3] {
+        [
+            ("retry_budget_withdrawn_total", self.withdrawn),
+            ("retry_budget_refused_total", self.refused),
+            ("retry_budget_saved", self.saved),
+        ]
+    }
 }
 
 impl RetryBudget {
@@ -138,14 +156,26 @@ impl RetryBudget {
 
     pub(crate) fn new_at(config: RetryBudgetConfig, now: Instant) -> Result<Self, ConfigError> {
         config.check()?;
-        let core = Mutex::new(Core::new(&config, now));
-        let (withdrawn, refused) = (Counter::default(), Counter::default());
-        Ok(Self { shared: Arc::new(Shared { core, withdrawn, refused }) })
+        let shared = Shared {
+            savings: Savings::new(&config),
+            floor: Floor::new(config.floor_per_second, now),
+            name: config.name,
+            withdrawn: Counter::default(),
+            refused: Counter::default(),
+        };
+        Ok(Self { shared: Arc::new(shared) })
+    }
+
+    /// The label of its metrics.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.shared.name
     }
 
     /// A call succeeded, first attempt or not.
+    #[inline]
     pub fn success(&self) {
-        self.shared.core.lock().success();
+        self.shared.savings.earn();
     }
 
     /// Pays for one retry.
@@ -156,65 +186,118 @@ impl RetryBudget {
         self.try_withdraw_at(time::now())
     }
 
+    /// The floor first: it can't be saved up, savings can.
     pub(crate) fn try_withdraw_at(&self, now: Instant) -> Result<(), BudgetSpent> {
-        let paid = self.shared.core.lock().try_withdraw(now);
-        let counter = if paid.is_ok() { &self.shared.withdrawn } else { &self.shared.refused };
-        counter.add(1);
-        paid
+        let Shared { savings, floor, withdrawn, refused, .. } = &*self.shared;
+        let is_paid = floor.as_ref().is_some_and(|floor| floor.take(now)) || savings.take();
+        if is_paid {
+            withdrawn.add(1);
+            return Ok(());
+        }
+        refused.add(1);
+        Err(BudgetSpent)
     }
 
     /// The counts.
     #[must_use]
     pub fn snapshot(&self) -> RetryBudgetSnapshot {
-        let Shared { withdrawn, refused, .. } = &*self.shared;
-        RetryBudgetSnapshot { withdrawn: withdrawn.get(), refused: refused.get() }
+        let Shared { savings, withdrawn, refused, .. } = &*self.shared;
+        RetryBudgetSnapshot {
+            withdrawn: withdrawn.get(),
+            refused: refused.get(),
+            saved: savings.saved(),
+        }
     }
 }
 
-/// Thousandths of a retry, so that sums are exact.
-const ONE: u64 = 1_000;
+/// Millionths of a retry, so that sums are exact.
+pub(super) const ONE: u64 = 1_000_000;
 
+/// What successes have earned and nobody has spent: one word, never above `most`.
 #[derive(Debug)]
-pub(super) struct Core {
-    savings: u64,
+struct Savings {
+    // Relaxed, wherever it is used: the word is all there is to know, and every change is one
+    // exchange that checks it.
+    word: AtomicU64,
     most: u64,
     earned: u64,
-    /// The floor is a bucket of one second's worth, told by the time at which it is full again.
-    floor_full_at: Instant,
-    /// What one retry of the floor costs, and a second's worth; `None`: there is no floor.
-    floor: Option<(Duration, Duration)>,
 }
 
-impl Core {
-    pub(super) fn new(config: &RetryBudgetConfig, now: Instant) -> Self {
+impl Savings {
+    fn new(config: &RetryBudgetConfig) -> Self {
         Self {
-            savings: 0,
+            word: AtomicU64::new(0),
             most: u64::from(config.most) * ONE,
             earned: (config.ratio * ONE as f64).round() as u64,
-            floor_full_at: now,
-            floor: (config.floor_per_second > 0).then(|| {
-                // Rounded up, never in favour of retries.
-                let each = 1_000_000_000_u64.div_ceil(u64::from(config.floor_per_second));
-                let each = Duration::from_nanos(each);
-                (each, each * config.floor_per_second)
-            }),
         }
     }
 
-    pub(super) fn success(&mut self) {
-        self.savings = (self.savings + self.earned).min(self.most);
-    }
-
-    /// The floor first: it can't be saved up, savings can.
-    pub(super) fn try_withdraw(&mut self, now: Instant) -> Result<(), BudgetSpent> {
-        if let Some((each, all)) = self.floor {
-            let full_at = self.floor_full_at.max(now) + each;
-            if full_at.saturating_duration_since(now) <= all {
-                self.floor_full_at = full_at;
-                return Ok(());
+    #[inline]
+    fn earn(&self) {
+        let mut was = self.word.load(Ordering::Relaxed);
+        loop {
+            let sum = (was + self.earned).min(self.most);
+            if sum == was {
+                // Full: threads that only succeed share the line for reading.
+                return;
+            }
+            match self.word.compare_exchange_weak(was, sum, Ordering::Relaxed, Ordering::Relaxed) {
+                Ok(_) => return,
+                Err(now) => was = now,
             }
         }
-        self.savings = self.savings.checked_sub(ONE).ok_or(BudgetSpent)?;
-        Ok(())
+    }
+
+    fn take(&self) -> bool {
+        let mut was = self.word.load(Ordering::Relaxed);
+        while let Some(rest) = was.checked_sub(ONE) {
+            match self.word.compare_exchange_weak(was, rest, Ordering::Relaxed, Ordering::Relaxed) {
+                Ok(_) => return true,
+                Err(now) => was = now,
+            }
+        }
+        false
+    }
+
+    fn saved(&self) -> u64 {
+        self.word.load(Ordering::Relaxed) / ONE
+    }
+}
+
+/// A bucket of one second's worth, told by the time at which it is full again (GCRA): one word,
+/// nanoseconds since the budget was made.
+#[derive(Debug)]
+struct Floor {
+    epoch: Instant,
+    // Relaxed, as the savings' word.
+    full_at_ns: AtomicU64,
+    each_ns: u64,
+    all_ns: u64,
+}
+
+impl Floor {
+    fn new(per_second: u32, epoch: Instant) -> Option<Self> {
+        // Rounded up, never in favour of retries.
+        let each_ns = 1_000_000_000_u64.div_ceil(u64::from(per_second).max(1));
+        let all_ns = each_ns * u64::from(per_second);
+        let full_at_ns = AtomicU64::new(0);
+        (per_second > 0).then_some(Self { epoch, full_at_ns, each_ns, all_ns })
+    }
+
+    fn take(&self, now: Instant) -> bool {
+        let now = now.saturating_duration_since(self.epoch).as_nanos();
+        let now = u64::try_from(now).unwrap_or(u64::MAX / 2);
+        let word = &self.full_at_ns;
+        let mut was = word.load(Ordering::Relaxed);
+        loop {
+            let full_at = was.max(now) + self.each_ns;
+            if full_at - now > self.all_ns {
+                return false;
+            }
+            match word.compare_exchange_weak(was, full_at, Ordering::Relaxed, Ordering::Relaxed) {
+                Ok(_) => return true,
+                Err(other) => was = other,
+            }
+        }
     }
 }

@@ -6,19 +6,17 @@ use std::time::Duration;
 
 use super::backoff::Backoff;
 use crate::ground::config_error::ConfigError;
+use crate::ground::outcome::RetryClass;
 use crate::ground::rng::Rng;
 
-/// What to do about one failed attempt.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum RetryClass {
-    /// It may go better next time.
-    Retry,
-    /// As `Retry`, and the backend said when: not before. Capped by
-    /// [`RetryPolicy::retry_after_most`].
-    RetryAfter(Duration),
-    /// It won't go better: a wrong request, or work that must not be done twice.
-    Stop,
+/// Whether doing the work twice does harm. Whoever asks for a retry has to say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Idempotency {
+    /// Twice is as good as once: it may be repeated whatever became of the first time, and hedged.
+    Idempotent,
+    /// It must not be done twice: repeated only where the backend can't have seen it
+    /// ([`Verdict::is_unsent`](crate::Verdict::is_unsent)), never hedged.
+    AtMostOnce,
 }
 
 /// How often, how late and how long. Plain data; checked by [`Retry::new`](super::Retry::new).
@@ -39,8 +37,12 @@ pub struct RetryPolicy {
     /// The longest everything takes, waits included. A wait that couldn't end before it isn't
     /// begun. Default: `None`.
     pub total_timeout: Option<Duration>,
-    /// The longest wait a backend can ask for, at most 1 day. Default: 30 s.
+    /// The longest wait a backend can ask for, at most 1 day; where a refusal on this side asks
+    /// for more, waiting makes no sense. Default: 30 s.
     pub retry_after_most: Duration,
+    /// How many refusals of a limiter, breaker or pool on this side are waited out. They are no
+    /// attempts: they count beside `max_attempts`, and cost no budget. Default: 3.
+    pub max_refusals: u32,
 }
 
 impl Default for RetryPolicy {
@@ -52,6 +54,7 @@ impl Default for RetryPolicy {
             attempt_timeout: None,
             total_timeout: None,
             retry_after_most: Duration::from_secs(30),
+            max_refusals: 3,
         }
     }
 }
@@ -99,6 +102,13 @@ impl RetryPolicy {
         self
     }
 
+    /// Sets [`max_refusals`](Self::max_refusals).
+    #[must_use]
+    pub fn with_max_refusals(mut self, refusals: u32) -> Self {
+        self.max_refusals = refusals;
+        self
+    }
+
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
         self.backoff.check([
             "retry.backoff.first",
@@ -126,17 +136,35 @@ impl RetryPolicy {
     }
 
     /// How long to wait after the `failures`-th failed attempt; `None`: give up.
-    ///
-    /// A backend's own wish is a lower bound, up to the cap; the backoff's jitter goes on top, so
-    /// that all who were told the same don't come back together.
     pub(crate) fn wait(&self, class: RetryClass, failures: u32, rng: &mut Rng) -> Option<Duration> {
-        if failures >= self.max_attempts.get() {
-            return None;
-        }
-        let jitter = self.backoff.delay(failures, rng);
+        (failures < self.max_attempts.get()).then(|| self.pause(class, failures, rng))?
+    }
+
+    /// How long to wait after the `refusals`-th refusal; `None`: give up, for there were enough
+    /// of them, or it would be the same before so long.
+    pub(super) fn wait_out(
+        &self,
+        class: RetryClass,
+        refusals: u32,
+        rng: &mut Rng,
+    ) -> Option<Duration> {
+        let is_too_long =
+            matches!(class, RetryClass::RetryAfter(wish) if wish > self.retry_after_most);
+        let is_worth_it = refusals <= self.max_refusals && !is_too_long;
+        is_worth_it.then(|| self.pause(class, refusals, rng))?
+    }
+
+    /// A wish is a lower bound, up to the cap. On top comes chance, up to half of it or the
+    /// backoff's ceiling, whichever is longer: so that all who were told the same don't come back
+    /// together, however many they are.
+    fn pause(&self, class: RetryClass, row: u32, rng: &mut Rng) -> Option<Duration> {
+        let ceiling = self.backoff.ceiling(row);
         match class {
-            RetryClass::Retry => Some(jitter),
-            RetryClass::RetryAfter(wish) => Some(wish.min(self.retry_after_most) + jitter),
+            RetryClass::Retry => Some(rng.up_to(ceiling)),
+            RetryClass::RetryAfter(wish) => {
+                let wish = wish.min(self.retry_after_most);
+                Some(wish + rng.up_to(ceiling.max(wish / 2)))
+            }
             RetryClass::Stop => None,
         }
     }

@@ -1,5 +1,7 @@
 //! How a retried operation fails.
 
+use crate::ground::outcome::{Classify, Verdict};
+
 /// How one attempt failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AttemptError<E> {
@@ -15,9 +17,17 @@ pub enum AttemptError<E> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum GaveUp {
-    /// Its error was classified [`RetryClass::Stop`](super::RetryClass::Stop).
+    /// Its result was judged [`RetryClass::Stop`](super::RetryClass::Stop).
     #[error("the error is permanent")]
     Permanent,
+    /// The backend may have seen it, and it must not be done twice
+    /// ([`Idempotency::AtMostOnce`](super::Idempotency::AtMostOnce)).
+    #[error("it may have been done, and must not be done twice")]
+    AtMostOnce,
+    /// A limiter, breaker or pool on this side refused it: too often, or for longer than waiting
+    /// makes sense.
+    #[error("refused on this side")]
+    Refused,
     /// All attempts are used up.
     #[error("all attempts are used up")]
     Attempts,
@@ -44,12 +54,19 @@ impl<E> RetryError<E> {
         Self { why, attempts, last }
     }
 
+    /// A service was not ready for a first attempt.
+    #[cfg(feature = "tower")]
+    pub(super) fn not_ready(error: E) -> Self {
+        Self::new(GaveUp::Permanent, 0, AttemptError::Inner(error))
+    }
+
     /// Why no further attempt was made.
     pub fn why(&self) -> GaveUp {
         self.why
     }
 
-    /// How many attempts were made, at least 1.
+    /// How many attempts were made; what was refused on this side is counted too. Zero only where a
+    /// service failed before it took a request.
     pub fn attempts(&self) -> u32 {
         self.attempts
     }
@@ -62,5 +79,21 @@ impl<E> RetryError<E> {
     /// How the last attempt failed, by value.
     pub fn into_last(self) -> AttemptError<E> {
         self.last
+    }
+}
+
+impl<E: Classify> Classify for AttemptError<E> {
+    fn verdict(&self) -> Verdict {
+        match self {
+            Self::Inner(error) => error.verdict(),
+            Self::TimedOut => Verdict::failure(),
+        }
+    }
+}
+
+/// As the last attempt's, but for good: retries don't multiply through layers.
+impl<E: Classify> Classify for RetryError<E> {
+    fn verdict(&self) -> Verdict {
+        self.last.verdict().stop()
     }
 }

@@ -6,8 +6,13 @@ use std::time::{Duration, Instant};
 use proptest::prelude::*;
 
 use super::*;
+use crate::ground::outcome::{Classify, Verdict};
 use crate::ground::rng::Rng;
 use crate::ground::time;
+
+#[cfg(feature = "tower")]
+mod layer;
+mod running;
 
 const S: Duration = Duration::from_secs(1);
 const MS: Duration = Duration::from_millis(1);
@@ -20,33 +25,6 @@ fn budget(ratio: f64, floor: u32) -> (RetryBudget, Instant) {
     let now = time::now();
     let config = RetryBudgetConfig::default().with_ratio(ratio).with_floor_per_second(floor);
     (RetryBudget::new_at(config, now).unwrap(), now)
-}
-
-#[test]
-fn a_wait_is_spread_over_all_below_its_ceiling() {
-    let backoff = Backoff::default();
-    let mut rng = Rng::seeded(3);
-    for failures in 1..12 {
-        let ceiling = backoff.ceiling(failures);
-        let waits: Vec<_> = (0..1_000).map(|_| backoff.delay(failures, &mut rng)).collect();
-        assert!(waits.iter().all(|&wait| wait <= ceiling));
-        assert!(waits.iter().any(|&wait| wait < ceiling / 10), "full jitter starts at zero");
-        assert!(waits.iter().any(|&wait| wait > ceiling / 10 * 9));
-    }
-}
-
-#[test]
-fn a_backends_wish_is_a_lower_bound_up_to_its_cap() {
-    let policy = RetryPolicy::default();
-    let mut rng = Rng::seeded(3);
-    for _ in 0..100 {
-        let wait = policy.wait(RetryClass::RetryAfter(5 * S), 1, &mut rng).unwrap();
-        assert!((5 * S..=5 * S + 100 * MS).contains(&wait));
-        let absurd = policy.wait(RetryClass::RetryAfter(Duration::MAX), 1, &mut rng).unwrap();
-        assert!((30 * S..=30 * S + 100 * MS).contains(&absurd));
-    }
-    assert_eq!(policy.wait(RetryClass::Retry, 3, &mut rng), None, "three attempts in all");
-    assert_eq!(policy.wait(RetryClass::Stop, 1, &mut rng), None);
 }
 
 #[test]
@@ -67,7 +45,7 @@ fn a_fifth_of_the_successes_may_be_retried_up_to_the_cap() {
     assert_eq!(spend(1_000), 10);
     (0..100_000).for_each(|_| budget.success());
     assert_eq!(spend(1_000), 100, "a long good time is no licence");
-    assert_eq!(budget.snapshot(), budget.clone().snapshot());
+    assert_eq!(budget.snapshot(), budget.clone().snapshot(), "clones are the same");
     assert_eq!(budget.snapshot().withdrawn, 110);
 }
 
@@ -100,111 +78,84 @@ fn a_configuration_loads_by_the_names_of_its_fields() {
     serde_json::from_str::<RetryPolicy>(r#"{"attempts": 3}"#).unwrap_err();
 }
 
-fn quick(attempts: u32) -> RetryPolicy {
-    let none = Backoff::new(Duration::ZERO, Duration::ZERO);
-    RetryPolicy::default().with_backoff(none).with_max_attempts(n(attempts))
+/// What a budget may do, by exact arithmetic: a bucket of a second's worth that refills by the
+/// nanosecond, and millionths of a retry.
+struct Exact {
+    earned: u64,
+    most: u64,
+    savings: u64,
+    each_ns: u64,
+    all_ns: u64,
+    level_ns: u64,
+    at_ns: u64,
 }
 
-#[tokio::test]
-async fn it_says_why_it_gave_up() {
-    let all = Retry::new(quick(3), budget(0.0, 100).0).unwrap();
-    let gave = all.run(|_| RetryClass::Retry, |_| async { Err::<(), _>("no") }).await.unwrap_err();
-    assert_eq!((gave.why(), gave.attempts()), (GaveUp::Attempts, 3));
-    assert_eq!(gave.into_last(), AttemptError::Inner("no"));
+impl Exact {
+    const ONE: u64 = 1_000_000;
 
-    let gave = all.run(|_| RetryClass::Stop, |_| async { Err::<(), _>("no") }).await.unwrap_err();
-    assert_eq!((gave.why(), gave.attempts()), (GaveUp::Permanent, 1));
-
-    let poor = Retry::new(quick(30), budget(0.0, 2).0).unwrap();
-    let gave = poor.run(|_| RetryClass::Retry, |_| async { Err::<(), _>("no") }).await.unwrap_err();
-    assert_eq!((gave.why(), gave.attempts()), (GaveUp::Budget, 3));
-
-    let short = quick(30).with_total_timeout(Some(S));
-    let shared = budget(0.0, 2).0;
-    let short = Retry::new(short, shared.clone()).unwrap();
-    let later = |_: &_| RetryClass::RetryAfter(2 * S);
-    let gave = short.run(later, |_| async { Err::<(), _>("no") }).await.unwrap_err();
-    assert_eq!((gave.why(), gave.attempts()), (GaveUp::TotalTimeout, 1));
-    assert_eq!(shared.snapshot().withdrawn, 0, "a retry that isn't made costs nothing");
-}
-
-#[tokio::test]
-async fn an_attempt_that_hangs_is_dropped_and_retried() {
-    let policy = quick(2).with_attempt_timeout(Some(MS));
-    let retry = Retry::new(policy, budget(0.2, 3).0).unwrap();
-    let run = retry.run(
-        |_: &()| RetryClass::Stop,
-        |attempt| async move {
-            if attempt == 1 {
-                std::future::pending::<()>().await;
-            }
-            Ok(attempt)
-        },
-    );
-    assert_eq!(run.await, Ok(2));
-}
-
-#[tokio::test]
-async fn dropped_after_one_poll_it_drops_the_attempt() {
-    let alive = std::sync::Arc::new(());
-    let retry = Retry::new(quick(2), budget(0.2, 3).0).unwrap();
-    {
-        let run = retry.run(
-            |_: &()| RetryClass::Retry,
-            |_| {
-                let held = alive.clone();
-                async move {
-                    let _held = held;
-                    std::future::pending::<Result<(), ()>>().await
-                }
-            },
-        );
-        let mut run = std::pin::pin!(run);
-        let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
-        assert!(run.as_mut().poll(&mut cx).is_pending());
-        assert_eq!(std::sync::Arc::strong_count(&alive), 2);
+    fn new(millionths: u64, floor: u64, most: u64) -> Self {
+        let each_ns = 1_000_000_000_u64.div_ceil(floor.max(1));
+        let all_ns = if floor == 0 { 0 } else { each_ns * floor };
+        let most = most * Self::ONE;
+        Self { earned: millionths, most, savings: 0, each_ns, all_ns, level_ns: all_ns, at_ns: 0 }
     }
-    assert_eq!(std::sync::Arc::strong_count(&alive), 1);
-}
 
-/// Waits are as asked, the total timeout cuts an attempt short, and no wait is begun in vain.
-#[cfg(feature = "test-util")]
-#[tokio::test(start_paused = true)]
-async fn it_waits_as_asked_and_ends_in_time() {
-    let start = time::now();
-    let asked = Retry::new(quick(3), budget(0.2, 3).0).unwrap();
-    let later = |_: &_| RetryClass::RetryAfter(2 * S);
-    asked.run(later, |_| async { Err::<(), _>("busy") }).await.unwrap_err();
-    assert_eq!(time::now() - start, 4 * S);
+    fn success(&mut self) {
+        self.savings = self.most.min(self.savings + self.earned);
+    }
 
-    let start = time::now();
-    let policy = quick(3).with_attempt_timeout(Some(2 * S)).with_total_timeout(Some(3 * S));
-    let short = Retry::new(policy, budget(0.2, 3).0).unwrap();
-    let gave = short.run(|_: &()| RetryClass::Retry, |_| std::future::pending::<Result<(), ()>>());
-    let gave = gave.await.unwrap_err();
-    assert_eq!((gave.why(), gave.attempts()), (GaveUp::TotalTimeout, 2));
-    assert_eq!((gave.into_last(), time::now() - start), (AttemptError::TimedOut, 3 * S));
+    fn withdraw(&mut self, now_ns: u64) -> bool {
+        self.level_ns = self.all_ns.min(self.level_ns + (now_ns - self.at_ns));
+        self.at_ns = now_ns;
+        if self.level_ns >= self.each_ns {
+            self.level_ns -= self.each_ns;
+        } else if self.savings >= Self::ONE {
+            self.savings -= Self::ONE;
+        } else {
+            return false;
+        }
+        true
+    }
 }
 
 proptest! {
-    /// The bound of the room, over any stretch of any history.
+    /// Every answer is that of exact arithmetic, and over every stretch of every history the bound
+    /// of the room holds.
     #[test]
     fn retries_never_exceed_their_share(
-        floor in 0_u32..20,
-        ops in prop::collection::vec((0_u64..300, any::<bool>()), 1..400),
+        millionths in prop_oneof![Just(200_000_u64), 0..3_000_000_u64],
+        floor in 0_u64..20,
+        most in 0_u64..5,
+        ops in prop::collection::vec((0_u64..300_000_000, 0_u8..3), 1..200),
     ) {
-        let (budget, start) = budget(0.2, floor);
-        let (mut at, mut successes, mut retries) = (0, 0_u64, 0_u64);
-        for (ms, success) in ops {
-            at += ms;
-            if success {
+        let start = time::now();
+        let config = RetryBudgetConfig::default().with_ratio(millionths as f64 / 1e6);
+        let config = config.with_floor_per_second(floor as u32).with_most(most as u32);
+        let budget = RetryBudget::new_at(config, start).unwrap();
+        let mut exact = Exact::new(millionths, floor, most);
+        // At each step: the time, what was saved before, successes and retries so far.
+        let mut history = Vec::with_capacity(ops.len());
+        let (mut at_ns, mut successes, mut retries) = (0, 0_u64, 0_u64);
+        for (step_ns, what) in ops {
+            at_ns += step_ns;
+            history.push((at_ns, exact.savings, successes, retries));
+            if what == 0 {
                 budget.success();
+                exact.success();
                 successes += 1;
-            } else if budget.try_withdraw_at(start + Duration::from_millis(at)).is_ok() {
-                retries += 1;
+            } else {
+                let is_paid = budget.try_withdraw_at(start + Duration::from_nanos(at_ns)).is_ok();
+                prop_assert_eq!(is_paid, exact.withdraw(at_ns));
+                retries += u64::from(is_paid);
             }
-            let by_time = f64::from(floor) * (at as f64 / 1_000.0 + 1.0);
-            prop_assert!(retries as f64 <= 0.2 * successes as f64 + by_time + 1e-6);
+            prop_assert_eq!(budget.snapshot().saved, exact.savings / Exact::ONE);
+            for &(from_ns, saved, successes_before, retries_before) in &history {
+                let by_success = u128::from(saved + exact.earned * (successes - successes_before));
+                // floor × (t + 1 s), in millionths of a retry; × 10⁹ on both sides.
+                let by_time = u128::from(floor * Exact::ONE) * u128::from(at_ns - from_ns + 1_000_000_000);
+                let spent = u128::from((retries - retries_before) * Exact::ONE) * 1_000_000_000;
+                prop_assert!(spent <= by_success * 1_000_000_000 + by_time);
+            }
         }
     }
 }

@@ -11,6 +11,7 @@ use tower_service::Service;
 
 use super::pool::WorkerPool;
 use super::task::Task;
+use crate::ground::outcome::{Classify, Verdict};
 use crate::{Priority, Reason};
 
 /// Puts a [`Prioritized`] before a service: its requests take their turns in the pool, by a class
@@ -164,6 +165,15 @@ impl<E> ServiceError<E> {
         match self {
             Self::Inner(_) => None,
             Self::Refused { retry_after, .. } => *retry_after,
+        }
+    }
+}
+
+impl<E: Classify> Classify for ServiceError<E> {
+    fn verdict(&self) -> Verdict {
+        match self {
+            Self::Inner(error) => error.verdict(),
+            Self::Refused { reason, retry_after } => reason.verdict(*retry_after),
         }
     }
 }

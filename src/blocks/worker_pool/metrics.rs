@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::core::Look;
 use super::meters::Meters;
 use super::task::TaskId;
-use crate::ground::metrics::Histogram;
+use crate::ground::metrics::{Histogram, Metric, MetricValue};
 use crate::{Ledger, Priority, Reason};
 
 /// One look at a pool, taken under its lock: the numbers belong together.
@@ -132,27 +132,6 @@ impl WorkerPoolSnapshot {
     pub fn queued(&self) -> usize {
         self.depth.iter().sum()
     }
-}
-
-/// One number of a pool, as an exporter wants it.
-#[derive(Clone, Copy, Debug)]
-#[non_exhaustive]
-pub struct Metric<'a> {
-    /// What it is called.
-    pub name: &'static str,
-    /// What it is now.
-    pub value: MetricValue<'a>,
-}
-
-/// The value of a [`Metric`], by its kind.
-#[derive(Clone, Copy, Debug)]
-pub enum MetricValue<'a> {
-    /// Only grows.
-    Counter(u64),
-    /// Goes up and down.
-    Gauge(u64),
-    /// Durations, counted by how long they are.
-    Histogram(&'a Histogram),
 }
 
 /// How many were not accepted since the pool was made, by reason.

@@ -141,7 +141,7 @@ mod task;
 mod tests;
 
 pub use crate::gates::wait_queue::Thresholds;
-pub use crate::ground::metrics::Histogram;
+pub use crate::ground::metrics::{Histogram, Metric, MetricValue};
 pub use blocking::Blocking;
 pub use completions::Completions;
 pub use config::{Adaptive, Autoscale, Concurrency, Timing, WorkerPoolConfig};
@@ -150,7 +150,7 @@ pub use handle::TaskHandle;
 #[cfg(feature = "tower")]
 #[cfg_attr(docsrs, doc(cfg(feature = "tower")))]
 pub use layer::{Prioritized, ServiceError, WorkerPoolLayer};
-pub use metrics::{DrainReport, Metric, MetricValue, Refusals, WorkerPoolSnapshot};
+pub use metrics::{DrainReport, Refusals, WorkerPoolSnapshot};
 pub use pool::WorkerPool;
 pub use pressure::Pressure;
 pub use task::{Task, TaskId};

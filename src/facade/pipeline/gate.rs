@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::config::PhaseConfig;
 use super::run::RunId;
 use crate::Outcome;
-use crate::circuit_breaker::{CallPermit, CircuitBreaker};
+use crate::circuit_breaker::{CircuitBreaker, OwnedCallPermit};
 use crate::gates::wait_queue::{Rules, WaitQueue};
 use crate::ground::metrics::Mean;
 use crate::ground::time;
@@ -73,11 +73,11 @@ impl Gate {
     /// it is worth asking again. Neither is lost to a refusal by the other: a look at the limiter
     /// comes first, and its token is the last that can fail (it does when somebody else who shares
     /// the limiter was faster; only then a permit is given back unused).
-    pub(super) fn pass(&mut self, now: Instant) -> Result<Option<CallPermit>, Closed> {
+    pub(super) fn pass(&mut self, now: Instant) -> Result<Option<OwnedCallPermit>, Closed> {
         if let Some(Err(refused)) = self.egress.as_ref().map(|egress| egress.peek_at(1, now)) {
             return Err(self.close(refused.earliest(), false, now));
         }
-        let permit = match self.breaker.as_ref().map(|breaker| breaker.try_acquire_at(now)) {
+        let permit = match self.breaker.as_ref().map(|breaker| breaker.try_acquire_owned_at(now)) {
             None => None,
             Some(Ok(permit)) => Some(permit),
             Some(Err(open)) => return Err(self.close(Some(open.next_probe_at()), true, now)),

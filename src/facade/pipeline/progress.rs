@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::control::{Control, Go};
 use super::core::{Core, Life};
 use super::run::{AttemptEnd, Doom, Effects, RunId, Running, State};
-use crate::circuit_breaker::CallPermit;
+use crate::circuit_breaker::OwnedCallPermit;
 use crate::gates::wait_queue::Take;
 use crate::ground::time;
 use crate::retry::RetryClass;
@@ -18,7 +18,7 @@ use crate::{Ending, Priority};
 pub(super) struct Grant {
     pub(super) run: RunId,
     pub(super) control: Arc<Control>,
-    pub(super) permit: Option<CallPermit>,
+    pub(super) permit: Option<OwnedCallPermit>,
 }
 
 impl<B> Core<B> {
@@ -75,7 +75,12 @@ impl<B> Core<B> {
         standing.min((self.seats - self.busy) as usize).max(1)
     }
 
-    fn seat(&mut self, gate: usize, permit: Option<CallPermit>, now: Instant) -> Option<Grant> {
+    fn seat(
+        &mut self,
+        gate: usize,
+        permit: Option<OwnedCallPermit>,
+        now: Instant,
+    ) -> Option<Grant> {
         let free = (self.seats - self.busy).min(self.gates[gate].room());
         let Take::Granted(granted) = self.gates[gate].line.take(free, now) else {
             // Unreachable: `best` looked at this head under the same lock.

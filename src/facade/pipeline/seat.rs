@@ -15,7 +15,7 @@ use super::shared::Shared;
 use super::ticket::Failure;
 use crate::Outcome;
 use crate::blocks::worker_pool::crew::{Crew, Leaving, Next, Post, Turn, WorkerNo};
-use crate::circuit_breaker::CallPermit;
+use crate::circuit_breaker::OwnedCallPermit;
 use crate::ground::quiet::drop_quietly;
 use crate::ground::time;
 
@@ -25,7 +25,7 @@ pub(super) struct Attempt<P, O> {
     /// The run's coroutine, or what to begin it with.
     drive: Result<Drive<O>, Arc<P>>,
     control: Arc<Control>,
-    permit: Option<CallPermit>,
+    permit: Option<OwnedCallPermit>,
 }
 
 /// One attempt made.

@@ -1,5 +1,7 @@
 //! Why somebody did not get its permits.
 
+use crate::ground::outcome::{Classify, Verdict};
+
 /// Why an acquisition ended without a permit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
@@ -29,5 +31,14 @@ impl AcquireError {
     #[must_use]
     pub const fn is_retryable(self) -> bool {
         matches!(self, Self::Evicted | Self::Full)
+    }
+}
+
+impl Classify for AcquireError {
+    fn verdict(&self) -> Verdict {
+        match self {
+            Self::Evicted | Self::Full => Verdict::refused(None),
+            Self::Closed | Self::Expired | Self::TooLarge => Verdict::permanent().unsent(),
+        }
     }
 }

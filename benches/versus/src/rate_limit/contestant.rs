@@ -2,6 +2,7 @@
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
+use std::time::Instant;
 
 /// Per second, and the burst: more than any row asks for, and the finest that all of them count.
 pub const PLENTY: NonZeroU32 = NonZeroU32::new(10_000_000).unwrap();
@@ -36,6 +37,16 @@ pub trait Limiter: Send + Sync {
     /// Of [`PLENTY`], or of one an hour.
     fn new(expect: Expect) -> Self;
 
-    /// One token; a limiter without keys ignores the key.
-    fn allows(&self, key: &Key) -> bool;
+    /// One token; a limiter without keys ignores the key, and one with a clock of its own the time.
+    fn allows(&self, key: &Key, now: Instant) -> bool;
+}
+
+/// A limiter of many small keys, or the map that it is built on.
+pub trait KeyedLimiter {
+    const NAME: &'static str;
+
+    /// For so many keys, more than any row asks for each.
+    fn new(keys: usize) -> Self;
+
+    fn allows(&self, key: u64, now: Instant) -> bool;
 }

@@ -1,15 +1,16 @@
 //! governor, with the clock it comes with and with one that stands still.
 
 use std::num::NonZeroU32;
+use std::time::Instant;
 
-use governor::clock::FakeRelativeClock;
+use governor::clock::{FakeRelativeClock, MonotonicClock};
 use governor::middleware::NoOpMiddleware;
 use governor::nanos::Nanos;
 use governor::state::keyed::DashMapStateStore;
 use governor::state::{InMemoryState, NotKeyed};
 use governor::{DefaultDirectRateLimiter, DefaultKeyedRateLimiter, Quota, RateLimiter};
 
-use super::contestant::{Expect, Key, Limiter, PLENTY};
+use super::contestant::{Expect, Key, KeyedLimiter, Limiter, PLENTY};
 
 fn quota(expect: Expect) -> Quota {
     match expect {
@@ -27,7 +28,7 @@ impl Limiter for Direct {
         Self(RateLimiter::direct(quota(expect)))
     }
 
-    fn allows(&self, _: &Key) -> bool {
+    fn allows(&self, _: &Key, _: Instant) -> bool {
         self.0.check().is_ok()
     }
 }
@@ -44,7 +45,24 @@ impl Limiter for DirectFakeClock {
         Self(RateLimiter::direct_with_clock(quota(expect), FakeRelativeClock::default()))
     }
 
-    fn allows(&self, _: &Key) -> bool {
+    fn allows(&self, _: &Key, _: Instant) -> bool {
+        self.0.check().is_ok()
+    }
+}
+
+/// With std's clock, as ours.
+pub struct DirectStdClock(
+    RateLimiter<NotKeyed, InMemoryState, MonotonicClock, NoOpMiddleware<Instant>>,
+);
+
+impl Limiter for DirectStdClock {
+    const NAME: &'static str = "governor (std clock)";
+
+    fn new(expect: Expect) -> Self {
+        Self(RateLimiter::direct_with_clock(quota(expect), MonotonicClock))
+    }
+
+    fn allows(&self, _: &Key, _: Instant) -> bool {
         self.0.check().is_ok()
     }
 }
@@ -58,7 +76,7 @@ impl Limiter for Keyed {
         Self(RateLimiter::keyed(quota(expect)))
     }
 
-    fn allows(&self, key: &Key) -> bool {
+    fn allows(&self, key: &Key, _: Instant) -> bool {
         self.0.check_key(key).is_ok()
     }
 }
@@ -75,8 +93,24 @@ impl Limiter for KeyedFakeClock {
         Self(RateLimiter::new(quota(expect), states, FakeRelativeClock::default()))
     }
 
-    fn allows(&self, key: &Key) -> bool {
+    fn allows(&self, key: &Key, _: Instant) -> bool {
         self.0.check_key(key).is_ok()
+    }
+}
+
+/// Small keys, many of them; one tier, and no clock.
+pub struct Many(RateLimiter<u64, DashMapStateStore<u64>, FakeRelativeClock, NoOpMiddleware<Nanos>>);
+
+impl KeyedLimiter for Many {
+    const NAME: &'static str = "governor keyed (fake clock)";
+
+    fn new(_: usize) -> Self {
+        let states = DashMapStateStore::default();
+        Self(RateLimiter::new(quota(Expect::Allowed), states, FakeRelativeClock::default()))
+    }
+
+    fn allows(&self, key: u64, _: Instant) -> bool {
+        self.0.check_key(&key).is_ok()
     }
 }
 
@@ -96,7 +130,7 @@ impl Limiter for KeyedThenDirect {
         }
     }
 
-    fn allows(&self, key: &Key) -> bool {
+    fn allows(&self, key: &Key, _: Instant) -> bool {
         self.per_key.check_key(key).is_ok() && self.global.check().is_ok()
     }
 }

@@ -1,12 +1,16 @@
 //! The rows of the limiters: one token, allowed or refused, from one thread or from two at once.
 //!
-//! The figure is what one caller waits for its answer: each thread's own wall time
+//! `direct` and `keyed` read a clock at every call, `…_at` are told the time, `leased` has threads take
+//! tokens ahead. The figure is what one caller waits for its answer: each thread's own wall time
 //! over its own calls.
 
 mod contestant;
 mod governor_peers;
+pub mod keys;
+mod others;
 mod ours;
 
+use std::hint::black_box;
 use std::sync::Barrier;
 use std::time::{Duration, Instant};
 
@@ -49,16 +53,32 @@ fn rows(effort: Effort, case: Case) {
     let direct = vec![
         entry::<ours::Direct>(case),
         entry::<governor_peers::Direct>(case),
-        entry::<governor_peers::DirectFakeClock>(case),
+        entry::<governor_peers::DirectStdClock>(case),
+        entry::<others::LeakyBucket>(case),
+        entry::<others::Ratelimit>(case),
     ];
     contest(&format!("rate_limit/direct/{ends}"), &MEASURES, effort, direct);
+    let passed_now =
+        vec![entry::<ours::DirectAt>(case), entry::<governor_peers::DirectFakeClock>(case)];
+    contest(&format!("rate_limit/direct_at/{ends}"), &MEASURES, effort, passed_now);
+    if matches!(case.expect, Expect::Allowed) {
+        let leased = vec![
+            entry::<ours::Leased>(case),
+            entry::<governor_peers::Direct>(case),
+            entry::<others::LeakyBucket>(case),
+            entry::<others::Ratelimit>(case),
+        ];
+        contest(&format!("rate_limit/leased/{ends}"), &MEASURES, effort, leased);
+    }
     let keyed = vec![
         entry::<ours::Tiered>(case),
         entry::<governor_peers::Keyed>(case),
-        entry::<governor_peers::KeyedFakeClock>(case),
         entry::<governor_peers::KeyedThenDirect>(case),
     ];
     contest(&format!("rate_limit/keyed/{ends}"), &MEASURES, effort, keyed);
+    let keyed_at =
+        vec![entry::<ours::TieredAt>(case), entry::<governor_peers::KeyedFakeClock>(case)];
+    contest(&format!("rate_limit/keyed_at/{ends}"), &MEASURES, effort, keyed_at);
 }
 
 fn entry<'a, L: Limiter>(case: Case<'a>) -> Contestant<'a> {
@@ -69,7 +89,7 @@ fn sample<L: Limiter>(case: Case) -> Vec<f64> {
     let limiter = L::new(case.expect);
     // The one token of a refusing quota, and every key's first sight, are not what is timed.
     for key in case.keys {
-        let _ = limiter.allows(key);
+        let _ = limiter.allows(key, Instant::now());
     }
     let start = Barrier::new(case.threads);
     let stretch = Stretch::start();
@@ -105,7 +125,7 @@ fn calls<L: Limiter>(limiter: &L, case: Case, thread: usize, start: &Barrier) ->
     start.wait();
     let from = Instant::now();
     for _ in 0..case.calls {
-        allowed += usize::from(limiter.allows(&case.keys[key]));
+        allowed += usize::from(limiter.allows(&case.keys[key], black_box(from)));
         key = (key + 7_919) % case.keys.len();
     }
     Calls { allowed, took: from.elapsed() }

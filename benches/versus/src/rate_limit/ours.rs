@@ -1,9 +1,12 @@
 //! `headworks::RateLimiter` and `headworks::TieredRateLimiter`.
 
-use headworks::rate_limit::{Quota, TieredQuota};
+use std::num::NonZeroUsize;
+use std::time::Instant;
+
+use headworks::rate_limit::{Quota, RateLimiterConfig, TieredQuota, Tokens};
 use headworks::{RateLimiter, TieredRateLimiter};
 
-use super::contestant::{Expect, KEYS, Key, Limiter, PLENTY};
+use super::contestant::{Expect, KEYS, Key, KeyedLimiter, Limiter, PLENTY};
 
 fn quota(expect: Expect) -> Quota {
     match expect {
@@ -21,7 +24,39 @@ impl Limiter for Direct {
         Self(RateLimiter::new(quota(expect)).expect("a quota in range"))
     }
 
-    fn allows(&self, _: &Key) -> bool {
+    fn allows(&self, _: &Key, _: Instant) -> bool {
+        self.0.try_acquire(1).is_ok()
+    }
+}
+
+/// The time is passed in.
+pub struct DirectAt(RateLimiter);
+
+impl Limiter for DirectAt {
+    const NAME: &'static str = "headworks (passed now)";
+
+    fn new(expect: Expect) -> Self {
+        Self(Direct::new(expect).0)
+    }
+
+    fn allows(&self, _: &Key, now: Instant) -> bool {
+        self.0.try_acquire_at(1, now).is_ok()
+    }
+}
+
+/// With leases; a burst that can be leased from is never refused all through, so only for rows
+/// that are allowed.
+pub struct Leased(RateLimiter);
+
+impl Limiter for Leased {
+    const NAME: &'static str = "headworks (leases)";
+
+    fn new(expect: Expect) -> Self {
+        let config = RateLimiterConfig::from(quota(expect)).with_tokens(Tokens::Leased);
+        Self(RateLimiter::new(config).expect("a burst that can be leased from"))
+    }
+
+    fn allows(&self, _: &Key, _: Instant) -> bool {
         self.0.try_acquire(1).is_ok()
     }
 }
@@ -39,7 +74,43 @@ impl Limiter for Tiered {
         Self(TieredRateLimiter::new(quotas).expect("quotas in range"))
     }
 
-    fn allows(&self, key: &Key) -> bool {
+    fn allows(&self, key: &Key, _: Instant) -> bool {
         self.0.try_acquire(key, 1).is_ok()
+    }
+}
+
+/// The time is passed in.
+pub struct TieredAt(TieredRateLimiter<Key>);
+
+impl Limiter for TieredAt {
+    const NAME: &'static str = "headworks tiered (passed now)";
+
+    fn new(expect: Expect) -> Self {
+        Self(Tiered::new(expect).0)
+    }
+
+    fn allows(&self, key: &Key, now: Instant) -> bool {
+        self.0.try_acquire_at(key, 1, now).is_ok()
+    }
+}
+
+/// Small keys, many of them.
+pub struct Many(TieredRateLimiter<u64>);
+
+impl KeyedLimiter for Many {
+    const NAME: &'static str = "headworks tiered";
+
+    fn new(keys: usize) -> Self {
+        // Once the map is full it forgets who is idle: there is room for all.
+        let max = NonZeroUsize::new(keys * 2).expect("some keys");
+        let quotas = TieredQuota::default()
+            .with_global(quota(Expect::Allowed))
+            .with_per_key(quota(Expect::Allowed))
+            .with_max_keys(max);
+        Self(TieredRateLimiter::new(quotas).expect("quotas in range"))
+    }
+
+    fn allows(&self, key: u64, now: Instant) -> bool {
+        self.0.try_acquire_at(&key, 1, now).is_ok()
     }
 }

@@ -1,5 +1,7 @@
 //! Two tiers, and the bounded map of keys.
 
+use std::sync::Arc;
+
 use super::*;
 
 fn tiered<K: Eq + std::hash::Hash>(quota: TieredQuota) -> (TieredRateLimiter<K>, Instant) {
@@ -25,7 +27,7 @@ fn scope(refused: Result<(), TryAcquireError>) -> Option<Scope> {
 }
 
 fn words(limiter: &TieredRateLimiter<u32>, key: u32) -> (u64, u64) {
-    (limiter.bucket.word(), limiter.keys.lock(&key).word())
+    (limiter.bucket.look().0, limiter.keys.lock(&key).word())
 }
 
 #[test]
@@ -64,6 +66,12 @@ struct Touchy(u32);
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct Owned(Touchy);
 
+impl Clone for Owned {
+    fn clone(&self) -> Self {
+        Self(Touchy(self.0.0))
+    }
+}
+
 impl std::borrow::Borrow<Touchy> for Owned {
     fn borrow(&self) -> &Touchy {
         &self.0
@@ -95,6 +103,18 @@ fn a_key_that_panics_when_it_is_made_costs_no_token_and_no_place() {
 }
 
 #[test]
+fn a_known_key_is_never_made_again() {
+    let (limiter, now) = tiered::<Owned>(quota(100, 10));
+    let per_key = Quota::new(20, DAY);
+    limiter.set_key_quota_at(Owned(Touchy(100)), per_key, now).unwrap();
+    assert!(limiter.try_acquire_at(&Touchy(100), 20, now).is_ok());
+    assert_eq!(scope(limiter.try_acquire_at(&Touchy(100), 1, now)), Some(Scope::Key));
+    limiter.refund_at(&Touchy(100), 1, now);
+    assert!(limiter.try_acquire_at(&Touchy(100), 1, now).is_ok());
+    assert_eq!(limiter.peek(&Touchy(100)).available, 0);
+}
+
+#[test]
 fn under_threads_both_tiers_hold_exactly_what_was_admitted() {
     let (limiter, now) = tiered::<u32>(quota(700, 100));
     let limiter = Arc::new(limiter);
@@ -119,8 +139,8 @@ fn under_threads_both_tiers_hold_exactly_what_was_admitted() {
         assert!(of(key) <= 100);
         // One more than what is left must be refused: what was refused left no trace, and what
         // was admitted left all of it.
-        let word = limiter.keys.lock(&(key as u32)).word();
-        let left = limiter.per_key.available(word, limiter.per_key.word(now));
+        let held = limiter.keys.lock(&(key as u32));
+        let left = held.quota().available(held.word(), held.quota().word(now));
         assert_eq!(left, 100 - of(key));
     }
 }

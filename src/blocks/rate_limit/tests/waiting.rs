@@ -1,6 +1,7 @@
 //! Who waits, in which order, with how many timers; and that nobody waits for ever.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 
@@ -8,6 +9,7 @@ use super::*;
 use crate::ground::priority::Priority::{self, High, Low, Normal, Urgent};
 use crate::rate_limit::line::Step;
 use crate::rate_limit::rooms;
+use crate::rate_limit::waiting::Waiting;
 
 #[derive(Debug, Default)]
 struct Woken(AtomicBool);
@@ -24,42 +26,66 @@ struct Waiter<'a> {
     step: Stepping<'a>,
     woken: Arc<Woken>,
     timer: Option<Instant>,
+    deadline: Option<Instant>,
 }
 
 /// A runtime by hand: polls who is woken or due, and turns the clock to the next timer.
-struct Sim<'a> {
-    now: Instant,
+pub(super) struct Sim<'a> {
+    pub(super) now: Instant,
     next: u32,
     waiters: BTreeMap<u32, Waiter<'a>>,
-    done: Vec<(u32, Instant, Result<(), AcquireError>)>,
+    pub(super) done: Vec<(u32, Instant, Result<(), AcquireError>)>,
 }
 
 impl<'a> Sim<'a> {
-    fn new(now: Instant) -> Self {
+    pub(super) fn new(now: Instant) -> Self {
         Self { now, next: 0, waiters: BTreeMap::new(), done: Vec::new() }
     }
 
-    fn enter(&mut self, limiter: &'a RateLimiter, cost: u32, class: Priority) -> u32 {
-        let mut waiting = limiter.waiting(cost, class);
-        self.add(Box::new(move |waker, now| waiting.step(waker, now)))
+    pub(super) fn enter(&mut self, limiter: &'a RateLimiter, cost: u32, class: Priority) -> u32 {
+        let mut waiting = Waiting::new(limiter, cost, class, None);
+        self.add(None, Box::new(move |waker, now| waiting.step(waker, now)))
     }
 
-    fn enter_key(
+    pub(super) fn enter_until(
+        &mut self,
+        limiter: &'a RateLimiter,
+        cost: u32,
+        class: Priority,
+        deadline: Instant,
+    ) -> u32 {
+        let mut waiting = Waiting::new(limiter, cost, class, Some(deadline));
+        self.add(Some(deadline), Box::new(move |waker, now| waiting.step(waker, now)))
+    }
+
+    pub(super) fn enter_key(
         &mut self,
         limiter: &'a TieredRateLimiter<u32>,
         key: &'a u32,
         cost: u32,
         class: Priority,
     ) -> u32 {
-        let mut waiting = rooms::Waiting::new(limiter, key, cost, class);
-        self.add(Box::new(move |waker, now| waiting.step(waker, now)))
+        let mut waiting = rooms::Waiting::new(limiter, key, cost, class, None);
+        self.add(None, Box::new(move |waker, now| waiting.step(waker, now)))
     }
 
-    fn add(&mut self, step: Stepping<'a>) -> u32 {
+    pub(super) fn enter_key_until(
+        &mut self,
+        limiter: &'a TieredRateLimiter<u32>,
+        key: &'a u32,
+        cost: u32,
+        class: Priority,
+        deadline: Instant,
+    ) -> u32 {
+        let mut waiting = rooms::Waiting::new(limiter, key, cost, class, Some(deadline));
+        self.add(Some(deadline), Box::new(move |waker, now| waiting.step(waker, now)))
+    }
+
+    fn add(&mut self, deadline: Option<Instant>, step: Stepping<'a>) -> u32 {
         let woken = Arc::new(Woken(AtomicBool::new(true)));
         let id = self.next;
         self.next += 1;
-        self.waiters.insert(id, Waiter { step, woken, timer: None });
+        self.waiters.insert(id, Waiter { step, woken, timer: None, deadline });
         self.settle();
         id
     }
@@ -70,7 +96,7 @@ impl<'a> Sim<'a> {
     }
 
     /// Polls until nobody is woken or due.
-    fn settle(&mut self) {
+    pub(super) fn settle(&mut self) {
         while let Some(id) = self.ready() {
             let waiter = self.waiters.get_mut(&id).unwrap();
             waiter.woken.0.store(false, Ordering::Relaxed);
@@ -81,12 +107,11 @@ impl<'a> Sim<'a> {
                     self.waiters.remove(&id);
                     self.done.push((id, self.now, result));
                 }
-                Step::Wait => {}
-                Step::Until(at) => {
-                    assert!(at > self.now, "a timer that is due at once");
-                    waiter.timer = Some(at);
-                }
+                Step::Wait => waiter.timer = waiter.deadline,
+                Step::Until(at) => waiter.timer = time::earlier(Some(at), waiter.deadline),
             }
+            let timer = self.waiters.get(&id).and_then(|waiter| waiter.timer);
+            assert!(timer.is_none_or(|at| at > self.now), "a timer that is due at once");
         }
     }
 
@@ -96,17 +121,17 @@ impl<'a> Sim<'a> {
         self.waiters.iter().find(|(_, waiter)| ready(waiter)).map(|(&id, _)| id)
     }
 
-    fn timers(&self) -> usize {
+    pub(super) fn timers(&self) -> usize {
         self.waiters.values().filter(|waiter| waiter.timer.is_some()).count()
     }
 
-    fn advance(&mut self, by: Duration) {
+    pub(super) fn advance(&mut self, by: Duration) {
         self.now += by;
         self.settle();
     }
 
     /// Turns the clock from timer to timer until all are done.
-    fn finish(&mut self) {
+    pub(super) fn finish(&mut self) {
         while !self.waiters.is_empty() {
             let next = self.waiters.values().filter_map(|waiter| waiter.timer).min();
             self.now = next.expect("somebody waits, and nobody would wake them");
@@ -114,7 +139,7 @@ impl<'a> Sim<'a> {
         }
     }
 
-    fn order(&self) -> Vec<u32> {
+    pub(super) fn order(&self) -> Vec<u32> {
         self.done.iter().map(|(id, _, _)| *id).collect()
     }
 }
@@ -264,10 +289,11 @@ fn back_to_the_head_of_its_key_when_the_key_refuses_at_its_turn() {
     sim.enter_key(&limiter, &1, 2, Normal);
     assert_eq!(limiter.snapshot().waiting, 1);
     // Somebody whose clock ran ahead took the key's tokens behind the line's back.
-    let taken = limiter.per_key.take(0, limiter.per_key.word(now + S), 2, 0).unwrap();
     let mut held = limiter.keys.lock(&1);
-    held.prepare(&limiter.per_key, 0, || 1);
-    held.write(taken, &limiter.per_key, 0);
+    let quota = held.quota();
+    held.prepare(now, || 1);
+    held.write(quota.take(0, quota.word(now + S), 2, 0).unwrap(), now);
+    drop(held);
     sim.advance(200 * MS);
     assert_eq!((sim.done.len(), sim.timers()), (0, 1), "the key's timer now");
     sim.enter_key(&limiter, &2, 2, Low);

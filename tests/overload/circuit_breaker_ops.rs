@@ -1,0 +1,443 @@
+//! Random operations on a circuit breaker, three bytes a step, on one thread and a paused clock,
+//! beside a naive model of it: a list of all calls, looked through from its beginning whenever
+//! somebody asks. After every step both must say the same of everything that can be asked.
+//!
+//! Shared with the fuzz target of the same name, whose seeds run here.
+use std::num::NonZeroU32;
+use std::time::{Duration, Instant};
+
+use headworks::circuit_breaker::{
+    CircuitBreakerConfig, InFlight, Overloaded, OwnedCallPermit, State, Unreported, Window,
+};
+use headworks::{CircuitBreaker, Outcome};
+use tokio::time::advance;
+
+/// Runs the steps, and panics where something does not hold.
+pub(crate) fn run(steps: &[u8]) {
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = runtime.enable_time().start_paused(true).build().expect("a runtime starts");
+    runtime.block_on(live(steps));
+}
+
+const MS: Duration = Duration::from_millis(1);
+
+/// One life of one breaker. The first six bytes are its rules.
+async fn live(steps: &[u8]) {
+    let Some((rules, steps)) = steps.split_first_chunk::<6>() else { return };
+    let config = config(*rules);
+    let breaker = CircuitBreaker::new(config.clone()).expect("every value is in range");
+    let start = tokio::time::Instant::now().into_std();
+    let mut model = Model::new(config, start);
+    let mut held: Vec<(OwnedCallPermit, usize)> = Vec::new();
+    for &[op, a, b] in steps.as_chunks::<3>().0 {
+        let now = tokio::time::Instant::now().into_std();
+        match op % 16 {
+            0..=4 => match (breaker.try_acquire_owned(), model.admit(now)) {
+                (Ok(permit), Ok(call)) => held.push((permit, call)),
+                (Err(open), Err(until)) => assert_eq!(open.next_probe_at(), until),
+                (got, expected) => panic!("{got:?}, and the model says {expected:?}"),
+            },
+            5..=7 => advance(MS * u32::from(a % 64)).await,
+            8 => advance(MS * (u32::from(a) * u32::from(b))).await,
+            9..=14 if !held.is_empty() => {
+                let (permit, call) = held.swap_remove(usize::from(a) % held.len());
+                match b % 8 {
+                    0 | 1 => {
+                        permit.success();
+                        model.report(call, Some(Outcome::Success), None, now);
+                    }
+                    2 | 3 => {
+                        permit.failure();
+                        model.report(call, Some(Outcome::Failure), None, now);
+                    }
+                    4 => {
+                        permit.ignore();
+                        model.report(call, Some(Outcome::Ignored), None, now);
+                    }
+                    5 => {
+                        let asked = MS * u32::from(a);
+                        permit.overloaded(Some(asked));
+                        model.report(call, None, Some(asked), now);
+                    }
+                    _ => {
+                        drop(permit);
+                        model.abandon(call, now);
+                    }
+                }
+            }
+            15 if b % 8 == 0 => {
+                breaker.force_open();
+                model.enter(Phase::ForcedOpen, now);
+            }
+            15 if b % 8 == 1 => {
+                breaker.force_closed();
+                model.openings = 0;
+                model.enter(Phase::ForcedClosed, now);
+            }
+            15 => {
+                breaker.release();
+                model.release(now);
+            }
+            _ => {}
+        }
+        let now = tokio::time::Instant::now().into_std();
+        model.look(now);
+        let seen = breaker.snapshot();
+        let (in_flight, overdue) = model.in_flight();
+        let counts = [seen.in_flight, seen.overdue, seen.succeeded, seen.failed, seen.ignored];
+        let more = [seen.late, seen.refused, seen.trips];
+        let m = &model;
+        assert_eq!((seen.state, seen.next_probe_at), (m.state(), m.refused_until(now)), "{m:#?}");
+        assert_eq!(counts, [in_flight, overdue, m.succeeded, m.failed, m.ignored], "{m:#?}");
+        assert_eq!(more, [m.late, m.refused, m.trips], "{m:#?}");
+    }
+}
+
+fn config([window, ratio, row, ages, slow, probes]: [u8; 6]) -> CircuitBreakerConfig {
+    let n = |n: u8| NonZeroU32::MIN.saturating_add(u32::from(n));
+    let minimum = n(window / 3 % 8);
+    let row = (!row.is_multiple_of(3)).then(|| n(row / 3 % 8));
+    let config = CircuitBreakerConfig::default()
+        .with_minimum_calls(minimum)
+        .with_failure_ratio(f64::from(1 + ratio % 4) / 4.0)
+        .with_slow_after(Some(MS * (6 + u32::from(slow % 64) * 6)))
+        .with_slow_ratio((slow > 127).then_some(0.5))
+        .with_in_flight([InFlight::FailureIfSlow, InFlight::Ignored][usize::from(ages % 2)])
+        .with_unreported(
+            [Unreported::FailureIfSlow, Unreported::Failure, Unreported::Ignored]
+                [usize::from(ages / 2 % 3)],
+        )
+        .with_overloaded(
+            [Overloaded::Ignored, Overloaded::Failure, Overloaded::Opens]
+                [usize::from(ages / 8 % 3)],
+        )
+        .with_consecutive_failures(row)
+        .with_probes(n(probes % 4))
+        .with_call_timeout(MS * 200)
+        .with_open_for(MS * 300)
+        .with_open_for_most(MS * 1_000)
+        .with_open_jitter_ratio(0.0)
+        .with_ramp_step(None);
+    match window % 3 {
+        0 => config.with_window(Window::Time(MS * 100)),
+        1 => config.with_window(Window::Calls(minimum.saturating_add(u32::from(ratio / 4)))),
+        _ if row.is_some() => config.with_window(Window::Off).with_slow_ratio(None),
+        _ => config,
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Phase {
+    Closed,
+    Open { until: Instant },
+    HalfOpen { succeeded: u32, failed: u32 },
+    ForcedOpen,
+    ForcedClosed,
+}
+
+/// A call that was let through.
+#[derive(Clone, Copy, Debug)]
+struct Call {
+    generation: u64,
+    since: Instant,
+    /// A probe that was not given up.
+    is_probe: bool,
+    was_probe: bool,
+    /// When the slot it began in closes; it is overdue so long after that as a call may take.
+    slot_closes: Option<Instant>,
+    is_overdue: bool,
+    has_ended: bool,
+}
+
+#[derive(Debug)]
+struct Ended {
+    at: Instant,
+    failed: bool,
+    slow: bool,
+}
+
+#[derive(Debug)]
+struct Model {
+    config: CircuitBreakerConfig,
+    phase: Phase,
+    generation: u64,
+    /// When the generation began.
+    from: Instant,
+    slot_closes: Instant,
+    calls: Vec<Call>,
+    ended: Vec<Ended>,
+    row: u64,
+    openings: u32,
+    asked_until: Option<Instant>,
+    succeeded: u64,
+    failed: u64,
+    ignored: u64,
+    late: u64,
+    refused: u64,
+    trips: u64,
+}
+
+impl Model {
+    fn new(config: CircuitBreakerConfig, now: Instant) -> Self {
+        let mut new = Self {
+            config,
+            phase: Phase::Closed,
+            generation: 0,
+            from: now,
+            slot_closes: now,
+            calls: Vec::new(),
+            ended: Vec::new(),
+            row: 0,
+            openings: 0,
+            asked_until: None,
+            succeeded: 0,
+            failed: 0,
+            ignored: 0,
+            late: 0,
+            refused: 0,
+            trips: 0,
+        };
+        new.enter(Phase::Closed, now);
+        new
+    }
+
+    fn slow_after(&self) -> Duration {
+        self.config.slow_after.unwrap_or(self.config.call_timeout)
+    }
+
+    fn counts_in_flight(&self) -> bool {
+        self.config.in_flight == InFlight::FailureIfSlow
+    }
+
+    fn slot(&self) -> Duration {
+        self.slow_after() / 6 + Duration::from_nanos(1)
+    }
+
+    fn enter(&mut self, phase: Phase, now: Instant) {
+        self.phase = phase;
+        self.generation += 1;
+        self.from = now;
+        self.slot_closes = now + self.slot();
+        self.ended.clear();
+        self.row = 0;
+        self.asked_until = None;
+    }
+
+    fn release(&mut self, now: Instant) {
+        match self.phase {
+            Phase::ForcedOpen => self.enter(Phase::HalfOpen { succeeded: 0, failed: 0 }, now),
+            Phase::ForcedClosed => self.enter(Phase::Closed, now),
+            _ => {}
+        }
+    }
+
+    fn state(&self) -> State {
+        match self.phase {
+            Phase::Closed | Phase::ForcedClosed => State::Closed,
+            Phase::Open { .. } | Phase::ForcedOpen => State::Open,
+            Phase::HalfOpen { .. } => State::HalfOpen,
+        }
+    }
+
+    fn watches(&self) -> bool {
+        matches!(self.phase, Phase::Closed | Phase::ForcedClosed)
+    }
+
+    /// Somebody looks, so what time has done is done.
+    fn look(&mut self, now: Instant) {
+        if self.watches() && self.counts_in_flight() {
+            if self.slot_closes <= now {
+                self.slot_closes = now + self.slot();
+            }
+            let (generation, slow_after) = (self.generation, self.slow_after());
+            for call in &mut self.calls {
+                let slow = call.slot_closes.is_some_and(|closes| closes + slow_after <= now);
+                if call.generation == generation && !call.has_ended && !call.is_overdue && slow {
+                    call.is_overdue = true;
+                    self.row += 1;
+                }
+            }
+        }
+        self.judge(now);
+        if let Phase::Open { until } = self.phase
+            && until <= now
+        {
+            self.enter(Phase::HalfOpen { succeeded: 0, failed: 0 }, now);
+        }
+        for place in 0..self.calls.len() {
+            let call = self.calls[place];
+            if call.is_probe && now - call.since >= self.config.call_timeout {
+                self.calls[place].is_probe = false;
+                if call.generation == self.generation {
+                    self.vote(true, now);
+                }
+            }
+        }
+    }
+
+    fn refused_until(&self, now: Instant) -> Option<Instant> {
+        match self.phase {
+            Phase::Closed | Phase::ForcedClosed => None,
+            Phase::Open { until } => Some(until),
+            Phase::ForcedOpen => Some(now + self.config.open_for),
+            Phase::HalfOpen { succeeded, failed } => {
+                let probing = self.calls.iter().filter(|call| call.is_probe);
+                let taken = probing.clone().count() as u32 + succeeded + failed;
+                let oldest = probing.map(|probe| probe.since).min();
+                oldest
+                    .filter(|_| taken >= self.config.probes.get())
+                    .map(|oldest| oldest + self.config.call_timeout)
+            }
+        }
+    }
+
+    fn admit(&mut self, now: Instant) -> Result<usize, Instant> {
+        self.look(now);
+        if let Some(until) = self.refused_until(now) {
+            self.refused += 1;
+            return Err(until);
+        }
+        let is_probe = self.state() == State::HalfOpen;
+        let is_counted = self.watches() && self.counts_in_flight();
+        self.calls.push(Call {
+            generation: self.generation,
+            since: now,
+            is_probe,
+            was_probe: is_probe,
+            slot_closes: is_counted.then_some(self.slot_closes),
+            is_overdue: false,
+            has_ended: false,
+        });
+        Ok(self.calls.len() - 1)
+    }
+
+    fn abandon(&mut self, call: usize, now: Instant) {
+        let is_slow = now - self.calls[call].since >= self.slow_after();
+        let failed = match self.config.unreported {
+            Unreported::Failure => true,
+            Unreported::FailureIfSlow => is_slow,
+            _ => false,
+        };
+        let outcome = if failed { Outcome::Failure } else { Outcome::Ignored };
+        self.report(call, Some(outcome), None, now);
+    }
+
+    /// `None`: the backend asked for patience.
+    fn report(
+        &mut self,
+        call: usize,
+        outcome: Option<Outcome>,
+        asked: Option<Duration>,
+        now: Instant,
+    ) {
+        self.look(now);
+        let is_overloaded = outcome.is_none();
+        let counts_as = match self.config.overloaded {
+            Overloaded::Ignored => Outcome::Ignored,
+            _ => Outcome::Failure,
+        };
+        let outcome = outcome.unwrap_or(counts_as);
+        *match outcome {
+            Outcome::Success => &mut self.succeeded,
+            Outcome::Failure => &mut self.failed,
+            Outcome::Ignored => &mut self.ignored,
+        } += 1;
+        let was = self.calls[call];
+        self.calls[call].has_ended = true;
+        self.calls[call].is_probe = false;
+        if was.generation != self.generation || was.was_probe && !was.is_probe {
+            self.late += 1;
+            return;
+        }
+        if let Some(asked) = asked {
+            let until = now + asked.min(self.config.open_for_most);
+            self.asked_until = self.asked_until.max(Some(until));
+        }
+        let is_slow = self.config.slow_ratio.is_some()
+            && (was.is_overdue || now - was.since >= self.slow_after());
+        if self.watches() {
+            self.record(was, outcome, is_slow, now);
+            if is_overloaded
+                && self.config.overloaded == Overloaded::Opens
+                && self.phase == Phase::Closed
+            {
+                return self.trip(now);
+            }
+            self.judge(now);
+        } else if was.was_probe && outcome != Outcome::Ignored {
+            self.vote(outcome == Outcome::Failure || is_slow, now);
+        }
+    }
+
+    fn record(&mut self, was: Call, outcome: Outcome, slow: bool, now: Instant) {
+        match outcome {
+            Outcome::Ignored => return,
+            Outcome::Success => self.row = 0,
+            Outcome::Failure => self.row += u64::from(!was.is_overdue),
+        }
+        self.ended.push(Ended { at: now, failed: outcome == Outcome::Failure, slow });
+    }
+
+    fn judge(&mut self, now: Instant) {
+        if self.phase != Phase::Closed {
+            return;
+        }
+        let row = self.config.consecutive_failures;
+        if row.is_some_and(|most| self.row >= u64::from(most.get())) {
+            return self.trip(now);
+        }
+        let bucket = |at: Instant, width: Duration| (at - self.from).as_nanos() / width.as_nanos();
+        let within: Vec<&Ended> = match self.config.window {
+            Window::Time(length) => {
+                let width = length / 10;
+                let recent = |call: &&Ended| bucket(call.at, width) + 10 > bucket(now, width);
+                self.ended.iter().filter(recent).collect()
+            }
+            Window::Calls(size) => self.ended.iter().rev().take(size.get() as usize).collect(),
+            _ => return,
+        };
+        let overdue = self.in_flight().1 as usize;
+        let calls = within.len() + overdue;
+        let failures = within.iter().filter(|call| call.failed).count() + overdue;
+        let slow = within.iter().filter(|call| call.slow).count() + overdue;
+        let reached = |part: usize, ratio: f64| part > 0 && part as f64 >= ratio * calls as f64;
+        let by_failures = reached(failures, self.config.failure_ratio);
+        let by_slow = self.config.slow_ratio.is_some_and(|ratio| reached(slow, ratio));
+        if calls >= self.config.minimum_calls.get() as usize && (by_failures || by_slow) {
+            self.trip(now);
+        }
+    }
+
+    fn vote(&mut self, failure: bool, now: Instant) {
+        let Phase::HalfOpen { succeeded, failed } = &mut self.phase else { return };
+        *(if failure { &mut *failed } else { &mut *succeeded }) += 1;
+        let (succeeded, failed, probes) = (*succeeded, *failed, self.config.probes.get());
+        if f64::from(failed) >= self.config.failure_ratio * f64::from(probes) {
+            self.trip(now);
+        } else if succeeded + failed >= probes {
+            self.openings = 0;
+            self.enter(Phase::Closed, now);
+        }
+    }
+
+    fn trip(&mut self, now: Instant) {
+        let longest = self.config.open_for_most;
+        let length = (self.config.open_for * (1 << self.openings.min(10))).min(longest);
+        let until = (now + length).max(self.asked_until.unwrap_or(now));
+        self.openings += 1;
+        self.trips += 1;
+        self.enter(Phase::Open { until }, now);
+    }
+
+    /// Of this generation, and how many of them are overdue.
+    fn in_flight(&self) -> (u64, u64) {
+        let mine = self.calls.iter().filter(|call| {
+            self.watches()
+                && call.generation == self.generation
+                && call.slot_closes.is_some()
+                && !call.has_ended
+        });
+        let overdue = mine.clone().filter(|call| call.is_overdue).count() as u64;
+        (mine.count() as u64, overdue)
+    }
+}

@@ -1,0 +1,21 @@
+//! What the fuzz target found interesting, and a little chance of its own.
+
+use super::rate_limit_ops::run;
+use crate::harness::rng::Rng;
+
+#[test]
+fn the_seeds_of_the_fuzz_target_hold() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/fuzz/seeds/rate_limit_ops");
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        run(&std::fs::read(entry.path()).unwrap());
+    }
+}
+
+#[test]
+fn random_steps_hold() {
+    let mut rng = Rng(1);
+    for round in 0..400 {
+        let steps: Vec<u8> = (0..round * 2).map(|_| rng.next() as u8).collect();
+        run(&steps);
+    }
+}
