@@ -16,7 +16,8 @@ fn block<const N: usize>() -> Block<N> {
     Box::new([0; N])
 }
 
-/// A block at a time, which comes back when its guard is dropped.
+/// A block at a time, which comes back when its guard is dropped. Always inlined, so that no pool
+/// pays for what is around it.
 pub trait Blocks<const N: usize>: Sync {
     const NAME: &'static str;
     type Guard<'a>: Send
@@ -40,6 +41,7 @@ impl<const N: usize> Blocks<N> for Ours<N> {
         Self(ObjectPool::with_config(config, block, |_| true).expect("in range"))
     }
 
+    #[inline(always)]
     fn take(&self) -> Self::Guard<'_> {
         self.0.take()
     }
@@ -67,6 +69,7 @@ impl<const N: usize> Blocks<N> for Opool<N> {
         Self(opool::Pool::new(IDLE, Make))
     }
 
+    #[inline(always)]
     fn take(&self) -> Self::Guard<'_> {
         self.0.get()
     }
@@ -86,6 +89,7 @@ impl<const N: usize> Blocks<N> for Mutexed<N> {
         Self(object_pool::Pool::new(0, block))
     }
 
+    #[inline(always)]
     fn take(&self) -> Self::Guard<'_> {
         self.0.pull(block)
     }
@@ -105,6 +109,7 @@ impl<const N: usize> Blocks<N> for Linear<N> {
         Self(lockfree_object_pool::LinearObjectPool::new(block, |_| ()))
     }
 
+    #[inline(always)]
     fn take(&self) -> Self::Guard<'_> {
         self.0.pull()
     }
@@ -136,6 +141,7 @@ pub struct ShardedGuard<'a, const N: usize> {
 }
 
 impl<const N: usize> Drop for ShardedGuard<'_, N> {
+    #[inline(always)]
     fn drop(&mut self) {
         self.pool.clear(self.key);
     }
@@ -149,6 +155,7 @@ impl<const N: usize> Blocks<N> for Sharded<N> {
         Self(sharded_slab::Pool::new())
     }
 
+    #[inline(always)]
     fn take(&self) -> Self::Guard<'_> {
         let made = self.0.create().expect("room enough");
         ShardedGuard { pool: &self.0, key: made.key(), first: made.0[0] }
@@ -168,6 +175,7 @@ pub struct QueueGuard<'a, const N: usize> {
 }
 
 impl<const N: usize> Drop for QueueGuard<'_, N> {
+    #[inline(always)]
     fn drop(&mut self) {
         if let Some(block) = self.block.take() {
             let _ = self.queue.push(block);
@@ -183,6 +191,7 @@ impl<const N: usize> Blocks<N> for Queue<N> {
         Self(ArrayQueue::new(IDLE))
     }
 
+    #[inline(always)]
     fn take(&self) -> Self::Guard<'_> {
         QueueGuard { queue: &self.0, block: Some(self.0.pop().unwrap_or_else(block)) }
     }
@@ -239,6 +248,7 @@ pub struct Raw<A: Allocator, const N: usize>(*mut u8, PhantomData<A>);
 unsafe impl<A: Allocator, const N: usize> Send for Raw<A, N> {}
 
 impl<A: Allocator, const N: usize> Drop for Raw<A, N> {
+    #[inline(always)]
     fn drop(&mut self) {
         // SAFETY: allocated by this allocator, with this layout.
         unsafe { A::HERE.dealloc(self.0, Layout::new::<[u8; N]>()) }
@@ -253,6 +263,7 @@ impl<A: Allocator, const N: usize, const ZEROED: bool> Blocks<N> for Plain<A, N,
         Self(PhantomData)
     }
 
+    #[inline(always)]
     fn take(&self) -> Raw<A, N> {
         let layout = Layout::new::<[u8; N]>();
         let allocator = A::HERE;
