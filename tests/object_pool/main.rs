@@ -4,3 +4,4 @@
 mod allocations;
 mod ops;
 mod ops_seeds;
+mod secrets;

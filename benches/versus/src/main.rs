@@ -10,6 +10,7 @@ mod child;
 mod circuit_breaker;
 mod clock;
 mod harness;
+mod object_pool;
 mod pin;
 mod rate_limit;
 mod retry;
@@ -40,12 +41,13 @@ const ROOMS: &[Room] = &[
     ("retry/run", retry::run),
     ("retry/stack", retry::stack),
     ("retry/hedging", retry::hedging::run),
+    ("object_pool", object_pool::run),
 ];
 
 const USAGE: &str = "usage: versus [ROOM | ROOM/GROUP]… [--rounds N] [--quick]
   rooms: worker_pool (submit, run, edges, depth, memory, flood, timing, work, urgent),
     semaphore, rate_limit (calls, keys), circuit_breaker (calls, faults),
-    retry (run, stack, hedging)
+    retry (run, stack, hedging), object_pool
   no room    all of them
   --rounds N interleaved rounds a row (default 15)
   --quick    3 short rounds: shows that it runs, measures nothing";

@@ -55,13 +55,8 @@ fn it_grows_through_the_classes_and_leaves_them_behind() {
         match n % 3 {
             0 => buf.put_u8(n as u8),
             1 => buf.put_bytes(n as u8, 1),
-            _ => buf.chunk_mut()[0..1].copy_from_slice(&[n as u8]),
-        }
-        if n % 3 == 2 {
-            #[allow(unsafe_code, reason = "the contract of `BufMut`: one byte was written")]
-            unsafe {
-                buf.advance_mut(1);
-            }
+            // By way of `chunk_mut` and `advance_mut`.
+            _ => (&mut buf).limit(1).put_u8(n as u8),
         }
         written.push(n as u8);
         assert_eq!(&buf[..], &written[..]);
@@ -128,43 +123,6 @@ fn what_is_detached_is_forgotten() {
     assert_eq!(pool.take(4_096).detach().capacity(), 4_096);
     let class = &pool.snapshot()[0];
     assert_eq!((class.detached, class.outstanding, class.idle), (1, 0, 0));
-}
-
-/// All of a buffer's memory, written or not.
-fn memory(buf: &mut super::super::PooledBuf<'_>) -> Vec<u8> {
-    buf.clear();
-    let chunk = buf.chunk_mut();
-    let (at, length) = (chunk.as_mut_ptr(), chunk.len());
-    #[allow(unsafe_code, reason = "looks at what lies behind the length")]
-    // SAFETY: the test has had all of it written before.
-    unsafe { std::slice::from_raw_parts(at, length) }.to_vec()
-}
-
-#[test]
-fn a_secret_leaves_nothing_behind_and_a_plain_one_does() {
-    let pool = small();
-    for (is_secret, left) in [(false, 0x5a_u8), (true, 0)] {
-        let mut buf = if is_secret { pool.take_secret(64) } else { pool.take(64) };
-        buf.put_bytes(0x5a, 64);
-        buf.truncate(3);
-        let bytes = buf.freeze();
-        drop(bytes);
-        let mut again = pool.take(64);
-        assert_eq!(memory(&mut again), vec![left; 64]);
-    }
-    assert_eq!(pool.snapshot()[0].hits, 3, "it was one and the same buffer");
-}
-
-#[test]
-fn a_secret_that_grows_leaves_nothing_in_what_it_outgrew() {
-    let pool = small();
-    let mut secret = pool.take_secret(64);
-    secret.put_bytes(0x5a, 64);
-    secret.put_u8(0x5a);
-    let mut outgrown = pool.take(64);
-    assert_eq!(memory(&mut outgrown), vec![0; 64]);
-    assert_eq!(secret.len(), 65);
-    assert_eq!(format!("{secret:?}"), "PooledBuf { len: 65, capacity: 128, .. }");
 }
 
 #[test]

@@ -125,10 +125,10 @@ fn many_guards_dropped_by_other_threads_leave_it_exact() {
 #[test]
 fn threads_at_once_leave_it_exact() {
     let pool = Arc::new(numbers(ObjectPoolConfig::default().with_max_idle(64)));
-    let (send, receive) = std::sync::mpsc::sync_channel(16);
+    let (send, mut receive) = tokio::sync::mpsc::channel(16);
     let giver = thread::spawn({
         let pool = Arc::clone(&pool);
-        move || (0..20_000).for_each(|_| send.send(pool.take_owned()).unwrap())
+        move || (0..20_000).for_each(|_| send.blocking_send(pool.take_owned()).unwrap())
     });
     let users: Vec<_> = (0..3)
         .map(|_| {
@@ -136,7 +136,7 @@ fn threads_at_once_leave_it_exact() {
             thread::spawn(move || (0..20_000).for_each(|_| drop((pool.take(), pool.take()))))
         })
         .collect();
-    assert_eq!(receive.iter().count(), 20_000);
+    assert_eq!(std::iter::from_fn(|| receive.blocking_recv()).count(), 20_000);
     giver.join().unwrap();
     users.into_iter().for_each(|user| user.join().unwrap());
     let look = pool.snapshot();
