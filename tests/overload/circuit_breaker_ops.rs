@@ -145,6 +145,8 @@ struct Call {
     was_probe: bool,
     /// When the slot it began in closes; it is overdue so long after that as a call may take.
     slot_closes: Option<Instant>,
+    /// Successes until that slot was opened: those that are overdue are in a row if none came since.
+    succeeded_before: u64,
     is_overdue: bool,
     has_ended: bool,
 }
@@ -164,6 +166,7 @@ struct Model {
     /// When the generation began.
     from: Instant,
     slot_closes: Instant,
+    slot_succeeded: u64,
     calls: Vec<Call>,
     ended: Vec<Ended>,
     row: u64,
@@ -185,6 +188,7 @@ impl Model {
             generation: 0,
             from: now,
             slot_closes: now,
+            slot_succeeded: 0,
             calls: Vec::new(),
             ended: Vec::new(),
             row: 0,
@@ -218,6 +222,7 @@ impl Model {
         self.generation += 1;
         self.from = now;
         self.slot_closes = now + self.slot();
+        self.slot_succeeded = self.succeeded;
         self.ended.clear();
         self.row = 0;
         self.asked_until = None;
@@ -248,13 +253,14 @@ impl Model {
         if self.watches() && self.counts_in_flight() {
             if self.slot_closes <= now {
                 self.slot_closes = now + self.slot();
+                self.slot_succeeded = self.succeeded;
             }
             let (generation, slow_after) = (self.generation, self.slow_after());
             for call in &mut self.calls {
                 let slow = call.slot_closes.is_some_and(|closes| closes + slow_after <= now);
                 if call.generation == generation && !call.has_ended && !call.is_overdue && slow {
                     call.is_overdue = true;
-                    self.row += 1;
+                    self.row += u64::from(call.succeeded_before == self.succeeded);
                 }
             }
         }
@@ -305,6 +311,7 @@ impl Model {
             is_probe,
             was_probe: is_probe,
             slot_closes: is_counted.then_some(self.slot_closes),
+            succeeded_before: self.slot_succeeded,
             is_overdue: false,
             has_ended: false,
         });

@@ -103,7 +103,9 @@ pub struct CircuitBreakerConfig {
     /// The longest that [`call`](super::CircuitBreaker::call) runs, and the age at which a probe
     /// that hasn't reported counts as failed. Default: 30 s.
     pub call_timeout: Duration,
-    /// From which age on a call is slow. Default: `None`, the `call_timeout`.
+    /// From which age on a call is slow. Set it below every timeout around the breaker: calls that
+    /// are given up before they are slow tell nothing, and a backend that hangs is not noticed.
+    /// Default: `None`, the `call_timeout`.
     pub slow_after: Option<Duration>,
     /// The share of slow calls, above 0 and at most 1, that opens the circuit, whether they fail
     /// or not; a slow probe then counts as failed. Default: `None`, slow answers are as good as

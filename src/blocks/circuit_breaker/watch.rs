@@ -20,6 +20,8 @@ const SLOTS_UNTIL_SLOW: u32 = 6;
 struct Slot {
     epoch: u64,
     closes_at: Instant,
+    /// Successes ever, when it was opened.
+    succeeded: u64,
 }
 
 /// See the numbered invariants of the room.
@@ -104,7 +106,9 @@ impl Watch {
 
     fn open_slot(&mut self, now: Instant, stripes: &Stripes) {
         stripes.open(self.epoch);
-        self.slots.push_back(Slot { epoch: self.epoch, closes_at: later(now, self.rules.slot) });
+        let (epoch, closes_at) = (self.epoch, later(now, self.rules.slot));
+        let succeeded = self.all_succeeded(stripes);
+        self.slots.push_back(Slot { epoch, closes_at, succeeded });
     }
 
     /// The newest epoch. It grows whenever something under way counts differently from then on.
@@ -130,12 +134,15 @@ impl Watch {
         while let Some(oldest) = self.slots.front().copied()
             && later(oldest.closes_at, self.rules.slow_after) <= now
         {
+            let none_succeeded = self.all_succeeded(stripes) == oldest.succeeded;
             self.slots.pop_front();
             let left = stripes.retire(oldest.epoch);
             self.succeeded += left.successes;
             self.ended.calls += left.successes;
             self.overdue += left.in_flight;
-            self.row += left.in_flight;
+            if none_succeeded {
+                self.row += left.in_flight;
+            }
         }
     }
 
@@ -190,7 +197,9 @@ impl Watch {
     /// It is in flight no more. Whether it had become slow before, and was counted for that.
     fn leave(&mut self, claim: &Claim, stripes: &Stripes) -> bool {
         let Place::Stripe(stripe) = claim.place else { return false };
-        let is_overdue = !stripes.end(usize::from(stripe), claim.epoch);
+        // By its epoch: the word of one long retired may count for another that has the same tag.
+        let is_young = self.slots.front().is_some_and(|oldest| oldest.epoch <= claim.epoch);
+        let is_overdue = !(is_young && stripes.end(usize::from(stripe), claim.epoch));
         if is_overdue {
             self.overdue = self.overdue.saturating_sub(1);
         }

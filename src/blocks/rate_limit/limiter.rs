@@ -155,7 +155,23 @@ impl RateLimiter {
         if homeless > 0 {
             self.bucket.give_back(now, homeless);
         }
+        if came > 0 {
+            self.look_for_waiters(now);
+        }
         if taken.is_ok() { Ok(()) } else { self.take(cost, now) }
+    }
+
+    /// Somebody may have got in line, and have found what was on its way to a lease neither there
+    /// nor in the bucket: he looks again. Whoever gets in line after this finds it.
+    #[cold]
+    fn look_for_waiters(&self, now: Instant) {
+        let line = self.line.lock();
+        let somebody_waits = line.len() > 0;
+        drop(line);
+        if somebody_waits {
+            self.recall(now);
+            self.wake_head();
+        }
     }
 
     /// Whoever waits, or is to be refused: from the bucket, with all that lies in leases.

@@ -177,6 +177,26 @@ fn loom_a_lease_and_a_recall_add_up() {
     });
 }
 
+/// Somebody leases while the head looks: what was on its way to the lease is found, or the head is
+/// woken to look again.
+#[test]
+fn loom_a_lease_on_its_way_is_not_kept_from_the_head() {
+    loom::model(|| {
+        let (limiter, now) = leased(128);
+        limiter.take(86, now).unwrap();
+        let other = limiter.clone();
+        let leasing = thread::spawn(move || assert!(take(&other, 0, 1, now)));
+        let (woken, my_waker) = waker();
+        let mut waiting = Waiting::new(&limiter, 8, Normal, None);
+        let first = waiting.step(&my_waker, now);
+        leasing.join().unwrap();
+        if !matches!(first, Step::Done(Ok(()))) {
+            assert!(woken.0.load(Ordering::SeqCst), "nobody told it");
+            assert!(matches!(waiting.step(&my_waker, now), Step::Done(Ok(()))));
+        }
+    });
+}
+
 /// A change comes while somebody leases: what comes too late goes back.
 #[test]
 fn loom_a_change_finds_every_lease() {

@@ -52,15 +52,16 @@ impl<B: Clone> Repeat for Request<B> {
 /// use headworks::Verdict;
 /// use headworks::retry::{Backoff, Retry, RetryBudget, RetryBudgetConfig, RetryLayer, RetryPolicy};
 /// use http::{Request, Response};
-/// use std::{convert::Infallible, sync::atomic::{AtomicU16, Ordering}, time::Duration};
+/// use std::sync::{Arc, atomic::{AtomicU16, Ordering}};
+/// use std::{convert::Infallible, time::Duration};
 /// use tower::{ServiceBuilder, ServiceExt, service_fn};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let policy = RetryPolicy::default().with_backoff(Backoff::new(Duration::ZERO, Duration::ZERO));
 /// let retry = Retry::new(policy, RetryBudget::new(RetryBudgetConfig::default())?)?;
-/// let status = AtomicU16::new(503);
-/// let backend = |_: Request<()>| {
+/// let status = Arc::new(AtomicU16::new(503));
+/// let backend = move |_: Request<()>| {
 ///     let status = status.swap(200, Ordering::Relaxed);
 ///     async move { Ok::<_, Infallible>(Response::builder().status(status).body(()).unwrap()) }
 /// };

@@ -126,6 +126,38 @@ fn reports_from_other_threads_and_slots_leave_nothing_behind() {
     assert_eq!(seen.succeeded + seen.failed + seen.ignored, 20_000);
 }
 
+/// The words of the stripes are used again, and tell apart a bounded number of slots.
+#[test]
+fn a_call_that_ends_a_thousand_slots_later_takes_nothing_from_another() {
+    let (breaker, start) = made(watching().with_failure_ratio(1.0));
+    let slot = S / 6 + Duration::from_nanos(1);
+    let long = breaker.try_acquire_owned_at(start).unwrap();
+    for n in 1..=1_024 {
+        calls(&breaker, Success, 1, start + slot * n);
+    }
+    let now = start + slot * 1_024;
+    long.report_at(Success, now);
+    let seen = breaker.snapshot_at(now + 2 * S);
+    assert_eq!((seen.in_flight, seen.overdue, seen.succeeded), (0, 0, 1_025));
+    assert_eq!(seen.state, State::Closed);
+}
+
+#[test]
+fn slow_calls_are_no_row_while_others_succeed() {
+    let config = watching().with_failure_ratio(1.0).with_consecutive_failures(NonZeroU32::new(5));
+    let (breaker, start) = made(config);
+    let mut hanging = Vec::new();
+    for ms in 0..5_000 {
+        match ms % 100 {
+            0 => hanging.extend(begin(&breaker, 1, start + ms * MS)),
+            _ => calls(&breaker, Success, 1, start + ms * MS),
+        }
+    }
+    assert_eq!(breaker.state_at(start + 5 * S), State::Closed, "one in a hundred hangs");
+    hanging.extend(begin(&breaker, 5, start + 6 * S));
+    assert_eq!(breaker.state_at(start + 8 * S), State::Open, "nothing has succeeded since");
+}
+
 #[test]
 fn slow_answers_open_it_by_their_share_only() {
     let config = watching().with_slow_ratio(Some(0.5)).with_failure_ratio(1.0);
