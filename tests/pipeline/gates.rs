@@ -58,6 +58,22 @@ async fn an_open_breaker_keeps_the_head_until_its_probe_and_costs_no_retry_budge
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_breaker_that_is_closed_by_hand_opens_the_gate_within_a_second() {
+    let breaker = CircuitBreaker::new(touchy().with_open_for(ms(200_000))).unwrap();
+    let phase = PhaseConfig::remote().with_concurrency(1).with_breaker(breaker.clone());
+    let pipeline = with_phase(phase);
+    let bad = pipeline.try_submit(intent("a/bad", "bad")).unwrap();
+    let good = pipeline.try_submit(intent("a/good", "good")).unwrap();
+    settled().await;
+    let start = Instant::now();
+    tokio::time::sleep(ms(5_300)).await;
+    breaker.force_closed();
+    good.await.unwrap();
+    bad.await.unwrap();
+    assert!(start.elapsed() <= ms(6_400), "{:?}", start.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_shadow_breaker_refuses_nobody() {
     let shadow = touchy().with_enforcement(Enforcement::Shadow);
     let breaker = CircuitBreaker::new(shadow).unwrap();

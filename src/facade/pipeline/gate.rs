@@ -37,6 +37,10 @@ pub(super) struct Gate {
 #[derive(Debug)]
 pub(super) struct Closed;
 
+/// A breaker may close before it said: by hand, or because somebody else's probes went well. So it
+/// is asked this often at least.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
 /// How long a gate stays closed at least: a tick of the alarms.
 const SHORTEST: Duration = Duration::from_millis(1);
 /// How long one does whose limiter names no time.
@@ -100,7 +104,8 @@ impl Gate {
             || time::later(now, UNSAID),
             |until| time::later(now, SHORTEST).map(|soonest| until.max(soonest)),
         );
-        self.closed_until = until;
+        let again = if closed_by_breaker { time::later(now, LOOK_AGAIN) } else { None };
+        self.closed_until = time::earlier(until, again);
         self.closed_by_breaker = closed_by_breaker;
         Closed
     }
