@@ -165,10 +165,8 @@ impl RateLimiter {
     /// nor in the bucket: he looks again. Whoever gets in line after this finds it.
     #[cold]
     fn look_for_waiters(&self, now: Instant) {
-        let line = self.line.lock();
-        let somebody_waits = line.len() > 0;
-        drop(line);
-        if somebody_waits {
+        let nobody_waits = self.line.lock().is_empty();
+        if !nobody_waits {
             self.recall(now);
             self.wake_head();
         }

@@ -58,7 +58,7 @@ pub struct PhaseSnapshot {
     pub waiting: usize,
     /// Attempts inside it, by weight.
     pub running: usize,
-    /// Breaker or egress limiter let nobody through until then.
+    /// Breaker or egress limiter let nobody through until then; then it is asked again.
     pub closed_until: Option<Instant>,
 }
 
