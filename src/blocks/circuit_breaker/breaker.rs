@@ -204,7 +204,7 @@ impl CircuitBreaker {
     /// Outside of a tokio runtime with a timer.
     ///
     /// # Cancel safety
-    /// Dropped while running, the call counts as [`Unreported`] says.
+    /// Dropped while running, the call counts as [`Unreported`](super::Unreported) says.
     ///
     /// # Examples
     /// ```
