@@ -1,9 +1,8 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-use std::future::{Future, pending, ready};
+use std::future::{pending, ready};
 use std::num::NonZeroU32;
 use std::sync::Arc;
-use std::task::{Context, Waker};
 use std::time::Duration;
 
 use proptest::prelude::*;
@@ -188,7 +187,8 @@ async fn a_failure_of_one_waits_for_the_other_and_a_final_word_does_not() {
     assert_eq!(hedge.snapshot().hedged, 3);
 }
 
-#[tokio::test]
+#[cfg(feature = "test-util")]
+#[tokio::test(start_paused = true)]
 async fn without_budget_or_idempotency_there_is_one_attempt() {
     let slow = |attempt| async move {
         tokio::time::sleep(2 * MS).await;
@@ -213,8 +213,12 @@ async fn inside_of_a_retry_only_the_retry_earns() {
     assert_eq!(budget.snapshot().saved, 1);
 }
 
-#[tokio::test]
+#[cfg(feature = "test-util")]
+#[tokio::test(start_paused = true)]
 async fn dropped_it_drops_both_attempts() {
+    use std::future::Future;
+    use std::task::{Context, Waker};
+
     let hedge = taught(budget(3)).await;
     let alive = Arc::new(());
     let mut call = Box::pin(hedge.run(Idempotency::Idempotent, judge, |_| {
