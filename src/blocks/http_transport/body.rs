@@ -8,12 +8,12 @@ use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use http_body::{Body as _, Frame, SizeHint};
-use hyper::body::Incoming;
 use tokio::time::Sleep;
 
 use super::allowance::Allowance;
 use super::error::{Phase, TransportError, broken_body};
 use super::permit::Lease;
+use super::stream::Answer;
 use crate::ground::time::{now, timer_at};
 
 /// The body of an answer, as it comes in.
@@ -28,6 +28,37 @@ pub struct Body {
     idle_timeout: Duration,
     silence: Silence,
     failed: bool,
+}
+
+/// What comes over either kind of connection.
+pub(super) enum Incoming {
+    H1(hyper::body::Incoming),
+    H2(Box<Answer>),
+}
+
+impl Incoming {
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Piece>> {
+        match self {
+            Self::H1(body) => {
+                Pin::new(body).poll_frame(cx).map(|piece| Some(piece?.map_err(broken_body)))
+            }
+            Self::H2(body) => body.poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::H1(body) => body.is_end_stream(),
+            Self::H2(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::H1(body) => body.size_hint(),
+            Self::H2(body) => body.size_hint(),
+        }
+    }
 }
 
 type Piece = Result<Frame<Bytes>, TransportError>;
@@ -163,9 +194,9 @@ impl http_body::Body for Body {
         if self.failed {
             return Poll::Ready(None);
         }
-        match Pin::new(&mut self.incoming).poll_frame(cx) {
+        match self.incoming.poll_frame(cx) {
             Poll::Pending => self.on_silence(cx),
-            Poll::Ready(Some(Err(error))) => self.fail(broken_body(error)),
+            Poll::Ready(Some(Err(error))) => self.fail(error),
             Poll::Ready(None) => {
                 self.release();
                 Poll::Ready(None)

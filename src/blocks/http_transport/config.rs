@@ -33,6 +33,11 @@ pub struct TransportConfig {
     /// Requests that may wait for a connection, per host. Graded by class: a low one is refused
     /// at 80 %, a normal one at 90 %. Default: 2,000.
     pub waiting_per_host: usize,
+    /// What connections speak. Default: `Negotiated`.
+    pub protocol: Protocol,
+    /// Requests that one HTTP/2 connection carries at a time, unless the server allows fewer. The
+    /// next connection is dialled when no more than an eighth of a host's is free. Default: 200.
+    pub streams_per_connection: usize,
     /// How long a request waits for a connection. Default: 5 s.
     pub pool_wait_timeout: Duration,
     /// How long looking the name up and connecting may take, over all addresses. Default: 5 s.
@@ -71,6 +76,8 @@ impl Default for TransportConfig {
             open_overall: 1_000,
             hosts: MAX_HOSTS,
             waiting_per_host: 2_000,
+            protocol: Protocol::Negotiated,
+            streams_per_connection: 200,
             pool_wait_timeout: Duration::from_secs(5),
             dial_timeout: Duration::from_secs(5),
             tls_timeout: Duration::from_secs(10),
@@ -84,6 +91,21 @@ impl Default for TransportConfig {
             max_json_bytes: 4 << 20,
         }
     }
+}
+
+/// What connections speak.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
+pub enum Protocol {
+    /// HTTP/1.1 over `http`; over `https` HTTP/2 where the server agrees (ALPN), else HTTP/1.1.
+    #[default]
+    Negotiated,
+    /// HTTP/1.1 only.
+    Http1,
+    /// HTTP/2 only, over `http` as well: the server is known to speak it (prior knowledge, RFC
+    /// 9113, section 3.3). One that doesn't fails the dial.
+    Http2,
 }
 
 /// The three ready-made configurations.
@@ -154,6 +176,8 @@ with! {
     with_open_overall open_overall: usize,
     with_hosts hosts: usize,
     with_waiting_per_host waiting_per_host: usize,
+    with_protocol protocol: Protocol,
+    with_streams_per_connection streams_per_connection: usize,
     with_pool_wait_timeout pool_wait_timeout: Duration,
     with_dial_timeout dial_timeout: Duration,
     with_tls_timeout tls_timeout: Duration,
@@ -181,6 +205,7 @@ impl TransportConfig {
             ("http_transport.idle_per_host", self.idle_per_host, 0, MOST),
             ("http_transport.open_overall", self.open_overall, 1, MOST),
             ("http_transport.waiting_per_host", self.waiting_per_host, 1, MOST),
+            ("http_transport.streams_per_connection", self.streams_per_connection, 1, MOST),
         ];
         for (field, value, least, most) in counts {
             let allowed = if least == 0 { "0..=1000000" } else { "1..=1000000" };

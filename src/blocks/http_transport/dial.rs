@@ -11,12 +11,13 @@ use tokio::net::TcpStream;
 use tower_service::Service;
 
 use super::allowance::Allowance;
-use super::config::TransportConfig;
+use super::config::{Protocol, TransportConfig};
 use super::error::{Cause, Phase, TransportError};
 use super::host::HostKey;
 #[cfg(feature = "tls")]
 use super::tls::Tls;
-use crate::ground::primitives::atomic::{AtomicBool, Ordering};
+use super::{h1, h2};
+use crate::ground::primitives::atomic::{AtomicU64, Ordering};
 
 /// Dials. One per configuration; the TLS side is shared by all of a factory.
 #[derive(Debug)]
@@ -39,8 +40,36 @@ impl Connector {
         }
     }
 
-    /// Connects to `host`. Dropping the future ends the attempt.
+    /// Connects to `host` and finds out what it speaks. Dropping the future ends the attempt.
     pub(super) async fn connect(
+        &self,
+        host: &HostKey,
+        config: &TransportConfig,
+        allowance: Allowance,
+    ) -> Result<Opened, TransportError> {
+        let stream = self.stream(host, config, allowance).await?;
+        let muxed = match config.protocol {
+            Protocol::Http1 => false,
+            Protocol::Negotiated => stream.agreed_on_h2(),
+            Protocol::Http2 => true,
+        };
+        let failed = |cause| TransportError::Dial { host: host.name(), cause };
+        let late = || TransportError::DialTimeout { host: host.name() };
+        if muxed {
+            let agreed = h2::handshake(stream, config);
+            let agreed = allowance.spend(Phase::Dial, config.dial_timeout, agreed, late).await?;
+            agreed
+                .map(|(conn, driver)| Opened::H2(conn, driver))
+                .map_err(|error| failed(Cause::new(error)))
+        } else {
+            let begun = h1::handshake(stream, config.max_header_bytes).await;
+            begun
+                .map(|(conn, driver)| Opened::H1(conn, driver))
+                .map_err(|error| failed(Cause::new(error)))
+        }
+    }
+
+    async fn stream(
         &self,
         host: &HostKey,
         config: &TransportConfig,
@@ -76,11 +105,34 @@ impl Connector {
     }
 }
 
-/// A connected socket that remembers whether anything came back over it.
+/// A new connection and the task that is to drive it.
+#[derive(Debug)]
+pub(super) enum Opened {
+    H1(h1::H1, h1::Driver),
+    H2(h2::H2, h2::Driver),
+}
+
+/// A connected socket that counts how often something came back over it.
 #[derive(Debug)]
 pub(super) struct Stream {
     io: Io,
-    answered: Arc<AtomicBool>,
+    heard: Heard,
+}
+
+/// How often something came over a connection. Its other end is with whoever sends.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Heard(Arc<AtomicU64>);
+
+impl Heard {
+    fn again(&self) {
+        // Release: pairs with the Acquire below, though the channels to whoever reads it already
+        // order the two. One task reads the socket, so nothing is lost between load and store.
+        self.0.store(self.0.load(Ordering::Relaxed) + 1, Ordering::Release);
+    }
+
+    pub(super) fn so_often(&self) -> u64 {
+        self.0.load(Ordering::Acquire)
+    }
 }
 
 #[derive(Debug)]
@@ -109,12 +161,20 @@ macro_rules! on_io {
 
 impl Stream {
     fn new(io: Io) -> Self {
-        Self { io, answered: Arc::new(AtomicBool::new(false)) }
+        Self { io, heard: Heard::default() }
     }
 
-    /// Set by the first byte that is read; whoever sends clears it before.
-    pub(super) fn answered(&self) -> Arc<AtomicBool> {
-        Arc::clone(&self.answered)
+    pub(super) fn heard(&self) -> Heard {
+        self.heard.clone()
+    }
+
+    /// Whether both sides agreed on HTTP/2 (ALPN).
+    pub(super) fn agreed_on_h2(&self) -> bool {
+        match &self.io {
+            Io::Tcp(_) => false,
+            #[cfg(feature = "tls")]
+            Io::Tls(io) => io.get_ref().1.alpn_protocol() == Some(b"h2"),
+        }
     }
 }
 
@@ -127,9 +187,7 @@ impl AsyncRead for Stream {
         let before = buf.filled().len();
         let read = on_io!(self, io => io.poll_read(cx, buf));
         if buf.filled().len() > before {
-            // Release: pairs with the Acquire of `Conn::was_answered`, though hyper's own channel
-            // already orders the two.
-            self.answered.store(true, Ordering::Release);
+            self.heard.again();
         }
         read
     }

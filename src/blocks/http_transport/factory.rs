@@ -15,15 +15,13 @@ use crate::ground::primitives::Mutex;
 /// Distinct configurations in use at a time.
 const MAX_POOLS: usize = 64;
 
-/// Hands out transports; equal configurations share one pool, and all share one TLS session cache.
+/// Hands out transports; equal configurations share one pool, with its TLS sessions.
 ///
 /// Keep one per process. It holds no pool alive: one without transports is gone.
 #[derive(Debug)]
 pub struct TransportFactory {
     /// Looked up and pruned, never asked for an order.
     pools: Mutex<HashMap<TransportConfig, Weak<Shared>>>,
-    #[cfg(feature = "tls")]
-    tls: Tls,
 }
 
 impl TransportFactory {
@@ -33,11 +31,7 @@ impl TransportFactory {
     ///
     /// `ConfigError::Invalid` when TLS can't be set up.
     pub fn new() -> Result<Self, ConfigError> {
-        Ok(Self {
-            pools: Mutex::new(HashMap::new()),
-            #[cfg(feature = "tls")]
-            tls: Tls::new()?,
-        })
+        Ok(Self { pools: Mutex::new(HashMap::new()) })
     }
 
     /// A transport over the one pool of this configuration. Starts nothing.
@@ -65,7 +59,7 @@ impl TransportFactory {
         let connector = Connector::new(
             &config,
             #[cfg(feature = "tls")]
-            self.tls.clone(),
+            Tls::new(config.protocol)?,
         );
         let shared = Arc::new(Shared::new(config.clone(), connector));
         pools.insert(config, Arc::downgrade(&shared));

@@ -94,11 +94,13 @@ impl fmt::Debug for Closed {
 pub struct PoolCounts {
     /// Being dialled now.
     pub dialling: usize,
-    /// Carrying a request now, or being closed.
+    /// Carrying requests now, or being closed.
     pub active: usize,
     /// Ready for the next request.
     pub idle: usize,
-    /// Requests that wait for a connection now.
+    /// Requests under way over shared (HTTP/2) connections now.
+    pub streams: usize,
+    /// Requests that wait for a connection, or for a stream of one, now.
     pub waiting: usize,
     /// Connections opened so far.
     pub opened: u64,

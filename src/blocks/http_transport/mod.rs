@@ -61,6 +61,8 @@ mod core;
 mod dial;
 mod error;
 mod factory;
+mod h1;
+mod h2;
 mod host;
 #[cfg(feature = "json")]
 mod json;
@@ -69,6 +71,7 @@ mod permit;
 mod request_body;
 mod send;
 mod shared;
+mod stream;
 #[cfg(all(test, not(headworks_loom)))]
 mod tests;
 #[cfg(feature = "tls")]
@@ -77,7 +80,7 @@ mod transport;
 mod wait;
 
 pub use body::Body;
-pub use config::{Preset, TransportConfig};
+pub use config::{Preset, Protocol, TransportConfig};
 pub use error::{Cause, Phase, TransportError};
 pub use factory::TransportFactory;
 pub use metrics::{CloseReason, Closed, HostSnapshot, PoolCounts, TransportSnapshot};

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use super::connection::Conn;
 use super::core::{Held, HostId, Look};
+use super::h1::settle;
 use super::metrics::CloseReason;
 use super::shared::Shared;
 
@@ -66,6 +67,20 @@ impl Place {
         }
     }
 
+    /// The connection takes no more requests.
+    pub(super) fn drained(&self) {
+        if let (Stage::Open { id, .. }, Some(shared)) = (self.stage, self.shared.upgrade()) {
+            drop(shared.drain(self.host, id));
+        }
+    }
+
+    /// The connection carries so many requests at a time now.
+    pub(super) fn allows(&self, most: usize) {
+        if let (Stage::Open { id, .. }, Some(shared)) = (self.stage, self.shared.upgrade()) {
+            shared.set_most(self.host, id, most);
+        }
+    }
+
     pub(super) fn give_back(&self, held: Held<Conn>) {
         if let Some(shared) = self.shared.upgrade() {
             shared.give_back(held);
@@ -83,8 +98,8 @@ impl Drop for Place {
     }
 }
 
-/// A connection on loan. Dropping it closes the connection: only [`Lease::finish`] and
-/// [`Lease::unused`] bring it back.
+/// A connection on loan, or a stream of a shared one. Dropping it closes the connection, which only
+/// [`Lease::finish`] and [`Lease::unused`] bring back; a shared one stays what it is.
 #[derive(Debug)]
 pub(super) struct Lease {
     shared: Arc<Shared>,
@@ -111,33 +126,64 @@ impl Lease {
         self.held.as_mut().map(|held| &mut held.conn)
     }
 
+    /// Whether other requests go over the same connection.
+    pub(super) fn is_shared(&self) -> bool {
+        matches!(&self.held, Some(Held { conn: Conn::H2(_), .. }))
+    }
+
     /// The answer has been read to its end.
     pub(super) fn finish(mut self) {
-        let Some(held) = self.held.take() else { return };
-        if held.conn.is_ready() {
-            self.shared.give_back(held);
-        } else if !held.conn.is_closed() {
-            held.settle();
+        match self.held.take() {
+            Some(held) if matches!(held.conn, Conn::H2(_)) => self.held = Some(held),
+            Some(held) => match &held.conn {
+                Conn::H1(conn) if conn.is_ready() => self.shared.give_back(held),
+                Conn::H1(conn) if !conn.is_closed() => settle(held),
+                Conn::H1(_) | Conn::H2(_) => {}
+            },
+            None => {}
         }
     }
 
-    /// Without its guard.
+    /// The connection takes no more requests; those it carries may end.
+    pub(super) fn drain(&self, reason: CloseReason) {
+        if let Some(held) = &self.held
+            && let Some(held) = self.shared.drain(held.host, held.id)
+        {
+            held.close(reason);
+        }
+    }
+
+    /// Without its guard. Not for streams.
     pub(super) fn into_held(mut self) -> Option<Held<Conn>> {
         self.held.take()
     }
 
     /// It turned out to have ended before it was used. Its own task frees the place.
-    pub(super) fn discard(mut self) {
-        if let Some(held) = self.held.take() {
+    pub(super) fn discard(self) {
+        self.drain(CloseReason::ByPeer);
+        if let Some(held) = &self.held {
             self.shared.declined(held.host);
         }
     }
 
     /// It was never used: it goes to the next in line.
     pub(super) fn unused(mut self) {
-        if let Some(held) = self.held.take() {
-            self.shared.declined(held.host);
-            self.shared.give_back(held);
+        let Some(held) = self.held.take() else { return };
+        self.shared.declined(held.host);
+        match held.conn {
+            Conn::H1(_) => self.shared.give_back(held),
+            Conn::H2(_) => self.held = Some(held),
+        }
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        if let Some(Held { conn: Conn::H2(_), host, id, .. }) = &self.held {
+            let (host, id) = (*host, *id);
+            // First the stream's end of the connection, which may be the last one.
+            self.held = None;
+            self.shared.stream_ended(host, id);
         }
     }
 }

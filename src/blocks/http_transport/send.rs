@@ -5,20 +5,28 @@ use std::sync::Arc;
 use http::{Request, Response};
 
 use super::allowance::Allowance;
-use super::body::Body;
+use super::body::{Body, Incoming};
+use super::connection::Conn;
 use super::error::{Phase, TransportError, broken_head};
+use super::h1::H1;
 use super::host::{HostKey, is_idempotent, prepare};
+use super::metrics::CloseReason;
 use super::permit::Lease;
 use super::request_body::TransportBody;
 use super::shared::{Shared, Want};
+use super::stream::{self, Failure};
 use crate::ground::priority::Priority;
 use crate::ground::time::now;
+
+/// How often one request is sent at most, the last time included.
+const MOST_SENDS: usize = 3;
 
 /// Sends `request` and waits for the head of the answer.
 ///
 /// A pooled connection may have died since it was last used. Then, and before any byte came back,
 /// the request is sent once more, over another connection: when hyper gives it back unsent, or
-/// when it is idempotent and can be replayed. Never otherwise.
+/// when it is idempotent and can be replayed. Over HTTP/2 a server can also refuse a request that
+/// it has not begun with, and says so: then it is sent again whatever its method. Never otherwise.
 pub(super) async fn send(
     shared: &Arc<Shared>,
     mut request: Request<TransportBody>,
@@ -27,26 +35,38 @@ pub(super) async fn send(
     let key = HostKey::of(request.uri())?;
     prepare(&mut request, &key)?;
     let allowance = Allowance::new(now(), shared.config.total_timeout);
-    let lease = shared.acquire(&key, class, Want::Any, allowance).await?;
-    let stale = lease.is_reused();
-    let spare = if stale { replay(&request) } else { None };
-    let failed = match exchange(shared, lease, request, allowance).await {
-        Ok(response) => return Ok(response),
-        Err(failed) => failed,
-    };
-    let again = match failed {
-        Failed::Unsent { request, .. } if stale => Ok(*request),
-        Failed::Unsent { error, .. } | Failed::Late(error) => Err(error),
-        Failed::Broken { error, answered } => spare.filter(|_| !answered).ok_or(error),
-    }?;
-    let lease = shared.acquire(&key, class, Want::Fresh, allowance).await?;
-    exchange(shared, lease, again, allowance).await.map_err(Failed::into_error)
+    let mut want = Want::Any;
+    for _ in 1..MOST_SENDS {
+        let lease = shared.acquire(&key, class, want, allowance).await?;
+        let (stale, is_shared) = (lease.is_reused(), lease.is_shared());
+        let idempotent = is_idempotent(request.method());
+        let spare = if is_shared || stale && idempotent { replay(&request) } else { None };
+        let failed = match exchange(shared, lease, request, &key, allowance).await {
+            Ok(response) => return Ok(response),
+            Err(failed) => failed,
+        };
+        let again = match failed {
+            Failed::Late(error) => Err(error),
+            Failed::Unsent { request: Some(request), .. } if stale => Ok(*request),
+            Failed::Unsent { request: None, error } => spare.ok_or(error),
+            Failed::Unsent { error, .. } => Err(error),
+            Failed::Broken { error, answered } => {
+                spare.filter(|_| stale && idempotent && !answered).ok_or(error)
+            }
+        };
+        request = again?;
+        // Those that carry one request each may all have died with the one.
+        want = if is_shared { Want::Any } else { Want::Fresh };
+    }
+    let lease = shared.acquire(&key, class, want, allowance).await?;
+    exchange(shared, lease, request, &key, allowance).await.map_err(Failed::into_error)
 }
 
 enum Failed {
-    /// Not one byte of it was written.
+    /// The server has not begun with it.
     Unsent {
-        request: Box<Request<TransportBody>>,
+        /// As it was, if hyper gave it back.
+        request: Option<Box<Request<TransportBody>>>,
         error: TransportError,
     },
     /// It may have been sent.
@@ -69,36 +89,76 @@ async fn exchange(
     shared: &Shared,
     mut lease: Lease,
     request: Request<TransportBody>,
+    key: &HostKey,
     allowance: Allowance,
 ) -> Result<Response<Body>, Failed> {
-    let Some(conn) = lease.conn() else {
-        return Err(Failed::Late(TransportError::PoolWaitTimeout));
+    let response = match lease.conn() {
+        Some(Conn::H1(conn)) => over_h1(shared, conn, request, allowance).await?.map(Incoming::H1),
+        Some(Conn::H2(conn)) => {
+            let heard = conn.heard();
+            let sent = stream::exchange(conn.sender(), request, key.tls);
+            let limit = shared.config.response_header_timeout;
+            let late = || TransportError::HeaderTimeout;
+            match allowance.spend(Phase::Header, limit, sent, late).await {
+                Ok(Ok(response)) => response.map(|answer| Incoming::H2(Box::new(answer))),
+                Ok(Err(failure)) => return Err(over_h2(&lease, failure)),
+                Err(late) => {
+                    // Not a byte for anybody: nobody else is to wait for this peer.
+                    if conn.heard() == heard {
+                        lease.drain(CloseReason::Abandoned);
+                    }
+                    return Err(Failed::Late(late));
+                }
+            }
+        }
+        None => return Err(Failed::Late(TransportError::PoolWaitTimeout)),
     };
+    let idle = shared.config.body_idle_timeout;
+    Ok(response.map(|incoming| Body::new(incoming, lease, allowance, idle)))
+}
+
+async fn over_h1(
+    shared: &Shared,
+    conn: &mut H1,
+    request: Request<TransportBody>,
+    allowance: Allowance,
+) -> Result<Response<hyper::body::Incoming>, Failed> {
     let sent = conn.sender().try_send_request(request);
     let limit = shared.config.response_header_timeout;
     match allowance.spend(Phase::Header, limit, sent, || TransportError::HeaderTimeout).await {
         Err(late) => Err(Failed::Late(late)),
-        Ok(Ok(response)) => {
-            let idle = shared.config.body_idle_timeout;
-            Ok(response.map(|incoming| Body::new(incoming, lease, allowance, idle)))
-        }
+        Ok(Ok(response)) => Ok(response),
         Ok(Err(mut unsent)) => {
             let request = unsent.take_message();
             let error = broken_head(unsent.into_error());
             let answered = conn.was_answered();
             Err(match request {
-                Some(request) => Failed::Unsent { request: Box::new(request), error },
+                Some(request) => Failed::Unsent { request: Some(Box::new(request)), error },
                 None => Failed::Broken { error, answered },
             })
         }
     }
 }
 
-/// The same request again, if it may be sent twice.
-fn replay(request: &Request<TransportBody>) -> Option<Request<TransportBody>> {
-    if !is_idempotent(request.method()) {
-        return None;
+fn over_h2(lease: &Lease, failure: Failure) -> Failed {
+    match failure {
+        Failure::Unsent { error, connection_over } => {
+            if connection_over {
+                lease.drain(CloseReason::ByPeer);
+            }
+            Failed::Unsent { request: None, error }
+        }
+        Failure::ConnectionBroke(error) => {
+            lease.drain(CloseReason::Broken);
+            Failed::Broken { error, answered: false }
+        }
+        // The server answered, if only with a reset.
+        Failure::Stream(error) => Failed::Broken { error, answered: true },
     }
+}
+
+/// The same request again; `None` when its body is a stream.
+fn replay(request: &Request<TransportBody>) -> Option<Request<TransportBody>> {
     let mut again = Request::new(request.body().replay()?);
     *again.method_mut() = request.method().clone();
     *again.uri_mut() = request.uri().clone();

@@ -1,15 +1,16 @@
 //! What all transports of one configuration share: the pool behind its one lock.
 
+use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::task::JoinSet;
 
 use super::allowance::Allowance;
-use super::config::TransportConfig;
-use super::connection::{Conn, handshake};
-use super::core::{Ask, Closing, Core, Held, HostId, Limits, Look};
-use super::dial::Connector;
+use super::config::{Protocol, TransportConfig};
+use super::connection::Conn;
+use super::core::{Ask, Closing, Core, First, Grant, Grants, Held, HostId, Limits, Look, Speaks};
+use super::dial::{Connector, Opened};
 use super::error::{Cause, Phase, TransportError};
 use super::host::HostKey;
 use super::metrics::{CloseReason, TransportSnapshot};
@@ -28,8 +29,8 @@ const AGE_JITTER_RATIO: f64 = 0.1;
 /// See the room's head for the invariants and the lock order.
 #[derive(Debug)]
 pub(super) struct Shared {
-    pub(super) config: TransportConfig,
-    connector: Connector,
+    pub(super) config: Arc<TransportConfig>,
+    connector: Arc<Connector>,
     pool: Mutex<Pool>,
     /// One task per connection. Dropped with the pool, which ends them all.
     drivers: Mutex<JoinSet<()>>,
@@ -66,9 +67,19 @@ impl Shared {
             hosts: config.hosts,
             waiting_per_host: config.waiting_per_host,
             idle_timeout: config.idle_timeout,
+            in_the_clear: match config.protocol {
+                Protocol::Negotiated | Protocol::Http1 => Speaks::Single,
+                Protocol::Http2 => Speaks::Muxed,
+            },
+            over_tls: match config.protocol {
+                Protocol::Negotiated => Speaks::Unknown,
+                Protocol::Http1 => Speaks::Single,
+                Protocol::Http2 => Speaks::Muxed,
+            },
         };
         let pool = Pool { core: Core::new(limits), rng: Rng::from_entropy() };
         let (pool, drivers) = (Mutex::new(pool), Mutex::new(JoinSet::new()));
+        let (config, connector) = (Arc::new(config), Arc::new(connector));
         Self { config, connector, pool, drivers }
     }
 
@@ -110,7 +121,7 @@ impl Shared {
         now: Instant,
     ) -> Result<Asked, TransportError> {
         let mut closing = Closing::new();
-        let mut evicted = None;
+        let (mut evicted, mut ahead) = (None, None);
         let asked = {
             let core = &mut self.pool.lock().core;
             let ask = match want {
@@ -119,6 +130,10 @@ impl Shared {
             };
             match ask {
                 Ask::Use(held) => Ok(Asked::Lease(Lease::new(Arc::clone(self), held, true))),
+                Ask::Stream(held, more) => {
+                    ahead = more.map(|host| Place::new(self, host));
+                    Ok(Asked::Lease(Lease::new(Arc::clone(self), held, true)))
+                }
                 Ask::Dial(host) => Ok(Asked::Place(Place::new(self, host))),
                 Ask::TooManyHosts => Err(TransportError::TooManyHosts),
                 Ask::Wait(host) => {
@@ -138,6 +153,9 @@ impl Shared {
         if let Some(Ok(Some(waker))) = evicted.map(|cell| cell.put(Verdict::Evicted)) {
             waker.wake();
         }
+        if let Some(place) = ahead {
+            self.dial_ahead(key.clone(), place);
+        }
         asked
     }
 
@@ -145,28 +163,72 @@ impl Shared {
     async fn dial(
         self: &Arc<Self>,
         key: &HostKey,
-        mut place: Place,
+        place: Place,
         allowance: Allowance,
     ) -> Result<Lease, TransportError> {
         tokio::runtime::Handle::try_current()
             .map_err(|error| TransportError::Dial { host: key.name(), cause: Cause::new(error) })?;
-        let stream = self.connector.connect(key, &self.config, allowance).await?;
-        let (conn, driver) = handshake(stream, self.config.max_header_bytes)
-            .await
-            .map_err(|error| TransportError::Dial { host: key.name(), cause: Cause::new(error) })?;
+        let opened = self.connector.connect(key, &self.config, allowance).await?;
+        // `None` only from a pool that forgot its host, which it does not while there is a place.
+        self.add(opened, place, First::Dialler).ok_or(TransportError::PoolWaitTimeout)
+    }
+
+    /// Dials ahead of need, in a task of the pool's, since streams run out. Fails silently: then
+    /// whoever next finds them scarce tries again.
+    fn dial_ahead(self: &Arc<Self>, key: HostKey, place: Place) {
+        let (pool, connector) = (Arc::downgrade(self), Arc::clone(&self.connector));
+        let config = Arc::clone(&self.config);
+        self.drive(async move {
+            let allowance = Allowance::new(now(), config.total_timeout);
+            let opened = connector.connect(&key, &config, allowance).await;
+            if let (Ok(opened), Some(shared)) = (opened, pool.upgrade()) {
+                shared.add(opened, place, First::Line);
+            }
+        });
+    }
+
+    /// Takes a new connection into the pool and starts its task. A lease of it, if it is for the
+    /// request that dialled.
+    fn add(self: &Arc<Self>, opened: Opened, mut place: Place, first: First) -> Option<Lease> {
         let (host, now) = (place.host(), now());
-        let (id, retire_at) = {
-            let pool = &mut *self.pool.lock();
-            let age = pool.rng.around(self.config.max_age, AGE_JITTER_RATIO);
-            (pool.core.opened(host), later(now, age))
-        };
+        let (mut closing, mut grants) = (Closing::new(), Grants::new());
+        let mut pool = self.pool.lock();
+        let age = pool.rng.around(self.config.max_age, AGE_JITTER_RATIO);
+        let (id, retire_at) = (pool.core.opened(host), later(now, age));
         place.opens(id, retire_at);
+        let held = match opened {
+            Opened::H1(conn, driver) => {
+                pool.core.is_single(host, now, &mut grants);
+                drop(pool);
+                self.drive(driver.run(place));
+                Some(Held { conn: Conn::H1(conn), host, id, retire_at })
+            }
+            Opened::H2(conn, driver) => {
+                let held = Held { conn: Conn::H2(conn), host, id, retire_at };
+                let core = &mut pool.core;
+                let most = driver.most();
+                let held = core.opened_muxed(held, most, first, now, &mut closing, &mut grants);
+                drop(pool);
+                self.drive(driver.run(place));
+                held
+            }
+        };
+        self.hand_out(closing, grants);
+        let lease = Lease::new(Arc::clone(self), held?, false);
+        match first {
+            First::Dialler => Some(lease),
+            First::Line => {
+                lease.finish();
+                None
+            }
+        }
+    }
+
+    fn drive(&self, task: impl Future<Output = ()> + Send + 'static) {
         let mut drivers = self.drivers.lock();
         // Here the tasks that have ended are awaited: never more are kept than ended since.
         while drivers.try_join_next().is_some() {}
-        drivers.spawn(driver.run(place));
-        drop(drivers);
-        Ok(Lease::new(Arc::clone(self), Held { conn, host, id, retire_at }, false))
+        drivers.spawn(task);
     }
 
     pub(super) fn snapshot(&self) -> TransportSnapshot {
@@ -213,23 +275,53 @@ impl Shared {
     }
 
     pub(super) fn not_opened(self: &Arc<Self>, host: HostId) {
-        let next = self.pool.lock().core.not_opened(host, now());
-        self.hand_place(next);
+        let mut grants = Grants::new();
+        self.pool.lock().core.not_opened(host, now(), &mut grants);
+        self.hand_out(Closing::new(), grants);
     }
 
     pub(super) fn closed(self: &Arc<Self>, host: HostId, id: u64, reason: CloseReason) {
-        let (idle, next) = self.pool.lock().core.closed(host, id, reason, now());
+        let mut grants = Grants::new();
+        let idle = self.pool.lock().core.closed(host, id, reason, now(), &mut grants);
         drop(idle);
-        self.hand_place(next);
+        self.hand_out(Closing::new(), grants);
     }
 
-    fn hand_place(self: &Arc<Self>, next: Option<(Waiter, HostId)>) {
-        let Some((waiter, host)) = next else { return };
-        // Refused because the waiter left: dropping the place hands it on, one waiter deeper.
-        // Waiters that leave take themselves out of the line, so that is as deep as futures that
-        // are being dropped on other threads at this very moment.
-        if let Ok(Some(waker)) = waiter.put(Verdict::Dial(Place::new(self, host))) {
-            waker.wake();
+    pub(super) fn stream_ended(self: &Arc<Self>, host: HostId, id: u64) {
+        let (mut closing, mut grants) = (Closing::new(), Grants::new());
+        self.pool.lock().core.stream_ended(host, id, now(), &mut closing, &mut grants);
+        self.hand_out(closing, grants);
+    }
+
+    pub(super) fn set_most(self: &Arc<Self>, host: HostId, id: u64, most: usize) {
+        let mut grants = Grants::new();
+        self.pool.lock().core.set_most(host, id, most, now(), &mut grants);
+        self.hand_out(Closing::new(), grants);
+    }
+
+    /// `None`: it is out of the pool already.
+    pub(super) fn drain(self: &Arc<Self>, host: HostId, id: u64) -> Option<Held<Conn>> {
+        let mut grants = Grants::new();
+        let held = self.pool.lock().core.drain(host, id, now(), &mut grants);
+        self.hand_out(Closing::new(), grants);
+        held
+    }
+
+    /// Refused because the waiter left: dropping its right hands it on, one waiter deeper. Waiters
+    /// that leave take themselves out of the line, so that is as deep as futures that are being
+    /// dropped on other threads at this very moment.
+    fn hand_out(self: &Arc<Self>, closing: Closing<Conn>, grants: Grants<Conn, Waiter>) {
+        close_all(closing);
+        for (waiter, grant) in grants {
+            let verdict = match grant {
+                Grant::Use(held) => Verdict::Use(Lease::new(Arc::clone(self), held, true)),
+                Grant::Dial(host) => Verdict::Dial(Place::new(self, host)),
+            };
+            match waiter.put(verdict) {
+                Ok(waker) => waker.into_iter().for_each(crate::ground::quiet::wake_quietly),
+                Err(Verdict::Use(lease)) => lease.unused(),
+                Err(Verdict::Dial(_) | Verdict::Evicted) => {}
+            }
         }
     }
 

@@ -11,6 +11,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+use super::config::Protocol;
 use super::error::TransportError;
 use super::host::HostKey;
 use crate::ground::config_error::ConfigError;
@@ -20,19 +21,24 @@ use crate::ground::config_error::ConfigError;
 pub(super) struct Tls(TlsConnector);
 
 impl Tls {
-    pub(super) fn new() -> Result<Self, ConfigError> {
+    pub(super) fn new(protocol: Protocol) -> Result<Self, ConfigError> {
         let roots = webpki_roots::TLS_SERVER_ROOTS.iter().cloned().collect();
-        Self::trusting(roots)
+        Self::trusting(roots, protocol)
     }
 
-    pub(super) fn trusting(roots: RootCertStore) -> Result<Self, ConfigError> {
+    pub(super) fn trusting(roots: RootCertStore, protocol: Protocol) -> Result<Self, ConfigError> {
         let ring = Arc::new(rustls::crypto::ring::default_provider());
         let mut config = ClientConfig::builder_with_provider(ring)
             .with_safe_default_protocol_versions()
             .map_err(|error| ConfigError::invalid("http_transport.tls", error, "TLS 1.2 or 1.3"))?
             .with_root_certificates(roots)
             .with_no_client_auth();
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        let (h1, h2) = (b"http/1.1".to_vec(), b"h2".to_vec());
+        config.alpn_protocols = match protocol {
+            Protocol::Http1 => vec![h1],
+            Protocol::Negotiated => vec![h2, h1],
+            Protocol::Http2 => vec![h2],
+        };
         Ok(Self(TlsConnector::from(Arc::new(config))))
     }
 

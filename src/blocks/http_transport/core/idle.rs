@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Closing, Core, Held};
+use super::muxed::Muxed;
+use super::{Closing, Core, Held, Share};
 use crate::blocks::http_transport::metrics::CloseReason;
 
 #[derive(Debug)]
@@ -13,7 +14,7 @@ pub(super) struct Idle<C> {
     pub(super) order: u64,
 }
 
-impl<C, W> Core<C, W> {
+impl<C: Share, W> Core<C, W> {
     pub(super) fn keep(
         &mut self,
         index: usize,
@@ -25,8 +26,16 @@ impl<C, W> Core<C, W> {
             closing.push((held, CloseReason::Surplus));
             return;
         }
-        // The newest stays: it is the one that most likely still works.
-        let surplus = if self.hosts[index].idle.len() >= self.limits.idle_per_host {
+        self.make_room(index, closing);
+        self.serial += 1;
+        let idle = Idle { held, since: now, order: self.serial };
+        self.hosts[index].idle.push_back(idle);
+        self.idle += 1;
+    }
+
+    /// For one more idle connection. The newest stay: they most likely still work.
+    pub(super) fn make_room(&mut self, index: usize, closing: &mut Closing<C>) {
+        let surplus = if self.hosts[index].idle_now() >= self.limits.idle_per_host {
             self.pop_oldest_of(index)
         } else if self.idle >= self.limits.idle_overall {
             self.pop_oldest()
@@ -34,22 +43,26 @@ impl<C, W> Core<C, W> {
             None
         };
         closing.extend(surplus.map(|held| (held, CloseReason::Surplus)));
-        self.serial += 1;
-        let idle = Idle { held, since: now, order: self.serial };
-        self.hosts[index].idle.push_back(idle);
-        self.idle += 1;
     }
 
     pub(super) fn pop_oldest_of(&mut self, index: usize) -> Option<Held<C>> {
-        let idle = self.hosts[index].idle.pop_front()?;
-        self.idle -= 1;
-        Some(idle.held)
+        let host = &mut self.hosts[index];
+        let shared = host.muxed.iter().filter_map(Muxed::idle_order).min();
+        let own = host.idle.front().map(|idle| idle.order);
+        match shared {
+            Some((order, id)) if own.is_none_or(|own| order < own) => self.remove_muxed(index, id),
+            _ => {
+                let idle = host.idle.pop_front()?;
+                self.idle -= 1;
+                Some(idle.held)
+            }
+        }
     }
 
     /// O(hosts), and only at the idle or the overall cap.
     pub(super) fn pop_oldest(&mut self) -> Option<Held<C>> {
         let fronts = self.hosts.iter().enumerate();
-        let oldest = fronts.filter_map(|(at, host)| Some((host.idle.front()?.order, at))).min();
+        let oldest = fronts.filter_map(|(at, host)| Some((host.oldest_idle()?, at))).min();
         oldest.and_then(|(_, index)| self.pop_oldest_of(index))
     }
 

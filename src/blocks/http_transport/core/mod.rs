@@ -4,12 +4,14 @@
 //! is dropped or woken here: what leaves is returned.
 
 mod idle;
+mod muxed;
 mod places;
 mod table;
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
+pub(super) use self::muxed::{First, Share, Speaks};
 use self::table::Host;
 use super::host::HostKey;
 use super::metrics::{CloseReason, HostSnapshot, PoolCounts};
@@ -26,6 +28,9 @@ pub(super) struct Limits {
     pub(super) hosts: usize,
     pub(super) waiting_per_host: usize,
     pub(super) idle_timeout: Duration,
+    /// What hosts are thought to speak before the first connection tells.
+    pub(super) in_the_clear: Speaks,
+    pub(super) over_tls: Speaks,
 }
 
 /// A slot of the host table. The generation tells a host from the one that had its slot before.
@@ -49,6 +54,9 @@ pub(super) struct Held<C> {
 pub(super) enum Ask<C> {
     /// This one, as it is.
     Use(Held<C>),
+    /// A stream of a shared connection; and where there is a place, somebody is to dial the next
+    /// one, since streams run out.
+    Stream(Held<C>, Option<HostId>),
     /// A place: dial.
     Dial(HostId),
     /// No place: call [`Core::wait`] under the same lock.
@@ -56,6 +64,17 @@ pub(super) enum Ask<C> {
     /// No slot for this host.
     TooManyHosts,
 }
+
+/// What somebody in line gets.
+#[derive(Debug)]
+pub(super) enum Grant<C> {
+    /// A stream of this connection.
+    Use(Held<C>),
+    Dial(HostId),
+}
+
+/// Those who are served by one event, in order.
+pub(super) type Grants<C, W> = Vec<(W, Grant<C>)>;
 
 /// A waiter's entry into the line.
 #[derive(Debug)]
@@ -69,7 +88,7 @@ pub(super) struct Waiting<W> {
 pub(super) enum Look<C> {
     /// It stays: look again then.
     Again(Instant),
-    /// It was idle, and is out of the list now: close it.
+    /// It is out of the pool now: it ends, with the last request it carries.
     Retire(Held<C>, CloseReason),
 }
 
@@ -94,7 +113,7 @@ pub(super) struct Core<C, W> {
     totals: PoolCounts,
 }
 
-impl<C, W> Core<C, W> {
+impl<C: Share, W> Core<C, W> {
     pub(super) fn new(limits: Limits) -> Self {
         Self {
             limits,
@@ -122,6 +141,13 @@ impl<C, W> Core<C, W> {
                     return Ask::Use(idle.held);
                 }
             }
+        }
+        if let Some(held) = self.lend(index, now, closing) {
+            let more = self.runs_out(index).then(|| self.hosts[index].id(index));
+            if more.is_some() {
+                self.dial(index);
+            }
+            return Ask::Stream(held, more);
         }
         self.ask_place(index)
     }
@@ -163,8 +189,11 @@ impl<C, W> Core<C, W> {
         }
         let victim = if self.hosts[index].open >= self.limits.open_per_host {
             self.pop_oldest_of(index).map(|held| (held, CloseReason::Replaced))
-        } else {
+        } else if self.open >= self.limits.open_overall {
             self.pop_oldest().map(|held| (held, CloseReason::Displaced))
+        } else {
+            // It waits for a connection that is being dialled.
+            None
         };
         closing.extend(victim);
         Ok(Waiting { ticket: committed.ticket, evicted: committed.evicted })
@@ -189,6 +218,15 @@ impl<C, W> Core<C, W> {
             self.totals.opened += 1;
         }
         self.serial
+    }
+
+    /// The connection that was opened carries one request at a time: so others may dial as well.
+    pub(super) fn is_single(&mut self, host: HostId, now: Instant, grants: &mut Grants<C, W>) {
+        let Some(index) = self.find(host) else { return };
+        if self.hosts[index].speaks != Speaks::Single {
+            self.hosts[index].speaks = Speaks::Single;
+            self.serve(now, grants);
+        }
     }
 
     /// A connection that may carry another request comes back: to its host's head, else to the
@@ -221,19 +259,17 @@ impl<C, W> Core<C, W> {
     /// The granted connection was declined by a waiter that had left: it was no reuse.
     pub(super) fn declined(&mut self, host: HostId) {
         self.totals.reused -= 1;
-        // Its slot may be another host's by now: a connection that has ended keeps none.
-        let known = self.hosts.get_mut(host.index).filter(|it| it.generation == host.generation);
-        if let Some(known) = known {
+        if let Some(known) = self.known(host) {
             known.counts.reused -= 1;
         }
     }
 
     /// A dial came to nothing: its place is free. Who dials instead?
-    pub(super) fn not_opened(&mut self, host: HostId, now: Instant) -> Option<(W, HostId)> {
-        let index = self.find(host)?;
+    pub(super) fn not_opened(&mut self, host: HostId, now: Instant, grants: &mut Grants<C, W>) {
+        let Some(index) = self.find(host) else { return };
         self.hosts[index].counts.dialling -= 1;
         self.totals.dialling -= 1;
-        self.free(index, now)
+        self.free(index, now, grants);
     }
 
     /// A connection has ended: its place is free, and if it was idle it comes out of the list.
@@ -243,18 +279,29 @@ impl<C, W> Core<C, W> {
         id: u64,
         reason: CloseReason,
         now: Instant,
-    ) -> (Option<Held<C>>, Option<(W, HostId)>) {
-        let Some(index) = self.find(host) else { return (None, None) };
-        let held = self.pop_idle(index, id);
+        grants: &mut Grants<C, W>,
+    ) -> Option<Held<C>> {
+        let index = self.find(host)?;
+        let held = self.pop_idle(index, id).or_else(|| self.remove_muxed(index, id));
         self.hosts[index].counts.closed.count(reason);
         self.totals.closed.count(reason);
-        (held, self.free(index, now))
+        self.free(index, now, grants);
+        held
     }
 
     /// The time of connection `id` may have come.
     pub(super) fn look(&mut self, host: HostId, id: u64, now: Instant) -> Look<C> {
         let later = now + self.limits.idle_timeout;
         let Some(index) = self.find(host) else { return Look::Again(later) };
+        if let Some(look) = self.look_muxed(index, id, now) {
+            return match look {
+                Ok(at) => Look::Again(at),
+                Err(reason) => match self.remove_muxed(index, id) {
+                    Some(held) => Look::Retire(held, reason),
+                    None => Look::Again(later),
+                },
+            };
+        }
         let Some(at) = self.hosts[index].idle.iter().position(|idle| idle.held.id == id) else {
             return Look::Again(later);
         };

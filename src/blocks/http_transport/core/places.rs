@@ -2,13 +2,14 @@
 
 use std::time::Instant;
 
-use super::{Core, HostId};
+use super::muxed::{Share, Speaks};
+use super::{Core, Grant, Grants};
 use crate::gates::wait_queue::{Rules, Take};
 use crate::ground::priority::Priority;
 
-impl<C, W> Core<C, W> {
+impl<C: Share, W> Core<C, W> {
     pub(super) fn has_place(&self, index: usize) -> bool {
-        self.open < self.limits.open_overall && self.hosts[index].open < self.limits.open_per_host
+        self.open < self.limits.open_overall && self.may_dial(index)
     }
 
     pub(super) fn dial(&mut self, index: usize) {
@@ -19,15 +20,31 @@ impl<C, W> Core<C, W> {
         self.totals.dialling += 1;
     }
 
-    pub(super) fn free(&mut self, index: usize, now: Instant) -> Option<(W, HostId)> {
+    pub(super) fn free(&mut self, index: usize, now: Instant, grants: &mut Grants<C, W>) {
         self.hosts[index].open -= 1;
         self.open -= 1;
-        let next = self.next_dialler(None)?;
-        let waiter = self.take(next, now)?;
-        self.turn = next + 1;
-        self.passed = 0;
-        self.dial(next);
-        Some((waiter, self.hosts[next].id(next)))
+        self.serve(now, grants);
+    }
+
+    /// Places for those who may dial, while there are.
+    pub(super) fn serve(&mut self, now: Instant, grants: &mut Grants<C, W>) {
+        while self.open < self.limits.open_overall
+            && let Some(next) = self.next_dialler(None)
+            && let Some(waiter) = self.take(next, now)
+        {
+            self.turn = next + 1;
+            self.passed = 0;
+            self.dial(next);
+            grants.push((waiter, Grant::Dial(self.hosts[next].id(next))));
+        }
+    }
+
+    /// By the rules of the host alone: below its cap, and where connections are or may be shared,
+    /// one dial at a time.
+    pub(super) fn may_dial(&self, index: usize) -> bool {
+        let host = &self.hosts[index];
+        let alone = host.speaks == Speaks::Single || host.counts.dialling == 0;
+        alone && host.open < self.limits.open_per_host
     }
 
     /// The highest-class head among the hosts below their cap, round robin on a tie; not `but`.
@@ -38,11 +55,10 @@ impl<C, W> Core<C, W> {
         let mut best: Option<(Priority, usize)> = None;
         for step in 0..self.hosts.len() {
             let index = (self.turn + step) % self.hosts.len();
-            let host = &mut self.hosts[index];
-            if Some(index) == but || host.open >= self.limits.open_per_host {
+            if Some(index) == but || !self.may_dial(index) {
                 continue;
             }
-            let Some(head) = host.queue.head() else { continue };
+            let Some(head) = self.hosts[index].queue.head() else { continue };
             if best.is_none_or(|(class, _)| head.class > class) {
                 best = Some((head.class, index));
             }

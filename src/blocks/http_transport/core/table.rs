@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use super::idle::Idle;
+use super::muxed::{Muxed, Share, Speaks};
 use super::{Core, HostId, Limits};
 use crate::blocks::http_transport::host::HostKey;
 use crate::blocks::http_transport::metrics::{HostSnapshot, PoolCounts};
@@ -15,16 +16,24 @@ pub(super) struct Host<C, W> {
     pub(super) open: usize,
     /// Oldest in front; taken from the back.
     pub(super) idle: VecDeque<Idle<C>>,
+    /// Oldest first.
+    pub(super) muxed: Vec<Muxed<C>>,
+    pub(super) speaks: Speaks,
     pub(super) queue: WaitQueue<W>,
     /// `idle` and `waiting` are kept by the lists themselves, `active` by subtraction.
     pub(super) counts: PoolCounts,
 }
 
-impl<C, W> Core<C, W> {
+impl<C: Share, W> Core<C, W> {
     pub(super) fn find(&self, host: HostId) -> Option<usize> {
         let known = self.hosts.get(host.index).is_some_and(|it| it.generation == host.generation);
         debug_assert!(known, "a host with a connection or a waiter keeps its slot");
         known.then_some(host.index)
+    }
+
+    /// The slot of a host that may have been forgotten: a connection that has ended keeps none.
+    pub(super) fn known(&mut self, host: HostId) -> Option<&mut Host<C, W>> {
+        self.hosts.get_mut(host.index).filter(|it| it.generation == host.generation)
     }
 
     pub(super) fn slot(&mut self, key: &HostKey) -> Option<usize> {
@@ -50,17 +59,29 @@ impl<C, W> Core<C, W> {
 impl<C, W> Host<C, W> {
     pub(super) fn new(key: HostKey, generation: u32, limits: Limits) -> Self {
         Self {
-            key,
             generation,
             open: 0,
             idle: VecDeque::new(),
+            muxed: Vec::new(),
+            speaks: if key.tls { limits.over_tls } else { limits.in_the_clear },
             queue: WaitQueue::new(Rules::new(limits.waiting_per_host)),
             counts: PoolCounts::default(),
+            key,
         }
     }
 
     pub(super) fn id(&self, index: usize) -> HostId {
         HostId { index, generation: self.generation }
+    }
+
+    pub(super) fn idle_now(&self) -> usize {
+        self.idle.len() + self.muxed.iter().filter(|it| it.is_idle()).count()
+    }
+
+    /// The turn of its oldest idle connection.
+    pub(super) fn oldest_idle(&self) -> Option<u64> {
+        let shared = self.muxed.iter().filter_map(Muxed::idle_order).map(|(order, _)| order);
+        shared.chain(self.idle.front().map(|idle| idle.order)).min()
     }
 
     pub(super) fn is_unused(&self) -> bool {
@@ -69,7 +90,7 @@ impl<C, W> Host<C, W> {
 
     pub(super) fn snapshot(&self) -> HostSnapshot {
         let mut counts = self.counts;
-        counts.idle = self.idle.len();
+        counts.idle = self.idle_now();
         counts.waiting = self.queue.len();
         counts.active = self.open - counts.idle - counts.dialling;
         HostSnapshot { host: self.key.to_string(), counts }

@@ -2,6 +2,7 @@
 
 mod config;
 mod model;
+mod muxed;
 mod table;
 #[cfg(feature = "tls")]
 mod tls;

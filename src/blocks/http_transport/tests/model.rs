@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 
-use super::super::core::{Ask, Closing, Core, Held, HostId, Limits};
+use super::super::core::{Ask, Closing, Core, Grant, Grants, Held, HostId, Limits};
 use super::super::metrics::CloseReason;
 use super::table::{key, limits, origin};
 use crate::Priority;
@@ -201,7 +201,7 @@ impl World {
                 self.ids[host] = Some(id);
                 self.wait(host, id, class);
             }
-            Ask::TooManyHosts => panic!("there are slots for all"),
+            Ask::Stream(..) | Ask::TooManyHosts => panic!("{asked:?}"),
         }
     }
 
@@ -237,15 +237,18 @@ impl World {
             self.connections[at].state = State::Active;
         } else {
             self.connections.remove(at);
-            let next = self.core.not_opened(self.ids[host].unwrap(), self.now);
-            self.expect_dialler(next);
+            let mut grants = Grants::new();
+            self.core.not_opened(self.ids[host].unwrap(), self.now, &mut grants);
+            self.expect_dialler(&grants);
         }
     }
 
     /// A place became free: it went to whom it should.
-    fn expect_dialler(&mut self, next: Option<(u32, HostId)>) {
+    fn expect_dialler(&mut self, grants: &[(u32, Grant<()>)]) {
         let expected = self.next_dialler(None);
-        assert_eq!(next.map(|(waiter, _)| waiter), expected.map(|it| it.number));
+        assert!(grants.iter().all(|(_, grant)| matches!(grant, Grant::Dial(_))));
+        let granted: Vec<_> = grants.iter().map(|(waiter, _)| *waiter).collect();
+        assert_eq!(granted, Vec::from_iter(expected.map(|it| it.number)));
         let Some(waiter) = expected else { return };
         self.line.retain(|it| it.number != waiter.number);
         self.turn = self.slot(waiter.host) + 1;
@@ -298,9 +301,10 @@ impl World {
         self.connections.retain(|other| other.id != it.id);
         self.closed += 1;
         let host = self.ids[it.host].unwrap();
-        let (idle, next) = self.core.closed(host, it.id, CloseReason::ByPeer, self.now);
+        let mut grants = Grants::new();
+        let idle = self.core.closed(host, it.id, CloseReason::ByPeer, self.now, &mut grants);
         assert_eq!(idle.is_some(), matches!(it.state, State::Idle { .. }));
-        self.expect_dialler(next);
+        self.expect_dialler(&grants);
     }
 
     fn cancel(&mut self, nth: usize) {

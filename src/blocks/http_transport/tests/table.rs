@@ -2,7 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use super::super::core::{Ask, Closing, Core, Held, HostId, Limits, Look};
+use super::super::core::{
+    Ask, Closing, Core, Grant, Grants, Held, HostId, Limits, Look, Share, Speaks,
+};
 use super::super::host::HostKey;
 use super::super::metrics::CloseReason;
 use crate::Priority;
@@ -20,6 +22,14 @@ pub(super) fn limits(per_host: usize, overall: usize) -> Limits {
         hosts: 8,
         waiting_per_host: 100,
         idle_timeout: Duration::from_secs(90),
+        in_the_clear: Speaks::Single,
+        over_tls: Speaks::Unknown,
+    }
+}
+
+impl Share for () {
+    fn share(&self) -> Option<Self> {
+        Some(())
     }
 }
 
@@ -67,8 +77,13 @@ impl Bench {
     }
 
     fn ends(&mut self, held: &Held<()>) -> Option<&'static str> {
-        let (_, next) = self.core.closed(held.host, held.id, CloseReason::ByPeer, self.now);
-        next.map(|(waiter, _)| waiter)
+        let mut grants = Grants::new();
+        self.core.closed(held.host, held.id, CloseReason::ByPeer, self.now, &mut grants);
+        assert!(grants.len() <= 1, "one place was freed");
+        grants.pop().map(|(waiter, grant)| {
+            assert!(matches!(grant, Grant::Dial(_)));
+            waiter
+        })
     }
 
     fn reasons(&mut self) -> Vec<CloseReason> {

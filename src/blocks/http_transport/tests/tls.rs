@@ -81,7 +81,7 @@ async fn serve(change: impl FnOnce(&mut CertificateParams)) -> Server {
 
 fn trusting(roots: &RootCertStore) -> Transport {
     let config = TransportConfig::default();
-    let connector = Connector::new(&config, Tls::trusting(roots.clone()).unwrap());
+    let connector = Connector::new(&config, Tls::trusting(roots.clone(), config.protocol).unwrap());
     Transport::new(Arc::new(Shared::new(config, connector)))
 }
 

@@ -1,0 +1,287 @@
+//! Connections that carry many requests at once: who gets a stream of which, and when the next
+//! connection is dialled.
+
+use std::time::Instant;
+
+use super::{Closing, Core, Grant, Grants, Held, HostId};
+use crate::blocks::http_transport::metrics::CloseReason;
+use crate::gates::wait_queue::Rules;
+
+/// What several requests can hold at once.
+pub(in crate::blocks::http_transport) trait Share: Sized {
+    /// Another end of the same connection; `None` where there can be only one.
+    fn share(&self) -> Option<Self>;
+}
+
+/// What connections to a host are like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::blocks::http_transport) enum Speaks {
+    /// Each carries one request at a time (HTTP/1.1).
+    Single,
+    /// Each carries many (HTTP/2), so one dial at a time is enough.
+    Muxed,
+    /// The first one will tell; until then one dial at a time.
+    Unknown,
+}
+
+/// Who gets the first stream of a new connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::blocks::http_transport) enum First {
+    /// The request that dialled it.
+    Dialler,
+    /// It was dialled before streams ran out, by no request.
+    Line,
+}
+
+/// A shared connection that takes requests. One that is being drained is no longer here.
+#[derive(Debug)]
+pub(super) struct Muxed<C> {
+    held: Held<C>,
+    /// Carried now.
+    streams: usize,
+    /// What the peer and the configuration allow.
+    most: usize,
+    /// Since when it carries none, and which began that first over all hosts.
+    idle: Option<(Instant, u64)>,
+}
+
+/// The next connection is dialled when no more than this share of a host's streams is free.
+const SPARE: usize = 8;
+
+impl<C: Share, W> Core<C, W> {
+    /// A stream of the oldest connection that has one, so that the others can end when there is
+    /// less to do. What is too old or was idle too long leaves.
+    pub(super) fn lend(
+        &mut self,
+        index: usize,
+        now: Instant,
+        closing: &mut Closing<C>,
+    ) -> Option<Held<C>> {
+        let mut at = 0;
+        while let Some(muxed) = self.hosts[index].muxed.get(at) {
+            if let Some(reason) = self.is_over(muxed, now) {
+                closing.push((self.remove(index, at), reason));
+            } else if muxed.streams < muxed.most {
+                let held = self.take_stream(index, at)?;
+                self.reused(index);
+                return Some(held);
+            } else {
+                at += 1;
+            }
+        }
+        None
+    }
+
+    fn take_stream(&mut self, index: usize, at: usize) -> Option<Held<C>> {
+        let muxed = &mut self.hosts[index].muxed[at];
+        let Held { host, id, retire_at, .. } = muxed.held;
+        let held = Held { conn: muxed.held.conn.share()?, host, id, retire_at };
+        muxed.streams += 1;
+        if muxed.idle.take().is_some() {
+            self.idle -= 1;
+        }
+        self.hosts[index].counts.streams += 1;
+        self.totals.streams += 1;
+        Some(held)
+    }
+
+    /// Whether so few streams are free that the next connection is to be dialled now.
+    pub(super) fn runs_out(&self, index: usize) -> bool {
+        let muxed = &self.hosts[index].muxed;
+        let most: usize = muxed.iter().map(|it| it.most).sum();
+        let free: usize = muxed.iter().map(|it| it.most.saturating_sub(it.streams)).sum();
+        free <= most / SPARE && self.may_dial(index) && self.has_place(index)
+    }
+
+    /// A place became a shared connection with `most` streams. Its streams are for whoever `first`
+    /// says, then for its host's line.
+    pub(in crate::blocks::http_transport) fn opened_muxed(
+        &mut self,
+        held: Held<C>,
+        most: usize,
+        first: First,
+        now: Instant,
+        closing: &mut Closing<C>,
+        grants: &mut Grants<C, W>,
+    ) -> Option<Held<C>> {
+        let Some(index) = self.find(held.host) else {
+            closing.push((held, CloseReason::Surplus));
+            return None;
+        };
+        self.hosts[index].speaks = Speaks::Muxed;
+        let id = held.id;
+        self.hosts[index].muxed.push(Muxed { held, streams: 0, most, idle: None });
+        let at = self.hosts[index].muxed.len() - 1;
+        let own = match first {
+            First::Dialler => self.take_stream(index, at),
+            First::Line => None,
+        };
+        self.fill(index, at, now, grants);
+        self.rest(index, id, now, closing);
+        self.serve(now, grants);
+        own
+    }
+
+    /// The peer allows another number of streams now.
+    pub(in crate::blocks::http_transport) fn set_most(
+        &mut self,
+        host: HostId,
+        id: u64,
+        most: usize,
+        now: Instant,
+        grants: &mut Grants<C, W>,
+    ) {
+        let Some((index, at)) = self.find_muxed(host, id) else { return };
+        self.hosts[index].muxed[at].most = most;
+        self.fill(index, at, now, grants);
+        self.serve(now, grants);
+    }
+
+    /// A request over a shared connection has ended.
+    pub(in crate::blocks::http_transport) fn stream_ended(
+        &mut self,
+        host: HostId,
+        id: u64,
+        now: Instant,
+        closing: &mut Closing<C>,
+        grants: &mut Grants<C, W>,
+    ) {
+        self.totals.streams -= 1;
+        if let Some(known) = self.known(host) {
+            known.counts.streams -= 1;
+        }
+        // Not there: it is being drained, or has ended before what it carried.
+        let Some((index, at)) = self.find_muxed(host, id) else { return };
+        self.hosts[index].muxed[at].streams -= 1;
+        let busy = self.hosts[index].muxed[at].streams > 0;
+        let yields = if busy { self.must_yield_busy(index) } else { self.must_yield(index) };
+        if yields {
+            self.passed = 0;
+            self.turn = index + 1;
+            closing.push((self.remove(index, at), CloseReason::Displaced));
+            return;
+        }
+        self.fill(index, at, now, grants);
+        self.rest(index, id, now, closing);
+    }
+
+    /// A shared connection takes no more requests; its place is free when it has ended.
+    pub(in crate::blocks::http_transport) fn drain(
+        &mut self,
+        host: HostId,
+        id: u64,
+        now: Instant,
+        grants: &mut Grants<C, W>,
+    ) -> Option<Held<C>> {
+        let (index, at) = self.find_muxed(host, id)?;
+        let held = self.remove(index, at);
+        self.serve(now, grants);
+        Some(held)
+    }
+
+    /// Streams for the head of the host's line, while there are.
+    fn fill(&mut self, index: usize, at: usize, now: Instant, grants: &mut Grants<C, W>) {
+        loop {
+            let muxed = &self.hosts[index].muxed[at];
+            if muxed.streams >= muxed.most {
+                return;
+            }
+            let Some(waiter) = self.take(index, now) else { return };
+            let Some(held) = self.take_stream(index, at) else { return };
+            self.reused(index);
+            grants.push((waiter, Grant::Use(held)));
+        }
+    }
+
+    /// A connection that carries nothing is idle from now on, or surplus.
+    fn rest(&mut self, index: usize, id: u64, now: Instant, closing: &mut Closing<C>) {
+        let Some(at) = self.hosts[index].muxed.iter().position(|it| it.held.id == id) else {
+            return;
+        };
+        if self.hosts[index].muxed[at].streams > 0 {
+            return;
+        }
+        if self.limits.idle_per_host == 0 || self.limits.idle_overall == 0 {
+            closing.push((self.remove(index, at), CloseReason::Surplus));
+            return;
+        }
+        self.make_room(index, closing);
+        self.serial += 1;
+        let order = self.serial;
+        // Its index may be another by now.
+        if let Some(muxed) = self.hosts[index].muxed.iter_mut().find(|it| it.held.id == id) {
+            muxed.idle = Some((now, order));
+            self.idle += 1;
+        }
+    }
+
+    pub(super) fn remove_muxed(&mut self, index: usize, id: u64) -> Option<Held<C>> {
+        let at = self.hosts[index].muxed.iter().position(|it| it.held.id == id)?;
+        Some(self.remove(index, at))
+    }
+
+    fn remove(&mut self, index: usize, at: usize) -> Held<C> {
+        let muxed = self.hosts[index].muxed.remove(at);
+        if muxed.idle.is_some() {
+            self.idle -= 1;
+        }
+        muxed.held
+    }
+
+    fn find_muxed(&self, host: HostId, id: u64) -> Option<(usize, usize)> {
+        let known = self.hosts.get(host.index).filter(|it| it.generation == host.generation)?;
+        let at = known.muxed.iter().position(|it| it.held.id == id)?;
+        Some((host.index, at))
+    }
+
+    fn is_over(&self, muxed: &Muxed<C>, now: Instant) -> Option<CloseReason> {
+        if muxed.held.is_too_old(now) {
+            return Some(CloseReason::MaxAge);
+        }
+        let (since, _) = muxed.idle?;
+        let idle = now.saturating_duration_since(since) >= self.limits.idle_timeout;
+        idle.then_some(CloseReason::IdleTimeout)
+    }
+
+    /// When a shared connection is to be looked at again, or why it has to go now.
+    pub(super) fn look_muxed(
+        &self,
+        index: usize,
+        id: u64,
+        now: Instant,
+    ) -> Option<Result<Instant, CloseReason>> {
+        let muxed = self.hosts[index].muxed.iter().find(|it| it.held.id == id)?;
+        if let Some(reason) = self.is_over(muxed, now) {
+            return Some(Err(reason));
+        }
+        let idle_until = muxed.idle.map_or(now, |(since, _)| since) + self.limits.idle_timeout;
+        Some(Ok(muxed.held.retire_at.map_or(idle_until, |at| at.min(idle_until))))
+    }
+
+    /// As [`must_yield`](Self::must_yield), for a connection that still carries requests: never at
+    /// once, since they have to end first.
+    fn must_yield_busy(&mut self, index: usize) -> bool {
+        if self.open < self.limits.open_overall {
+            return false;
+        }
+        let Some(other) = self.next_dialler(Some(index)) else { return false };
+        let theirs = self.hosts[other].queue.head().map(|head| head.class);
+        let own = self.hosts[index].queue.head().map(|head| head.class);
+        if theirs < own {
+            return false;
+        }
+        self.passed += 1;
+        self.passed > Rules::STARVATION_BOUND
+    }
+}
+
+impl<C> Muxed<C> {
+    pub(super) fn is_idle(&self) -> bool {
+        self.idle.is_some()
+    }
+
+    /// Its number and since which turn it is idle.
+    pub(super) fn idle_order(&self) -> Option<(u64, u64)> {
+        self.idle.map(|(_, order)| (order, self.held.id))
+    }
+}

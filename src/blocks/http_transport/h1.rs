@@ -1,0 +1,168 @@
+//! A connection that speaks HTTP/1.1: one request at a time.
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use hyper::client::conn::http1::{Builder, Connection, SendRequest};
+use hyper_util::rt::TokioIo;
+use tokio::sync::mpsc;
+use tokio::time::Sleep;
+
+use super::connection::Conn;
+use super::core::{Held, Look};
+use super::dial::{Heard, Stream};
+use super::metrics::CloseReason;
+use super::permit::Place;
+use super::request_body::TransportBody;
+use crate::ground::time::now;
+
+/// How long a connection whose answer was read to its end may take to be ready for another
+/// request (the rest of the request is still being written), before it is closed.
+const SETTLE: Duration = Duration::from_secs(1);
+
+/// The end of a connection that a request holds. Dropping it closes the connection.
+#[derive(Debug)]
+pub(super) struct H1 {
+    sender: SendRequest<TransportBody>,
+    /// At most one order is ever on its way: both take the connection out of use.
+    orders: mpsc::Sender<Order>,
+    heard: Heard,
+    /// What had been heard when the request was sent.
+    before: u64,
+}
+
+#[derive(Debug)]
+enum Order {
+    /// Give it back once it is ready for the next request.
+    Settle(Held<Conn>),
+    Close(CloseReason),
+}
+
+impl H1 {
+    pub(super) fn sender(&mut self) -> &mut SendRequest<TransportBody> {
+        self.before = self.heard.so_often();
+        &mut self.sender
+    }
+
+    /// Whether a byte came back since [`sender`](Self::sender).
+    pub(super) fn was_answered(&self) -> bool {
+        self.heard.so_often() > self.before
+    }
+
+    pub(super) fn is_ready(&self) -> bool {
+        self.sender.is_ready()
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.sender.is_closed()
+    }
+
+    pub(super) fn close(&self, reason: CloseReason) {
+        // No room, or nobody there: the task has ended.
+        let _ = self.orders.try_send(Order::Close(reason));
+    }
+}
+
+/// Lets the connection's own task give it back when it is ready.
+pub(super) fn settle(held: Held<Conn>) {
+    if let Conn::H1(conn) = &held.conn {
+        let orders = conn.orders.clone();
+        // No room, or nobody there: the task has ended.
+        let _ = orders.try_send(Order::Settle(held));
+    }
+}
+
+/// Speaks HTTP/1.1 over `stream`.
+pub(super) async fn handshake(
+    stream: Stream,
+    max_header_bytes: usize,
+) -> hyper::Result<(H1, Driver)> {
+    let heard = stream.heard();
+    let (sender, connection) = Builder::new()
+        .max_header_size(max_header_bytes)
+        .max_buf_size(max_header_bytes)
+        .handshake(TokioIo::new(stream))
+        .await?;
+    let (order, orders) = mpsc::channel(1);
+    Ok((
+        H1 { sender, orders: order, heard, before: 0 },
+        Driver { connection, orders, settling: None },
+    ))
+}
+
+/// The socket's side of a connection.
+#[derive(Debug)]
+pub(super) struct Driver {
+    connection: Connection<TokioIo<Stream>, TransportBody>,
+    orders: mpsc::Receiver<Order>,
+    settling: Option<Held<Conn>>,
+}
+
+enum Event {
+    Ordered(Option<Order>),
+    Ended(hyper::Result<()>),
+    /// The connection in `settling` is ready.
+    Settled,
+    Due,
+}
+
+impl Driver {
+    /// The task. `place` is free once the socket is closed, also when this future is dropped.
+    pub(super) async fn run(self, place: Place) {
+        // Fields are dropped in this order.
+        struct Task(Driver, Place);
+        let mut task = Task(self, place);
+        let reason = task.0.watch(&task.1).await;
+        task.1.closes_for(reason);
+    }
+
+    async fn watch(&mut self, place: &Place) -> CloseReason {
+        let timer = tokio::time::sleep_until(place.first_look(now()).into());
+        let mut timer = std::pin::pin!(timer);
+        loop {
+            match poll_fn(|cx| self.poll_event(timer.as_mut(), cx)).await {
+                Event::Ordered(None) => return CloseReason::Abandoned,
+                Event::Ordered(Some(Order::Close(reason))) => return reason,
+                Event::Ordered(Some(Order::Settle(held))) => {
+                    self.settling = Some(held);
+                    timer.as_mut().reset((now() + SETTLE).into());
+                }
+                Event::Settled => {
+                    if let Some(held) = self.settling.take() {
+                        place.give_back(held);
+                    }
+                    timer.as_mut().reset(place.first_look(now()).into());
+                }
+                Event::Ended(Ok(())) => return CloseReason::ByPeer,
+                Event::Ended(Err(_)) => return CloseReason::Broken,
+                Event::Due if self.settling.is_some() => return CloseReason::Abandoned,
+                Event::Due => match place.look(now()) {
+                    Some(Look::Again(at)) => timer.as_mut().reset(at.into()),
+                    Some(Look::Retire(_held, reason)) => return reason,
+                    None => return CloseReason::Abandoned,
+                },
+            }
+        }
+    }
+
+    /// Orders first: whoever closes a connection for a reason also drops its `Conn`, by which
+    /// alone the connection would end too.
+    fn poll_event(&mut self, timer: Pin<&mut Sleep>, cx: &mut Context<'_>) -> Poll<Event> {
+        if let Poll::Ready(order) = self.orders.poll_recv(cx) {
+            return Poll::Ready(Event::Ordered(order));
+        }
+        if let Poll::Ready(ended) = Pin::new(&mut self.connection).poll(cx) {
+            return Poll::Ready(Event::Ended(ended));
+        }
+        // After the connection, whose polling is what makes it ready. An error means that it has
+        // ended, which the next poll above tells with its reason.
+        if let Some(Held { conn: Conn::H1(conn), .. }) = &mut self.settling
+            && let Poll::Ready(Ok(())) = conn.sender.poll_ready(cx)
+        {
+            return Poll::Ready(Event::Settled);
+        }
+        timer.poll(cx).map(|()| Event::Due)
+    }
+}

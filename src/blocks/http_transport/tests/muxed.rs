@@ -1,0 +1,389 @@
+//! Shared connections: case by case, and whatever happens against what must always hold.
+
+use std::time::{Duration, Instant};
+
+use proptest::prelude::*;
+
+use super::super::core::{Ask, Closing, Core, First, Grant, Grants, Held, HostId, Limits, Speaks};
+use super::super::metrics::CloseReason;
+use super::table::{key, limits, origin};
+use crate::Priority;
+
+const HOSTS: [&str; 2] = ["a", "b"];
+
+#[derive(Clone, Copy, Debug)]
+struct Connection {
+    host: usize,
+    id: u64,
+    most: usize,
+    /// Requests that hold a stream of it.
+    streams: usize,
+    /// Neither told to drain nor ended.
+    in_pool: bool,
+}
+
+/// The core, and everything anybody could know about it from outside.
+struct World {
+    core: Core<(), u32>,
+    limits: Limits,
+    now: Instant,
+    ids: [Option<HostId>; HOSTS.len()],
+    /// Dials under way; whether a request of its own waits for it.
+    dials: Vec<(usize, First)>,
+    connections: Vec<Connection>,
+    /// Who waits, in the order in which they came.
+    line: Vec<(usize, Priority, u32)>,
+    waiters: u32,
+    /// A head must not wait for more than this while others of its host are served.
+    served: Vec<u32>,
+}
+
+impl World {
+    fn new(limits: Limits) -> Self {
+        let limits = Limits { in_the_clear: Speaks::Muxed, ..limits };
+        Self {
+            core: Core::new(limits),
+            limits,
+            now: origin(),
+            ids: [None; HOSTS.len()],
+            dials: Vec::new(),
+            connections: Vec::new(),
+            line: Vec::new(),
+            waiters: 0,
+            served: Vec::new(),
+        }
+    }
+
+    fn of(&mut self, id: u64) -> &mut Connection {
+        self.connections.iter_mut().find(|it| it.id == id).unwrap()
+    }
+
+    fn leaving(&mut self, closing: Closing<()>) {
+        for (held, _) in closing {
+            let it = self.of(held.id);
+            assert!(it.in_pool, "it leaves once");
+            it.in_pool = false;
+        }
+    }
+
+    /// A stream of `held` is given out.
+    fn lent(&mut self, held: &Held<()>) {
+        let it = self.of(held.id);
+        assert!(it.in_pool, "one that drains takes no request");
+        it.streams += 1;
+        assert!(it.streams <= it.most, "no more than its peer allows");
+    }
+
+    fn granted(&mut self, grants: Grants<(), u32>) {
+        for (waiter, grant) in grants {
+            let at = self.line.iter().position(|it| it.2 == waiter).unwrap();
+            let (host, class, _) = self.line.remove(at);
+            let before = self.line[..at].iter().any(|it| it.0 == host && it.1 >= class);
+            let above = self.line.iter().any(|it| it.0 == host && it.1 > class);
+            assert!(!before && !above, "the first of the highest class");
+            self.served.push(waiter);
+            match grant {
+                Grant::Use(held) => self.lent(&held),
+                Grant::Dial(_) => self.dials.push((host, First::Dialler)),
+            }
+        }
+    }
+
+    fn ask(&mut self, host: usize, class: Priority) {
+        let mut closing = Closing::new();
+        let asked = self.core.ask(&key(HOSTS[host]), self.now, &mut closing);
+        self.leaving(closing);
+        match asked {
+            Ask::Stream(held, more) => {
+                self.lent(&held);
+                self.ids[host] = Some(held.host);
+                let of_host = || self.connections.iter().filter(|it| it.host == host && it.in_pool);
+                let most: usize = of_host().map(|it| it.most).sum();
+                let used: usize = of_host().map(|it| it.streams.min(it.most)).sum();
+                let scarce = most - used <= most / 8 && self.may_dial(host);
+                assert_eq!(more.is_some(), scarce, "before streams run out, not earlier");
+                if more.is_some() {
+                    self.dials.push((host, First::Line));
+                }
+            }
+            Ask::Dial(id) => {
+                self.ids[host] = Some(id);
+                assert!(self.may_dial(host), "one dial at a time, and inside the caps");
+                self.dials.push((host, First::Dialler));
+            }
+            Ask::Wait(id) => {
+                self.ids[host] = Some(id);
+                let (mut closing, waiter) = (Closing::new(), self.waiters + 1);
+                self.waiters = waiter;
+                self.core.wait(id, class, waiter, self.now, &mut closing).unwrap();
+                self.line.push((host, class, waiter));
+                self.leaving(closing);
+            }
+            Ask::Use(_) | Ask::TooManyHosts => panic!("{asked:?}"),
+        }
+    }
+
+    fn open_of(&self, host: usize) -> usize {
+        let dials = self.dials.iter().filter(|it| it.0 == host).count();
+        dials + self.connections.iter().filter(|it| it.host == host).count()
+    }
+
+    fn may_dial(&self, host: usize) -> bool {
+        self.dials.iter().all(|it| it.0 != host)
+            && self.open_of(host) < self.limits.open_per_host
+            && self.connections.len() + self.dials.len() < self.limits.open_overall
+    }
+
+    fn dialled(&mut self, nth: usize, most: Option<usize>) {
+        if self.dials.is_empty() {
+            return;
+        }
+        let (host, first) = self.dials.remove(nth % self.dials.len());
+        let id = self.ids[host].unwrap();
+        let (mut closing, mut grants) = (Closing::new(), Grants::new());
+        let Some(most) = most else {
+            self.core.not_opened(id, self.now, &mut grants);
+            return self.granted(grants);
+        };
+        let number = self.core.opened(id);
+        self.connections.push(Connection { host, id: number, most, streams: 0, in_pool: true });
+        let retire_at = Some(self.now + Duration::from_secs(300));
+        let held = Held { conn: (), host: id, id: number, retire_at };
+        let own = self.core.opened_muxed(held, most, first, self.now, &mut closing, &mut grants);
+        assert_eq!(own.is_some(), first == First::Dialler);
+        if let Some(held) = own {
+            self.lent(&held);
+        }
+        self.granted(grants);
+        self.leaving(closing);
+    }
+
+    fn nth(&self, nth: usize, wanted: fn(&Connection) -> bool) -> Option<Connection> {
+        let fit: Vec<_> = self.connections.iter().filter(|it| wanted(it)).collect();
+        fit.get(nth % fit.len().max(1)).map(|it| **it)
+    }
+
+    fn stream_ends(&mut self, nth: usize) {
+        let Some(it) = self.nth(nth, |it| it.streams > 0) else { return };
+        self.of(it.id).streams -= 1;
+        let (mut closing, mut grants) = (Closing::new(), Grants::new());
+        let host = self.ids[it.host].unwrap();
+        self.core.stream_ended(host, it.id, self.now, &mut closing, &mut grants);
+        self.granted(grants);
+        self.leaving(closing);
+    }
+
+    fn drain(&mut self, nth: usize) {
+        let Some(it) = self.nth(nth, |_| true) else { return };
+        self.of(it.id).in_pool = false;
+        let mut grants = Grants::new();
+        let out = self.core.drain(self.ids[it.host].unwrap(), it.id, self.now, &mut grants);
+        assert_eq!(out.is_some(), it.in_pool, "out once");
+        self.granted(grants);
+    }
+
+    /// With what it carries, if need be: its streams end afterwards.
+    fn ends(&mut self, nth: usize) {
+        let Some(it) = self.nth(nth, |_| true) else { return };
+        let host = self.ids[it.host].unwrap();
+        self.connections.retain(|other| other.id != it.id);
+        let mut grants = Grants::new();
+        let out = self.core.closed(host, it.id, CloseReason::Broken, self.now, &mut grants);
+        assert_eq!(out.is_some(), it.in_pool);
+        self.granted(grants);
+        for _ in 0..it.streams {
+            let (mut closing, mut grants) = (Closing::new(), Grants::new());
+            self.core.stream_ended(host, it.id, self.now, &mut closing, &mut grants);
+            assert!(closing.is_empty() && grants.is_empty(), "nothing comes of what has ended");
+        }
+    }
+
+    fn set_most(&mut self, nth: usize, most: usize) {
+        let Some(it) = self.nth(nth, |it| it.in_pool) else { return };
+        self.of(it.id).most = most;
+        let mut grants = Grants::new();
+        self.core.set_most(self.ids[it.host].unwrap(), it.id, most, self.now, &mut grants);
+        self.granted(grants);
+    }
+
+    fn check(&self) {
+        let all = self.core.in_all();
+        let streams: usize = self.connections.iter().map(|it| it.streams).sum();
+        assert_eq!(all.streams, streams);
+        assert_eq!(all.dialling, self.dials.len());
+        assert_eq!(all.open(), self.dials.len() + self.connections.len());
+        let idle = self.connections.iter().filter(|it| it.in_pool && it.streams == 0).count();
+        assert_eq!(all.idle, idle);
+        assert!(all.idle <= self.limits.idle_overall);
+        assert_eq!(all.waiting, self.line.len());
+        assert!(all.open() <= self.limits.open_overall);
+        for host in 0..HOSTS.len() {
+            let open = self.open_of(host);
+            assert!(open <= self.limits.open_per_host);
+            assert!(self.dials.iter().filter(|it| it.0 == host).count() <= 1);
+            if self.line.iter().any(|it| it.0 == host) {
+                assert!(!self.may_dial(host), "nobody waits where somebody could dial");
+                let free = |it: &&Connection| it.host == host && it.in_pool && it.streams < it.most;
+                assert!(self.connections.iter().find(free).is_none(), "nor where a stream is free");
+            }
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+enum Op {
+    Ask { host: usize, class: Priority },
+    Dialled { nth: usize, most: Option<usize> },
+    StreamEnds(usize),
+    Drain(usize),
+    Ends(usize),
+    SetMost { nth: usize, most: usize },
+    Pass { seconds: u64 },
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    let class = prop::sample::select(Priority::ALL.to_vec());
+    let most = prop::option::weighted(0.8, 1..12_usize);
+    prop_oneof![
+        6 => (0..HOSTS.len(), class).prop_map(|(host, class)| Op::Ask { host, class }),
+        3 => (0..8_usize, most).prop_map(|(nth, most)| Op::Dialled { nth, most }),
+        5 => (0..8_usize).prop_map(Op::StreamEnds),
+        1 => (0..8_usize).prop_map(Op::Drain),
+        1 => (0..8_usize).prop_map(Op::Ends),
+        1 => (0..8_usize, 1..12_usize).prop_map(|(nth, most)| Op::SetMost { nth, most }),
+        1 => (1..100_u64).prop_map(|seconds| Op::Pass { seconds }),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+    #[test]
+    fn shared_connections_keep_their_promises(
+        per_host in 1..4_usize,
+        overall in 1..6_usize,
+        idle in (1..4_usize, 1..4_usize),
+        ops in prop::collection::vec(op(), 0..120),
+    ) {
+        let limits = Limits {
+            idle_per_host: idle.0,
+            idle_overall: idle.1,
+            ..limits(per_host.min(overall), overall)
+        };
+        let mut world = World::new(limits);
+        for op in ops {
+            match op {
+                Op::Ask { host, class } => world.ask(host, class),
+                Op::Dialled { nth, most } => world.dialled(nth, most),
+                Op::StreamEnds(nth) => world.stream_ends(nth),
+                Op::Drain(nth) => world.drain(nth),
+                Op::Ends(nth) => world.ends(nth),
+                Op::SetMost { nth, most } => world.set_most(nth, most),
+                Op::Pass { seconds } => world.now += Duration::from_secs(seconds),
+            }
+            world.check();
+            // A starvation turn of the line may pass a higher class by.
+            if world.served.len() >= 32 {
+                break;
+            }
+        }
+    }
+}
+
+fn one_dial(world: &mut World, most: usize) {
+    world.ask(0, Priority::Normal);
+    world.dialled(0, Some(most));
+}
+
+#[test]
+fn a_cold_herd_dials_once_and_is_served_by_streams() {
+    let mut world = World::new(limits(10, 10));
+    for _ in 0..50 {
+        world.ask(0, Priority::Normal);
+    }
+    assert_eq!((world.dials.len(), world.line.len()), (1, 49));
+    world.dialled(0, Some(100));
+    assert_eq!((world.dials.len(), world.line.len()), (0, 0));
+    let counts = world.core.in_all();
+    assert_eq!((counts.opened, counts.reused, counts.streams), (1, 49, 50));
+    world.check();
+}
+
+#[test]
+fn a_host_that_turns_out_to_share_nothing_is_dialled_by_all_who_may() {
+    let mut core = Core::<(), u32>::new(Limits { in_the_clear: Speaks::Unknown, ..limits(3, 9) });
+    let (now, mut closing, mut grants) = (origin(), Closing::new(), Grants::new());
+    let Ask::Dial(host) = core.ask(&key("a"), now, &mut closing) else { panic!() };
+    for waiter in 0..5 {
+        let Ask::Wait(_) = core.ask(&key("a"), now, &mut closing) else { panic!() };
+        core.wait(host, Priority::Normal, waiter, now, &mut closing).unwrap();
+    }
+    core.opened(host);
+    core.is_single(host, now, &mut grants);
+    let granted: Vec<_> = grants.iter().map(|(waiter, _)| *waiter).collect();
+    assert_eq!(granted, [0, 1], "up to the cap of three");
+    assert!(grants.iter().all(|(_, grant)| matches!(grant, Grant::Dial(_))));
+    let Ask::Wait(_) = core.ask(&key("a"), now, &mut closing) else { panic!() };
+}
+
+#[test]
+fn the_next_connection_is_dialled_while_an_eighth_is_still_free() {
+    let mut world = World::new(limits(10, 10));
+    one_dial(&mut world, 16);
+    for used in 2..=14 {
+        world.ask(0, Priority::Normal);
+        assert_eq!(world.dials.len(), usize::from(used == 14), "{used} of 16");
+    }
+    world.ask(0, Priority::Normal);
+    world.ask(0, Priority::Normal);
+    assert_eq!((world.dials.len(), world.line.len()), (1, 0), "the rest is there meanwhile");
+    world.ask(0, Priority::Normal);
+    assert_eq!(world.line.len(), 1);
+    world.dialled(0, Some(16));
+    assert_eq!(world.line.len(), 0);
+}
+
+#[test]
+fn a_connection_that_is_drained_takes_nobody_and_holds_its_place_until_it_ends() {
+    let mut world = World::new(limits(1, 1));
+    one_dial(&mut world, 4);
+    world.drain(0);
+    world.ask(0, Priority::Normal);
+    assert_eq!((world.line.len(), world.dials.len()), (1, 0), "its place is still taken");
+    world.stream_ends(0);
+    assert_eq!(world.dials.len(), 0);
+    world.ends(0);
+    assert_eq!((world.line.len(), world.dials.len()), (0, 1));
+}
+
+#[test]
+fn a_busy_shared_connection_yields_to_another_host_in_bounded_time() {
+    let mut world = World::new(limits(1, 1));
+    one_dial(&mut world, 4);
+    world.ask(1, Priority::Normal);
+    assert_eq!(world.line.len(), 1, "no place for the other host");
+    let mut turns = 0;
+    while world.connections[0].in_pool {
+        world.ask(0, Priority::Normal);
+        world.stream_ends(0);
+        turns += 1;
+        assert!(turns <= 33);
+    }
+    assert_eq!(turns, 33, "not at once either");
+    world.ends(0);
+    assert_eq!((world.line.len(), world.dials.len()), (0, 1));
+}
+
+#[test]
+fn idle_and_old_shared_connections_end() {
+    for (seconds, reason) in [(90, CloseReason::IdleTimeout), (300, CloseReason::MaxAge)] {
+        let mut world = World::new(limits(3, 3));
+        one_dial(&mut world, 4);
+        world.stream_ends(0);
+        world.now += Duration::from_secs(seconds);
+        let mut closing = Closing::new();
+        let asked = world.core.ask(&key("a"), world.now, &mut closing);
+        assert!(matches!(asked, Ask::Dial(_)), "{asked:?}");
+        assert_eq!(closing.pop().map(|(_, reason)| reason), Some(reason));
+    }
+}
