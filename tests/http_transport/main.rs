@@ -4,9 +4,15 @@
 mod cancel;
 mod caps;
 mod errors;
+mod faults;
+mod h2;
+mod h2_frames;
+mod proxy;
 mod requests;
+mod resets;
 mod reuse;
 mod server;
+mod statistics;
 mod timeouts;
 #[cfg(feature = "tls")]
 mod tls;

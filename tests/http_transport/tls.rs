@@ -1,38 +1,352 @@
-//! Nobody is trusted by default but who the public roots vouch for.
+//! Nobody is trusted by default but who the public roots vouch for; what a configuration says
+//! beyond that; what both sides agree to speak; sessions.
 
 use std::sync::Arc;
 
-use headworks::Outcome;
-use headworks::http_transport::{Preset, TransportError};
-use rustls::ServerConfig;
-use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use bytes::Bytes;
+use headworks::http_transport::{
+    Identity, Preset, Protocol, TlsConfig, TransportConfig, TransportError, Trust,
+};
+use headworks::{Outcome, Transport, TransportFactory};
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, date_time_ymd};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::server::WebPkiClientVerifier;
+use rustls::{RootCertStore, ServerConfig};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_rustls::TlsAcceptor;
 
-use crate::server::{Peer, Server, at_rest, patiently, transport};
+use crate::server::{OK, Peer, Server, at_rest, patiently, transport};
+
+/// A root of the test's own.
+struct Root {
+    params: CertificateParams,
+    key: KeyPair,
+    pem: String,
+    der: Vec<u8>,
+}
+
+/// A certificate and its key.
+struct Leaf {
+    der: Vec<u8>,
+    pem: String,
+    key: KeyPair,
+}
+
+impl Root {
+    fn new() -> Self {
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key = KeyPair::generate().unwrap();
+        let own = params.self_signed(&key).unwrap();
+        Self { params, key, pem: own.pem(), der: own.der().to_vec() }
+    }
+
+    fn issuer(&self) -> Issuer<'_, &KeyPair> {
+        Issuer::from_params(&self.params, &self.key)
+    }
+
+    fn signs(&self, change: impl FnOnce(&mut CertificateParams)) -> Leaf {
+        let mut params = CertificateParams::new(["localhost".to_owned()]).unwrap();
+        change(&mut params);
+        let key = KeyPair::generate().unwrap();
+        let leaf = params.signed_by(&key, &self.issuer()).unwrap();
+        Leaf { der: leaf.der().to_vec(), pem: leaf.pem(), key }
+    }
+}
+
+fn key_of(leaf: &Leaf) -> PrivateKeyDer<'static> {
+    PrivateKeyDer::from(PrivatePkcs8KeyDer::from(leaf.key.serialize_der()))
+}
+
+/// What a server is like.
+struct Says<'a> {
+    chain: Vec<Vec<u8>>,
+    leaf: &'a Leaf,
+    speaks: &'static [&'static [u8]],
+    /// Whose clients it lets in; anybody when `None`.
+    clients_of: Option<&'a Root>,
+}
+
+impl<'a> Says<'a> {
+    fn only(leaf: &'a Leaf) -> Self {
+        Self { chain: vec![leaf.der.clone()], leaf, speaks: &[], clients_of: None }
+    }
+
+    fn config(self) -> ServerConfig {
+        let ring = Arc::new(rustls::crypto::ring::default_provider());
+        let builder = ServerConfig::builder_with_provider(Arc::clone(&ring))
+            .with_safe_default_protocol_versions()
+            .unwrap();
+        let builder = match self.clients_of {
+            None => builder.with_no_client_auth(),
+            Some(root) => {
+                let mut roots = RootCertStore::empty();
+                roots.add(CertificateDer::from(root.der.clone())).unwrap();
+                let verifier =
+                    WebPkiClientVerifier::builder_with_provider(Arc::new(roots), ring).build();
+                builder.with_client_cert_verifier(verifier.unwrap())
+            }
+        };
+        let chain = self.chain.into_iter().map(CertificateDer::from).collect();
+        let mut config = builder.with_single_cert(chain, key_of(self.leaf)).unwrap();
+        config.alpn_protocols = self.speaks.iter().map(|name| name.to_vec()).collect();
+        config
+    }
+}
+
+/// Answers `ok` in whatever was agreed on.
+async fn serve(says: Says<'_>) -> Server {
+    let acceptor = TlsAcceptor::from(Arc::new(says.config()));
+    Server::running(move |peer: Peer| {
+        let accepting = acceptor.accept(peer.stream);
+        async move {
+            let Ok(mut stream) = accepting.await else { return };
+            if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
+                let mut connection = ::h2::server::handshake(stream).await.unwrap();
+                while let Some(Ok((_, mut respond))) = connection.accept().await {
+                    let answer = http::Response::new(());
+                    let mut body = respond.send_response(answer, false).unwrap();
+                    body.send_data(Bytes::from_static(b"ok"), true).unwrap();
+                }
+                return;
+            }
+            let mut request = [0; 4096];
+            // Requests without a body come in one piece.
+            while matches!(stream.read(&mut request).await, Ok(1..)) {
+                if stream.write_all(OK.as_bytes()).await.is_err() {
+                    return;
+                }
+                let _ = stream.flush().await;
+            }
+        }
+    })
+    .await
+}
+
+fn url(server: &Server) -> String {
+    format!("https://localhost:{}/", server.address.port())
+}
+
+fn trusting(trust: Trust) -> TransportConfig {
+    TransportConfig::default().with_tls(TlsConfig::default().with_trust(trust))
+}
+
+async fn get(transport: &Transport, server: &Server) -> Result<Bytes, TransportError> {
+    patiently(async { transport.get(url(server)).await?.into_body().bytes(10).await }).await
+}
+
+/// Nobody is believed, and nothing is left behind.
+async fn refused(config: impl Into<TransportConfig>, server: &Server, what: &str) {
+    let transport = transport(config);
+    let error = get(&transport, server).await.unwrap_err();
+    assert!(matches!(error, TransportError::Tls { .. }), "{what}: {error:?}");
+    assert_eq!((error.is_retryable(), error.outcome()), (false, Outcome::Failure), "{what}");
+    assert_eq!(at_rest(&transport).await.opened, 0, "{what}");
+}
 
 #[tokio::test]
-async fn a_self_signed_certificate_is_refused() {
-    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-    let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(made.signing_key.serialize_der()));
-    let ring = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ServerConfig::builder_with_provider(ring)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(vec![made.cert.der().clone()], key)
-        .unwrap();
-    let acceptor = TlsAcceptor::from(Arc::new(config));
-    let server = Server::running(move |peer: Peer| {
-        let accepting = acceptor.accept(peer.stream);
-        async move { drop(accepting.await) }
+async fn a_root_of_ones_own_vouches_as_pem_and_as_der() {
+    let root = Root::new();
+    let leaf = root.signs(|_| {});
+    let server = serve(Says::only(&leaf)).await;
+    let several = [Root::new().pem, root.pem.clone()].concat();
+    for trust in [
+        Trust::Only(root.pem.clone().into()),
+        Trust::Only(root.der.clone()),
+        Trust::PublicRootsAnd(several.into()),
+    ] {
+        let transport = transport(trusting(trust));
+        for _ in 0..20 {
+            assert_eq!(get(&transport, &server).await.unwrap(), "ok");
+        }
+        let counts = at_rest(&transport).await;
+        assert_eq!((counts.opened, counts.reused), (1, 19));
+        assert_eq!(transport.snapshot().timings.tls.count(), 1, "handshakes = connections");
+    }
+    refused(Preset::Default, &server, "the public roots don't know it").await;
+}
+
+#[tokio::test]
+async fn a_certificate_that_does_not_hold_is_refused() {
+    type Change = fn(&mut CertificateParams);
+    let changes: [(&str, Change); 3] = [
+        ("expired", |leaf| leaf.not_after = date_time_ymd(2001, 1, 1)),
+        ("not yet valid", |leaf| leaf.not_before = date_time_ymd(3000, 1, 1)),
+        ("another host", |leaf| {
+            leaf.subject_alt_names =
+                CertificateParams::new(["else".to_owned()]).unwrap().subject_alt_names;
+        }),
+    ];
+    let root = Root::new();
+    for (what, change) in changes {
+        let leaf = root.signs(change);
+        let server = serve(Says::only(&leaf)).await;
+        refused(trusting(Trust::Only(root.der.clone())), &server, what).await;
+        // Only who asks for danger by name gets it.
+        let careless = transport(trusting(Trust::DangerouslyAnyone));
+        assert_eq!(get(&careless, &server).await.unwrap(), "ok", "{what}");
+    }
+    let leaf = root.signs(|_| {});
+    let server = serve(Says::only(&leaf)).await;
+    refused(trusting(Trust::Only(Root::new().der)), &server, "unknown root").await;
+}
+
+/// The chain is what its signatures say, whatever the order in which it is sent; and one that is
+/// not whole is none.
+#[tokio::test]
+async fn a_chain_must_be_whole() {
+    let root = Root::new();
+    let mut params = CertificateParams::new(Vec::new()).unwrap();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let key = KeyPair::generate().unwrap();
+    let between = params.signed_by(&key, &root.issuer()).unwrap();
+    let (between, between_der) = (Root { params, key, pem: between.pem(), der: vec![] }, between);
+    let leaf = between.signs(|_| {});
+    let trust = || trusting(Trust::Only(root.der.clone()));
+    let chain = |chain: Vec<Vec<u8>>| Says { chain, ..Says::only(&leaf) };
+
+    let whole = serve(chain(vec![leaf.der.clone(), between_der.der().to_vec()])).await;
+    assert_eq!(get(&transport(trust()), &whole).await.unwrap(), "ok");
+    let missing = serve(chain(vec![leaf.der.clone()])).await;
+    refused(trust(), &missing, "the middle is missing").await;
+    // A leaf is no authority, though what it signs is signed well.
+    let usurper = Root {
+        params: CertificateParams::new(["localhost".to_owned()]).unwrap(),
+        key: KeyPair::generate().unwrap(),
+        pem: String::new(),
+        der: vec![],
+    };
+    let lent = usurper.params.signed_by(&usurper.key, &root.issuer()).unwrap();
+    let forged = usurper.signs(|_| {});
+    let says = Says { chain: vec![forged.der.clone(), lent.der().to_vec()], ..Says::only(&forged) };
+    refused(trust(), &serve(says).await, "signed by a leaf").await;
+}
+
+#[tokio::test]
+async fn a_server_that_asks_who_we_are_is_shown_our_certificate() {
+    let (root, clients) = (Root::new(), Root::new());
+    let (leaf, own) = (root.signs(|_| {}), clients.signs(|_| {}));
+    let server = serve(Says { clients_of: Some(&clients), ..Says::only(&leaf) }).await;
+    let tls = TlsConfig::default().with_trust(Trust::Only(root.der.clone()));
+    let as_pem = Identity { chain: own.pem.clone().into(), key: own.key.serialize_pem().into() };
+    let as_der = Identity { chain: own.der.clone(), key: own.key.serialize_der() };
+    assert!(!format!("{as_pem:?}").contains("PRIVATE"));
+    for identity in [as_pem, as_der] {
+        let config = TransportConfig::default().with_tls(tls.clone().with_identity(identity));
+        assert_eq!(get(&transport(config), &server).await.unwrap(), "ok");
+    }
+    // In TLS 1.3 a client is refused after its own side is done.
+    let stranger = transport(TransportConfig::default().with_tls(tls));
+    let error = get(&stranger, &server).await.unwrap_err();
+    let refused = matches!(error, TransportError::Tls { .. } | TransportError::Send(_));
+    assert!(refused, "{error:?}");
+    assert_eq!(at_rest(&stranger).await.open(), 0);
+}
+
+#[tokio::test]
+async fn both_sides_speak_the_best_that_both_know() {
+    let root = Root::new();
+    let leaf = root.signs(|_| {});
+    type Spoken = &'static [&'static [u8]];
+    let cases: [(Protocol, Spoken, Option<u64>); 7] = [
+        (Protocol::Negotiated, &[b"h2", b"http/1.1"], Some(1)),
+        // The server chooses.
+        (Protocol::Negotiated, &[b"http/1.1", b"h2"], Some(10)),
+        (Protocol::Negotiated, &[b"http/1.1"], Some(10)),
+        (Protocol::Negotiated, &[], Some(10)),
+        (Protocol::Http1, &[b"h2", b"http/1.1"], Some(10)),
+        (Protocol::Http2, &[b"h2", b"http/1.1"], Some(1)),
+        (Protocol::Http2, &[b"http/1.1"], None),
+    ];
+    for (protocol, speaks, most) in cases {
+        let server = serve(Says { speaks, ..Says::only(&leaf) }).await;
+        let config = trusting(Trust::Only(root.der.clone())).with_protocol(protocol);
+        let transport = transport(config.with_open_per_host(10));
+        let Some(most) = most else {
+            refused_protocol(&transport, &server).await;
+            continue;
+        };
+        let answers: Vec<_> = (0..10).map(|_| get(&transport, &server)).collect();
+        for answer in join_all(answers).await {
+            assert_eq!(answer.unwrap(), "ok", "{protocol:?}, {speaks:?}");
+        }
+        let counts = at_rest(&transport).await;
+        assert!(counts.opened <= most, "{protocol:?}, {speaks:?}: {counts:?}");
+        assert_eq!(counts.opened + counts.reused, 10);
+        let timings = transport.snapshot().timings;
+        assert_eq!(timings.tls.count(), counts.opened, "handshakes = connections opened");
+    }
+}
+
+async fn refused_protocol(transport: &Transport, server: &Server) {
+    let error = get(transport, server).await.unwrap_err();
+    assert!(matches!(error, TransportError::Tls { .. }), "{error:?}");
+    assert_eq!(at_rest(transport).await.open(), 0);
+}
+
+async fn join_all<F: Future>(futures: Vec<F>) -> Vec<F::Output> {
+    let mut futures: Vec<_> = futures.into_iter().map(Box::pin).collect();
+    let mut done: Vec<Option<F::Output>> = futures.iter().map(|_| None).collect();
+    std::future::poll_fn(|cx| {
+        for (future, done) in futures.iter_mut().zip(&mut done) {
+            if done.is_none()
+                && let std::task::Poll::Ready(output) = future.as_mut().poll(cx)
+            {
+                *done = Some(output);
+            }
+        }
+        if done.iter().all(Option::is_some) {
+            std::task::Poll::Ready(())
+        } else {
+            std::task::Poll::Pending
+        }
     })
     .await;
-    let transport = transport(Preset::Default);
-    let url = format!("https://localhost:{}/", server.address.port());
-    let error = patiently(transport.get(url)).await.unwrap_err();
-    assert!(matches!(error, TransportError::Tls { .. }), "{error:?}");
-    assert_eq!((error.is_retryable(), error.outcome()), (false, Outcome::Failure));
-    assert_eq!(at_rest(&transport).await.opened, 0);
+    done.into_iter().flatten().collect()
+}
+
+#[tokio::test]
+async fn a_session_is_resumed_and_counted() {
+    let root = Root::new();
+    let leaf = root.signs(|_| {});
+    let server = serve(Says::only(&leaf)).await;
+    let config = trusting(Trust::Only(root.der.clone())).with_idle_per_host(0);
+    let transport = transport(config);
+    for _ in 0..5 {
+        assert_eq!(get(&transport, &server).await.unwrap(), "ok");
+        at_rest(&transport).await;
+    }
+    let snapshot = transport.snapshot();
+    assert_eq!(snapshot.in_all.opened, 5);
+    assert_eq!((snapshot.timings.tls.count(), snapshot.timings.tls_resumed), (5, 4));
+    assert_eq!(snapshot.hosts[0].timings.tls_resumed, 4);
+    // Another pool has its own sessions: it may trust others.
+    let other = TransportFactory::new().unwrap();
+    let other = other.transport(trusting(Trust::Only(root.der.clone()))).unwrap();
+    assert_eq!(get(&other, &server).await.unwrap(), "ok");
+    assert_eq!(other.snapshot().timings.tls_resumed, 0);
+}
+
+#[test]
+fn what_is_no_certificate_is_refused_by_name() {
+    let key = KeyPair::generate().unwrap();
+    let own =
+        |chain: Vec<u8>, key: Vec<u8>| TlsConfig::default().with_identity(Identity { chain, key });
+    let trust = |bytes: &[u8]| TlsConfig::default().with_trust(Trust::Only(bytes.to_vec()));
+    let leaf = Root::new().signs(|_| {});
+    for (tls, field) in [
+        (trust(b"not a certificate"), "http_transport.tls.trust"),
+        (trust(b""), "http_transport.tls.trust"),
+        (trust(b"-----BEGIN CERTIFICATE-----\nnone\n"), "http_transport.tls.trust"),
+        (trust(key.serialize_pem().as_bytes()), "http_transport.tls.trust"),
+        (own(leaf.der.clone(), b"no key".to_vec()), "http_transport.tls.identity"),
+        (own(leaf.der.clone(), key.serialize_der()), "http_transport.tls.identity"),
+        (own(key.serialize_pem().into(), key.serialize_der()), "http_transport.tls.identity"),
+    ] {
+        let config = TransportConfig::default().with_tls(tls);
+        let error = TransportFactory::new().unwrap().transport(config).unwrap_err();
+        assert!(error.to_string().starts_with(field), "{error}");
+    }
 }
 
 #[tokio::test]
@@ -43,8 +357,7 @@ async fn a_server_without_tls_is_no_tls_server() {
     })
     .await;
     let transport = transport(Preset::Default);
-    let url = format!("https://localhost:{}/", server.address.port());
-    let error = patiently(transport.get(url)).await.unwrap_err();
+    let error = get(&transport, &server).await.unwrap_err();
     assert!(matches!(error, TransportError::Tls { .. }), "{error:?}");
     assert_eq!(at_rest(&transport).await.open(), 0);
 }

@@ -1,13 +1,15 @@
 //! Samples that need a process of their own: what a process has ever held shows in all it holds
 //! later.
 //!
-//! The program calls itself with `--child NAME NUMBER`; the child prints its figures.
+//! The program calls itself with `--child NAME NUMBER`; the child prints its figures, or is the
+//! server of the HTTP rows.
 
 use std::process::Command;
 
+use crate::http_transport::server;
 use crate::worker_pool::flood;
 
-const FLAG: &str = "--child";
+pub const FLAG: &str = "--child";
 
 /// Figures of a sample taken in a new process.
 pub fn sample(name: &str, number: usize) -> Vec<f64> {
@@ -27,6 +29,10 @@ pub fn was_asked() -> bool {
         return false;
     }
     let (name, number) = (args.next().unwrap_or_default(), args.next());
+    if name == server::CHILD {
+        server::serve();
+        return true;
+    }
     let number = number.and_then(|number| number.parse().ok()).unwrap_or(0);
     flood::child(&name, number).iter().for_each(|figure| println!("{figure}"));
     true

@@ -10,6 +10,7 @@ mod child;
 mod circuit_breaker;
 mod clock;
 mod harness;
+mod http_transport;
 mod object_pool;
 mod pin;
 mod rate_limit;
@@ -42,12 +43,13 @@ const ROOMS: &[Room] = &[
     ("retry/stack", retry::stack),
     ("retry/hedging", retry::hedging::run),
     ("object_pool", object_pool::run),
+    ("http_transport", http_transport::run),
 ];
 
 const USAGE: &str = "usage: versus [ROOM | ROOM/GROUP]… [--rounds N] [--quick]
   rooms: worker_pool (submit, run, edges, depth, memory, flood, timing, work, urgent),
     semaphore, rate_limit (calls, keys), circuit_breaker (calls, faults),
-    retry (run, stack, hedging), object_pool
+    retry (run, stack, hedging), object_pool, http_transport
   no room    all of them
   --rounds N interleaved rounds a row (default 15)
   --quick    3 short rounds: shows that it runs, measures nothing";

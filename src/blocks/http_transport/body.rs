@@ -11,7 +11,9 @@ use http_body::{Body as _, Frame, SizeHint};
 use tokio::time::Sleep;
 
 use super::allowance::Allowance;
+use super::config::TransportConfig;
 use super::error::{Phase, TransportError, broken_body};
+use super::metrics::CloseReason;
 use super::permit::Lease;
 use super::stream::Answer;
 use crate::ground::time::{now, timer_at};
@@ -19,8 +21,10 @@ use crate::ground::time::{now, timer_at};
 /// The body of an answer, as it comes in.
 ///
 /// Read it with [`chunk`](Self::chunk), [`bytes`](Self::bytes), or as an [`http_body::Body`]. Its
-/// connection returns to the pool when the end has been read; a body dropped before that closes
-/// its connection, whose place is then free. `total_timeout` and `body_idle_timeout` hold here.
+/// connection returns to the pool when the end has been read. Of a body dropped before that, up to
+/// `drain_bytes` are read for at most a second to save the connection, which is closed if that is
+/// not the end; over HTTP/2 only its stream ends. `total_timeout` and `body_idle_timeout` hold
+/// here.
 pub struct Body {
     incoming: Incoming,
     lease: Option<Lease>,
@@ -28,12 +32,16 @@ pub struct Body {
     idle_timeout: Duration,
     silence: Silence,
     failed: bool,
+    /// How much it may still grow, and how much it may be in all.
+    left: Option<(usize, usize)>,
 }
 
 /// What comes over either kind of connection.
 pub(super) enum Incoming {
     H1(hyper::body::Incoming),
     H2(Box<Answer>),
+    /// Nobody wants the rest.
+    Gone,
 }
 
 impl Incoming {
@@ -43,6 +51,7 @@ impl Incoming {
                 Pin::new(body).poll_frame(cx).map(|piece| Some(piece?.map_err(broken_body)))
             }
             Self::H2(body) => body.poll_frame(cx),
+            Self::Gone => Poll::Ready(None),
         }
     }
 
@@ -50,6 +59,7 @@ impl Incoming {
         match self {
             Self::H1(body) => body.is_end_stream(),
             Self::H2(body) => body.is_end_stream(),
+            Self::Gone => true,
         }
     }
 
@@ -57,6 +67,7 @@ impl Incoming {
         match self {
             Self::H1(body) => body.size_hint(),
             Self::H2(body) => body.size_hint(),
+            Self::Gone => SizeHint::with_exact(0),
         }
     }
 }
@@ -69,6 +80,8 @@ struct Silence {
     timer: Option<Pin<Box<Sleep>>>,
     /// Until when this silence may last. `None`: it has not begun.
     until: Option<Instant>,
+    /// What had been heard over a shared connection when it began.
+    heard: Option<u64>,
 }
 
 impl Silence {
@@ -94,11 +107,17 @@ impl Body {
         incoming: Incoming,
         lease: Lease,
         allowance: Allowance,
-        idle_timeout: Duration,
+        config: &TransportConfig,
     ) -> Self {
-        let silence = Silence::default();
-        let mut body =
-            Self { incoming, lease: Some(lease), allowance, idle_timeout, silence, failed: false };
+        let mut body = Self {
+            incoming,
+            lease: Some(lease),
+            allowance,
+            idle_timeout: config.body_idle_timeout,
+            silence: Silence::default(),
+            failed: false,
+            left: config.max_body_bytes.map(|most| (most, most)),
+        };
         if body.incoming.is_end_stream() {
             body.release();
         }
@@ -109,8 +128,8 @@ impl Body {
     ///
     /// # Errors
     ///
-    /// `ClosedEarly`, `InvalidAnswer`, `BodyIdleTimeout`, `TotalTimeout`: the answer is lost and
-    /// its connection closed.
+    /// `ClosedEarly`, `InvalidAnswer`, `BodyIdleTimeout`, `TotalTimeout`, `BodyTooLarge` beyond
+    /// `max_body_bytes`: the answer is lost and its connection closed (over HTTP/2 its stream).
     ///
     /// # Cancel safety
     ///
@@ -131,11 +150,11 @@ impl Body {
     ///
     /// # Errors
     ///
-    /// As [`chunk`](Self::chunk), and `BodyTooLarge`.
+    /// As [`chunk`](Self::chunk), and `BodyTooLarge` beyond `limit_bytes`.
     ///
     /// # Cancel safety
     ///
-    /// Dropped, what was read is lost and the connection closed.
+    /// Dropped, what was read is lost, and the connection as when the body is dropped.
     pub async fn bytes(mut self, limit_bytes: usize) -> Result<Bytes, TransportError> {
         let too_large = TransportError::BodyTooLarge { limit_bytes };
         if self.size_hint().lower() > limit_bytes as u64 {
@@ -159,6 +178,10 @@ impl Body {
     }
 
     fn release(&mut self) {
+        // What is left of a request that was answered early goes with the stream.
+        if let Incoming::H2(_) = self.incoming {
+            self.incoming = Incoming::Gone;
+        }
         if let Some(lease) = self.lease.take() {
             lease.finish();
         }
@@ -166,17 +189,26 @@ impl Body {
 
     fn fail(&mut self, error: TransportError) -> Poll<Option<Piece>> {
         self.failed = true;
-        // Closes the connection.
+        // Closes the connection, or ends the stream: first that, then its permit.
+        self.incoming = Incoming::Gone;
         self.lease = None;
         Poll::Ready(Some(Err(error)))
     }
 
     fn on_silence(&mut self, cx: &mut Context<'_>) -> Poll<Option<Piece>> {
         let (allowance, idle) = (self.allowance, self.idle_timeout);
+        let heard = self.lease.as_ref().and_then(Lease::heard);
+        if self.silence.until.is_none() {
+            self.silence.heard = heard;
+        }
         let over = self.silence.poll_over(|| allowance.until(now(), idle), cx);
         match over {
             Poll::Pending => Poll::Pending,
             Poll::Ready(()) => {
+                if let (Some(lease), true) = (&self.lease, heard == self.silence.heard) {
+                    // Not a byte for anybody: nobody else is to wait for this peer.
+                    lease.drain(CloseReason::Abandoned);
+                }
                 let late = self
                     .allowance
                     .late(self.silence.until, Phase::Body, || TransportError::BodyIdleTimeout);
@@ -203,6 +235,14 @@ impl http_body::Body for Body {
             }
             Poll::Ready(Some(Ok(frame))) => {
                 self.silence.until = None;
+                let so_much = frame.data_ref().map_or(0, Bytes::len);
+                if let Some((left, limit_bytes)) = &mut self.left {
+                    let limit_bytes = *limit_bytes;
+                    match left.checked_sub(so_much) {
+                        Some(now_left) => *left = now_left,
+                        None => return self.fail(TransportError::BodyTooLarge { limit_bytes }),
+                    }
+                }
                 if self.incoming.is_end_stream() {
                     self.release();
                 } else if self.allowance.is_over(now()) {
@@ -219,6 +259,19 @@ impl http_body::Body for Body {
 
     fn size_hint(&self) -> SizeHint {
         self.incoming.size_hint()
+    }
+}
+
+impl Drop for Body {
+    fn drop(&mut self) {
+        // After a failure there is no lease.
+        let Some(lease) = self.lease.take() else { return };
+        match std::mem::replace(&mut self.incoming, Incoming::Gone) {
+            Incoming::H1(rest) => lease.finish_without(rest),
+            // First the stream, then its permit.
+            Incoming::H2(rest) => drop(rest),
+            Incoming::Gone => {}
+        }
     }
 }
 

@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
+#[cfg(feature = "tls")]
+use super::tls_config::TlsConfig;
 use crate::ground::config_error::ConfigError;
 
 /// How a [`Transport`](super::Transport) pools connections and how long it waits for what.
@@ -60,8 +62,18 @@ pub struct TransportConfig {
     pub max_age: Duration,
     /// TCP keep-alive probes start after this silence. `None`: no probes. Default: 30 s.
     pub tcp_keep_alive: Option<Duration>,
+    /// Bytes that are read of an answer nobody wants any more, so that its connection can be used
+    /// again; where more is left, or it takes a second, it is closed. 0: none. Default: 64 KiB.
+    pub drain_bytes: usize,
+    /// Whom to trust over `https`, and who to be. Default: the public roots, and nobody.
+    #[cfg(feature = "tls")]
+    #[cfg_attr(feature = "serde", serde(skip))]
+    pub tls: TlsConfig,
     /// The largest header of an answer, in bytes, 8 KiB to 1 MiB. Default: 64 KiB.
     pub max_header_bytes: usize,
+    /// The largest body of an answer, in bytes, however it is read. Default: `None`, no limit beside
+    /// that of the reader.
+    pub max_body_bytes: Option<usize>,
     /// The largest answer `post_json` reads, in bytes. Default: 4 MiB.
     pub max_json_bytes: usize,
 }
@@ -87,7 +99,11 @@ impl Default for TransportConfig {
             idle_timeout: Duration::from_secs(90),
             max_age: Duration::from_secs(600),
             tcp_keep_alive: Some(Duration::from_secs(30)),
+            drain_bytes: 64 << 10,
+            #[cfg(feature = "tls")]
+            tls: TlsConfig::default(),
             max_header_bytes: 64 << 10,
+            max_body_bytes: None,
             max_json_bytes: 4 << 20,
         }
     }
@@ -187,7 +203,9 @@ with! {
     with_idle_timeout idle_timeout: Duration,
     with_max_age max_age: Duration,
     with_tcp_keep_alive tcp_keep_alive: Option<Duration>,
+    with_drain_bytes drain_bytes: usize,
     with_max_header_bytes max_header_bytes: usize,
+    with_max_body_bytes max_body_bytes: Option<usize>,
     with_max_json_bytes max_json_bytes: usize,
 }
 
@@ -199,11 +217,20 @@ impl TransportConfig {
         self
     }
 
+    /// Sets [`tls`](Self::tls).
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn with_tls(mut self, tls: TlsConfig) -> Self {
+        self.tls = tls;
+        self
+    }
+
     pub(super) fn check(&self) -> Result<(), ConfigError> {
         let counts = [
             ("http_transport.idle_overall", self.idle_overall, 0, MOST),
             ("http_transport.idle_per_host", self.idle_per_host, 0, MOST),
             ("http_transport.open_overall", self.open_overall, 1, MOST),
+            ("http_transport.drain_bytes", self.drain_bytes, 0, MOST),
             ("http_transport.waiting_per_host", self.waiting_per_host, 1, MOST),
             ("http_transport.streams_per_connection", self.streams_per_connection, 1, MOST),
         ];

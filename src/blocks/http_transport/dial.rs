@@ -6,6 +6,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use hyper_util::client::legacy::connect::HttpConnector;
+#[cfg(feature = "tls")]
+use rustls::HandshakeKind;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tower_service::Service;
@@ -14,10 +16,12 @@ use super::allowance::Allowance;
 use super::config::{Protocol, TransportConfig};
 use super::error::{Cause, Phase, TransportError};
 use super::host::HostKey;
+use super::times::HostTimes;
 #[cfg(feature = "tls")]
 use super::tls::Tls;
 use super::{h1, h2};
 use crate::ground::primitives::atomic::{AtomicU64, Ordering};
+use crate::ground::time::now;
 
 /// Dials. One per configuration; the TLS side is shared by all of a factory.
 #[derive(Debug)]
@@ -46,8 +50,9 @@ impl Connector {
         host: &HostKey,
         config: &TransportConfig,
         allowance: Allowance,
+        times: HostTimes,
     ) -> Result<Opened, TransportError> {
-        let stream = self.stream(host, config, allowance).await?;
+        let stream = self.stream(host, config, allowance, &times).await?;
         let muxed = match config.protocol {
             Protocol::Http1 => false,
             Protocol::Negotiated => stream.agreed_on_h2(),
@@ -56,15 +61,15 @@ impl Connector {
         let failed = |cause| TransportError::Dial { host: host.name(), cause };
         let late = || TransportError::DialTimeout { host: host.name() };
         if muxed {
-            let agreed = h2::handshake(stream, config);
+            let agreed = h2::handshake(stream, config, times);
             let agreed = allowance.spend(Phase::Dial, config.dial_timeout, agreed, late).await?;
             agreed
-                .map(|(conn, driver)| Opened::H2(conn, driver))
+                .map(|(conn, driver)| Opened::H2(conn, Box::new(driver)))
                 .map_err(|error| failed(Cause::new(error)))
         } else {
-            let begun = h1::handshake(stream, config.max_header_bytes).await;
+            let begun = h1::handshake(stream, config.max_header_bytes, times).await;
             begun
-                .map(|(conn, driver)| Opened::H1(conn, driver))
+                .map(|(conn, driver)| Opened::H1(conn, Box::new(driver)))
                 .map_err(|error| failed(Cause::new(error)))
         }
     }
@@ -74,7 +79,9 @@ impl Connector {
         host: &HostKey,
         config: &TransportConfig,
         allowance: Allowance,
+        times: &HostTimes,
     ) -> Result<Stream, TransportError> {
+        let began = now();
         let dialled = self.tcp.clone().call(host.uri());
         let tcp = allowance
             .spend(Phase::Dial, config.dial_timeout, dialled, || TransportError::DialTimeout {
@@ -83,6 +90,8 @@ impl Connector {
             .await?
             .map_err(|error| TransportError::Dial { host: host.name(), cause: Cause::new(error) })?
             .into_inner();
+        let connected = now();
+        times.dialled(connected.saturating_duration_since(began));
         if !host.tls {
             return Ok(Stream::new(Io::Tcp(tcp)));
         }
@@ -98,6 +107,8 @@ impl Connector {
                     host: host.name(),
                     cause: Cause::new(error),
                 })?;
+            let resumed = tls.get_ref().1.handshake_kind() == Some(HandshakeKind::Resumed);
+            times.secured(now().saturating_duration_since(connected), resumed);
             Ok(Stream::new(Io::Tls(Box::new(tls))))
         }
         #[cfg(not(feature = "tls"))]
@@ -108,8 +119,8 @@ impl Connector {
 /// A new connection and the task that is to drive it.
 #[derive(Debug)]
 pub(super) enum Opened {
-    H1(h1::H1, h1::Driver),
-    H2(h2::H2, h2::Driver),
+    H1(h1::H1, Box<h1::Driver>),
+    H2(h2::H2, Box<h2::Driver>),
 }
 
 /// A connected socket that counts how often something came back over it.

@@ -29,7 +29,7 @@ impl TransportFactory {
     ///
     /// # Errors
     ///
-    /// `ConfigError::Invalid` when TLS can't be set up.
+    /// None today.
     pub fn new() -> Result<Self, ConfigError> {
         Ok(Self { pools: Mutex::new(HashMap::new()) })
     }
@@ -59,7 +59,7 @@ impl TransportFactory {
         let connector = Connector::new(
             &config,
             #[cfg(feature = "tls")]
-            Tls::new(config.protocol)?,
+            Tls::new(&config.tls, config.protocol)?,
         );
         let shared = Arc::new(Shared::new(config.clone(), connector));
         pools.insert(config, Arc::downgrade(&shared));

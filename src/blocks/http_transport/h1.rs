@@ -5,6 +5,8 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use http_body::Body as _;
+use hyper::body::Incoming;
 use hyper::client::conn::http1::{Builder, Connection, SendRequest};
 use hyper_util::rt::TokioIo;
 use tokio::sync::mpsc;
@@ -16,6 +18,7 @@ use super::dial::{Heard, Stream};
 use super::metrics::CloseReason;
 use super::permit::Place;
 use super::request_body::TransportBody;
+use super::times::HostTimes;
 use crate::ground::time::now;
 
 /// How long a connection whose answer was read to its end may take to be ready for another
@@ -29,14 +32,23 @@ pub(super) struct H1 {
     /// At most one order is ever on its way: both take the connection out of use.
     orders: mpsc::Sender<Order>,
     heard: Heard,
+    times: HostTimes,
     /// What had been heard when the request was sent.
     before: u64,
+}
+
+/// A connection on its way back to the pool.
+#[derive(Debug)]
+pub(super) struct Settling {
+    pub(super) held: Held<Conn>,
+    /// What nobody wants of the last answer, and how much of it may still be read.
+    pub(super) rest: Option<(Incoming, usize)>,
 }
 
 #[derive(Debug)]
 enum Order {
     /// Give it back once it is ready for the next request.
-    Settle(Held<Conn>),
+    Settle(Settling),
     Close(CloseReason),
 }
 
@@ -49,6 +61,10 @@ impl H1 {
     /// Whether a byte came back since [`sender`](Self::sender).
     pub(super) fn was_answered(&self) -> bool {
         self.heard.so_often() > self.before
+    }
+
+    pub(super) fn times(&self) -> &HostTimes {
+        &self.times
     }
 
     pub(super) fn is_ready(&self) -> bool {
@@ -66,11 +82,45 @@ impl H1 {
 }
 
 /// Lets the connection's own task give it back when it is ready.
-pub(super) fn settle(held: Held<Conn>) {
-    if let Conn::H1(conn) = &held.conn {
+pub(super) fn settle(settling: Settling) {
+    if let Conn::H1(conn) = &settling.held.conn {
         let orders = conn.orders.clone();
         // No room, or nobody there: the task has ended.
-        let _ = orders.try_send(Order::Settle(held));
+        let _ = orders.try_send(Order::Settle(settling));
+    }
+}
+
+impl Settling {
+    /// Reads what nobody wants. `Ready`: to its end, or `false`: there is too much of it.
+    fn poll_rest(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
+        while let Some((rest, left)) = &mut self.rest {
+            match std::task::ready!(Pin::new(rest).poll_frame(cx)) {
+                None => self.rest = None,
+                Some(Err(_)) => return Poll::Ready(false),
+                Some(Ok(frame)) => {
+                    let so_much = frame.data_ref().map_or(0, bytes::Bytes::len);
+                    match left.checked_sub(so_much) {
+                        Some(now_left) => *left = now_left,
+                        None => return Poll::Ready(false),
+                    }
+                }
+            }
+        }
+        Poll::Ready(true)
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
+        if !std::task::ready!(self.poll_rest(cx)) {
+            return Poll::Ready(Event::TooMuch);
+        }
+        match &mut self.held.conn {
+            // An error means that it has ended, which its own polling tells with the reason.
+            Conn::H1(conn) => match conn.sender.poll_ready(cx) {
+                Poll::Ready(Ok(())) => Poll::Ready(Event::Settled),
+                Poll::Ready(Err(_)) | Poll::Pending => Poll::Pending,
+            },
+            Conn::H2(_) => Poll::Pending,
+        }
     }
 }
 
@@ -78,6 +128,7 @@ pub(super) fn settle(held: Held<Conn>) {
 pub(super) async fn handshake(
     stream: Stream,
     max_header_bytes: usize,
+    times: HostTimes,
 ) -> hyper::Result<(H1, Driver)> {
     let heard = stream.heard();
     let (sender, connection) = Builder::new()
@@ -87,7 +138,7 @@ pub(super) async fn handshake(
         .await?;
     let (order, orders) = mpsc::channel(1);
     Ok((
-        H1 { sender, orders: order, heard, before: 0 },
+        H1 { sender, orders: order, heard, times, before: 0 },
         Driver { connection, orders, settling: None },
     ))
 }
@@ -97,7 +148,7 @@ pub(super) async fn handshake(
 pub(super) struct Driver {
     connection: Connection<TokioIo<Stream>, TransportBody>,
     orders: mpsc::Receiver<Order>,
-    settling: Option<Held<Conn>>,
+    settling: Option<Settling>,
 }
 
 enum Event {
@@ -105,6 +156,8 @@ enum Event {
     Ended(hyper::Result<()>),
     /// The connection in `settling` is ready.
     Settled,
+    /// More is left of its last answer than is read for a connection's sake.
+    TooMuch,
     Due,
 }
 
@@ -125,18 +178,19 @@ impl Driver {
             match poll_fn(|cx| self.poll_event(timer.as_mut(), cx)).await {
                 Event::Ordered(None) => return CloseReason::Abandoned,
                 Event::Ordered(Some(Order::Close(reason))) => return reason,
-                Event::Ordered(Some(Order::Settle(held))) => {
-                    self.settling = Some(held);
+                Event::Ordered(Some(Order::Settle(settling))) => {
+                    self.settling = Some(settling);
                     timer.as_mut().reset((now() + SETTLE).into());
                 }
                 Event::Settled => {
-                    if let Some(held) = self.settling.take() {
-                        place.give_back(held);
+                    if let Some(settling) = self.settling.take() {
+                        place.give_back(settling.held);
                     }
                     timer.as_mut().reset(place.first_look(now()).into());
                 }
                 Event::Ended(Ok(())) => return CloseReason::ByPeer,
                 Event::Ended(Err(_)) => return CloseReason::Broken,
+                Event::TooMuch => return CloseReason::Abandoned,
                 Event::Due if self.settling.is_some() => return CloseReason::Abandoned,
                 Event::Due => match place.look(now()) {
                     Some(Look::Again(at)) => timer.as_mut().reset(at.into()),
@@ -156,12 +210,11 @@ impl Driver {
         if let Poll::Ready(ended) = Pin::new(&mut self.connection).poll(cx) {
             return Poll::Ready(Event::Ended(ended));
         }
-        // After the connection, whose polling is what makes it ready. An error means that it has
-        // ended, which the next poll above tells with its reason.
-        if let Some(Held { conn: Conn::H1(conn), .. }) = &mut self.settling
-            && let Poll::Ready(Ok(())) = conn.sender.poll_ready(cx)
+        // After the connection, whose polling is what makes it ready.
+        if let Some(settling) = &mut self.settling
+            && let Poll::Ready(event) = settling.poll(cx)
         {
-            return Poll::Ready(Event::Settled);
+            return Poll::Ready(event);
         }
         timer.poll(cx).map(|()| Event::Due)
     }

@@ -16,6 +16,7 @@ use super::core::Look;
 use super::dial::{Heard, Stream};
 use super::metrics::CloseReason;
 use super::permit::Place;
+use super::times::HostTimes;
 use crate::ground::primitives::atomic::{AtomicBool, Ordering};
 use crate::ground::time::now;
 
@@ -36,6 +37,7 @@ pub(super) struct H2 {
     /// At most one order is ever on its way: of whoever takes the connection out of the pool.
     orders: mpsc::Sender<CloseReason>,
     heard: Heard,
+    times: HostTimes,
     over: Arc<AtomicBool>,
 }
 
@@ -47,6 +49,10 @@ impl H2 {
     /// How often something came back so far, over all streams.
     pub(super) fn heard(&self) -> u64 {
         self.heard.so_often()
+    }
+
+    pub(super) fn times(&self) -> &HostTimes {
+        &self.times
     }
 
     /// Whether it takes no more streams.
@@ -66,6 +72,7 @@ impl H2 {
 pub(super) async fn handshake(
     stream: Stream,
     config: &TransportConfig,
+    times: HostTimes,
 ) -> Result<(H2, Driver), ::h2::Error> {
     let heard = stream.heard();
     let (sender, mut connection) = Builder::new()
@@ -88,7 +95,7 @@ pub(super) async fn handshake(
     let over = Arc::new(AtomicBool::new(false));
     let (probe, own_most) = (Some(sender.clone()), config.streams_per_connection);
     let longest = config.total_timeout.saturating_add(GRACE);
-    let conn = H2 { sender, orders: order, heard, over: Arc::clone(&over) };
+    let conn = H2 { sender, orders: order, heard, times, over: Arc::clone(&over) };
     Ok((conn, Driver { connection, probe, orders, over, own_most, longest }))
 }
 

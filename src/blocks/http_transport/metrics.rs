@@ -3,6 +3,9 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use super::times::Timings;
+use crate::ground::metrics::{Metric, MetricValue};
+
 /// Why a connection was closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -19,7 +22,8 @@ pub enum CloseReason {
     Surplus,
     /// Gave its place to a host that may dial but for the overall cap.
     Displaced,
-    /// The answer was not read to its end: dropped, cancelled or timed out.
+    /// The answer was not read to its end: dropped, cancelled or timed out. Or a peer of HTTP/2 fell
+    /// silent.
     Abandoned,
     /// A request needed a new connection to its host, and this idle one held the place.
     Replaced,
@@ -50,6 +54,19 @@ impl CloseReason {
             Self::Displaced => "displaced",
             Self::Abandoned => "abandoned",
             Self::Replaced => "replaced",
+        }
+    }
+
+    const fn metric(self) -> &'static str {
+        match self {
+            Self::ByPeer => "http_client_connections_closed_by_peer_total",
+            Self::Broken => "http_client_connections_closed_broken_total",
+            Self::IdleTimeout => "http_client_connections_closed_idle_timeout_total",
+            Self::MaxAge => "http_client_connections_closed_max_age_total",
+            Self::Surplus => "http_client_connections_closed_surplus_total",
+            Self::Displaced => "http_client_connections_closed_displaced_total",
+            Self::Abandoned => "http_client_connections_closed_abandoned_total",
+            Self::Replaced => "http_client_connections_closed_replaced_total",
         }
     }
 }
@@ -104,7 +121,7 @@ pub struct PoolCounts {
     pub waiting: usize,
     /// Connections opened so far.
     pub opened: u64,
-    /// Requests given a connection that had carried one before.
+    /// Requests given a connection that was there: used before, or dialled ahead of need.
     pub reused: u64,
     /// Connections closed so far.
     pub closed: Closed,
@@ -116,9 +133,17 @@ impl PoolCounts {
     pub const fn open(&self) -> usize {
         self.dialling + self.active + self.idle
     }
+
+    /// The share of requests that needed no new connection, in `0.0..=1.0`; `None` before the
+    /// first.
+    #[must_use]
+    pub fn reuse_ratio(&self) -> Option<f64> {
+        let all = self.opened + self.reused;
+        (all > 0).then(|| self.reused as f64 / all as f64)
+    }
 }
 
-/// One pool at one moment: all numbers are from under one lock.
+/// One pool at one moment: all counts are from under one lock.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TransportSnapshot {
@@ -126,6 +151,10 @@ pub struct TransportSnapshot {
     pub name: Cow<'static, str>,
     /// All hosts together, those included that have been forgotten since.
     pub in_all: PoolCounts,
+    /// How long things took with any host.
+    pub timings: Timings,
+    /// The cap on open connections, `open_overall`.
+    pub max_connections: usize,
     /// Each known host, in the order in which they were first called.
     pub hosts: Vec<HostSnapshot>,
 }
@@ -138,4 +167,67 @@ pub struct HostSnapshot {
     pub host: String,
     /// Its counts, since it became known.
     pub counts: PoolCounts,
+    /// How long things took with it.
+    pub timings: Timings,
+    /// The cap on its open connections, `open_per_host`.
+    pub max_connections: usize,
+}
+
+/// The counts of a host, without what the core does not know.
+#[derive(Debug)]
+pub(super) struct HostCounts {
+    pub(super) host: String,
+    pub(super) counts: PoolCounts,
+}
+
+impl TransportSnapshot {
+    /// What to export of the pool as a whole, by name. The label is [`name`](Self::name).
+    pub fn metrics(&self) -> impl Iterator<Item = Metric<'_>> {
+        let idle = ("http_client_idle_connections", self.in_all.idle);
+        metrics(&self.in_all, &self.timings, self.max_connections, idle)
+    }
+}
+
+impl HostSnapshot {
+    /// What to export of one host, by name: with [`TransportSnapshot::name`] and
+    /// [`host`](Self::host) as labels.
+    pub fn metrics(&self) -> impl Iterator<Item = Metric<'_>> {
+        let idle = ("http_client_idle_connections_per_host", self.counts.idle);
+        metrics(&self.counts, &self.timings, self.max_connections, idle)
+    }
+}
+
+fn metrics<'a>(
+    counts: &PoolCounts,
+    timings: &'a Timings,
+    max_connections: usize,
+    idle: (&'static str, usize),
+) -> impl Iterator<Item = Metric<'a>> + use<'a> {
+    let gauges = [
+        idle,
+        ("http_client_active_connections", counts.active),
+        ("http_client_dialling_connections", counts.dialling),
+        ("http_client_max_connections", max_connections),
+        ("http_client_active_streams", counts.streams),
+        ("http_client_waiting_requests", counts.waiting),
+    ];
+    let counters = [
+        ("http_client_connections_opened_total", counts.opened),
+        ("http_client_connections_reused_total", counts.reused),
+        ("http_client_tls_resumed_total", timings.tls_resumed),
+    ];
+    let histograms = [
+        ("http_client_dial_seconds", &timings.dial),
+        ("http_client_tls_handshake_seconds", &timings.tls),
+        ("http_client_wait_seconds", &timings.wait),
+        ("http_client_first_byte_seconds", &timings.first_byte),
+    ];
+    let closed = counts.closed;
+    let gauges = gauges.map(|(name, value)| (name, MetricValue::Gauge(value as u64)));
+    let counters = counters.map(|(name, value)| (name, MetricValue::Counter(value)));
+    let histograms = histograms.map(|(name, value)| (name, MetricValue::Histogram(value)));
+    let closed =
+        CloseReason::ALL.map(|reason| (reason.metric(), MetricValue::Counter(closed.of(reason))));
+    let all = gauges.into_iter().chain(counters).chain(closed).chain(histograms);
+    all.map(|(name, value)| Metric { name, value })
 }

@@ -1,4 +1,4 @@
-//! A pooled HTTP/1.1 client with caps, classes and a timeout for every phase.
+//! A pooled HTTP/1.1 and HTTP/2 client with caps, classes and a timeout for every phase.
 //!
 //! ```no_run
 //! use headworks::http_transport::{Preset, TransportFactory};
@@ -19,39 +19,53 @@
 //! - A request never waits unseen: `pool_wait_timeout`, a bounded room per host, order by class.
 //! - Every phase has a timeout and an error of its own, and all lie inside `total_timeout`, which
 //!   holds until the last byte of the body.
-//! - Only a connection whose answer was read to its end is used again; every other way to end a
-//!   request closes it and frees its place.
-//! - A request is sent a second time only if it provably was not sent, or if it is idempotent, can
-//!   be replayed, and no byte of an answer had come.
+//! - Only a connection whose answer was read to its end is used again, by whoever wanted it or, up to
+//!   `drain_bytes`, by the connection's own task; every other way to end a request closes it and
+//!   frees its place. Over HTTP/2 a request that ends early ends its stream alone.
+//! - A request is sent again only if the server provably has not begun with it (it never left, or
+//!   over HTTP/2 the server said so: `REFUSED_STREAM`, or a `GOAWAY` that leaves it out), or if it
+//!   is idempotent, can be replayed, and no byte of an answer had come. Three times at most.
+//! - One HTTP/2 connection is dialled for a herd of cold callers, and the next before its streams
+//!   run out. One whose server says `GOAWAY` takes no new requests, and those it carries end. One
+//!   that let a timeout pass without a byte for anybody takes no new ones either.
 //!
 //! # When not to use it
 //!
-//! It speaks HTTP/1.1 only, follows no redirects, keeps no cookies, uses no proxy and decodes no
-//! compression. It does not retry what failed: that is `retry`'s, and the breaker's
+//! It follows no redirects, keeps no cookies, uses no proxy and decodes no compression. Requests
+//! over HTTP/2 have no trailers, and it takes nothing that servers push. It does not retry what failed: that is `retry`'s, and the breaker's
 //! classification is in [`TransportError::outcome`].
 //!
 //! # A connection's states
 //!
 //! A *place* is the right to one open connection. It is `dialling`, then `active` or `idle`, and
-//! free again when the socket has been closed.
+//! free again when the socket has been closed. A connection of HTTP/1.1 is lent to one request at
+//! a time; one of HTTP/2 is shared, and lends *streams*: as many as its server and
+//! `streams_per_connection` allow. One that *drains* lends no more, and holds its place until it
+//! has ended.
 //!
 //! # Invariants
 //!
 //! 1. One lock holds host table, idle lists, both caps and every host's line. It is held for no
 //!    I/O, no wake-up and no drop of anything with a `Drop` of ours.
 //! 2. `open` of a host ≤ `open_per_host`; the sum of all ≤ `open_overall`; both count places.
-//! 3. While a request waits, no place could serve it: its host is at its cap or all are at the
-//!    overall cap. So whoever comes finds the line empty before it takes a place.
+//! 3. While a request waits, neither a stream nor a place could serve it: its host is at its cap,
+//!    all are at the overall cap, or its host's connections are shared (or not known yet not to
+//!    be), and one is being dialled. So whoever comes finds the line empty before it takes a place.
 //! 4. A returned connection goes to its host's head; if nobody of its host waits, and another
 //!    host's head could dial but for the overall cap, it is closed for that one.
 //! 5. A freed place goes to the highest-class head among the hosts below their caps, round robin on
 //!    a tie. When a request can't dial for the overall cap, the oldest idle connection is closed.
 //! 6. A host that keeps being handed its own connections while another's head of no lower class is
 //!    held back by the overall cap alone, gives one up after 32 in a row.
+//!    A shared connection that carries requests gives up by draining, by the same rule.
 //! 7. A place is given back by `Drop`: of the dialling future, or of the connection's task after
-//!    the socket was closed. A connection is given back by its `Lease`; dropping that closes it.
+//!    the socket was closed. A connection is given back by its `Lease`; dropping that closes it. A
+//!    stream is given back by dropping its `Lease`.
+//! 8. At most one dial at a time is under way to a host whose connections are shared. It is begun
+//!    for the line's head, or ahead of need by whoever leaves no more than an eighth of the streams.
 //!
-//! Lock order: drivers → pool → a waiter's cell; the factory's lock is held with none of them.
+//! Lock order: drivers → pool → a waiter's cell; the factory's lock and that of the times are held
+//! with none of them.
 
 mod allowance;
 mod body;
@@ -74,8 +88,11 @@ mod shared;
 mod stream;
 #[cfg(all(test, not(headworks_loom)))]
 mod tests;
+mod times;
 #[cfg(feature = "tls")]
 mod tls;
+#[cfg(feature = "tls")]
+mod tls_config;
 mod transport;
 mod wait;
 
@@ -85,4 +102,9 @@ pub use error::{Cause, Phase, TransportError};
 pub use factory::TransportFactory;
 pub use metrics::{CloseReason, Closed, HostSnapshot, PoolCounts, TransportSnapshot};
 pub use request_body::TransportBody;
+pub use times::Timings;
+#[cfg(feature = "tls")]
+pub use tls_config::{Identity, TlsConfig, Trust};
 pub use transport::Transport;
+
+pub use crate::ground::metrics::{Histogram, Metric, MetricValue};

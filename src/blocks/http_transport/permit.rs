@@ -3,9 +3,11 @@
 use std::sync::{Arc, Weak};
 use std::time::Instant;
 
+use http_body::Body as _;
+
 use super::connection::Conn;
 use super::core::{Held, HostId, Look};
-use super::h1::settle;
+use super::h1::{Settling, settle};
 use super::metrics::CloseReason;
 use super::shared::Shared;
 
@@ -137,10 +139,30 @@ impl Lease {
             Some(held) if matches!(held.conn, Conn::H2(_)) => self.held = Some(held),
             Some(held) => match &held.conn {
                 Conn::H1(conn) if conn.is_ready() => self.shared.give_back(held),
-                Conn::H1(conn) if !conn.is_closed() => settle(held),
+                Conn::H1(conn) if !conn.is_closed() => settle(Settling { held, rest: None }),
                 Conn::H1(_) | Conn::H2(_) => {}
             },
             None => {}
+        }
+    }
+
+    /// The answer is not wanted any more: `rest` of it is read by the connection's own task, if
+    /// that is little, and else the connection closed.
+    pub(super) fn finish_without(mut self, rest: hyper::body::Incoming) {
+        let most = self.shared.config.drain_bytes;
+        if most == 0 || rest.size_hint().lower() > most as u64 {
+            return;
+        }
+        if let Some(held) = self.held.take_if(|held| matches!(held.conn, Conn::H1(_))) {
+            settle(Settling { held, rest: Some((rest, most)) });
+        }
+    }
+
+    /// How often something came back over a shared connection.
+    pub(super) fn heard(&self) -> Option<u64> {
+        match &self.held {
+            Some(Held { conn: Conn::H2(conn), .. }) => Some(conn.heard()),
+            _ => None,
         }
     }
 

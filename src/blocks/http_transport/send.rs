@@ -36,8 +36,10 @@ pub(super) async fn send(
     prepare(&mut request, &key)?;
     let allowance = Allowance::new(now(), shared.config.total_timeout);
     let mut want = Want::Any;
-    for _ in 1..MOST_SENDS {
+    let mut sends = 0;
+    loop {
         let lease = shared.acquire(&key, class, want, allowance).await?;
+        sends += 1;
         let (stale, is_shared) = (lease.is_reused(), lease.is_shared());
         let idempotent = is_idempotent(request.method());
         let spare = if is_shared || stale && idempotent { replay(&request) } else { None };
@@ -45,6 +47,9 @@ pub(super) async fn send(
             Ok(response) => return Ok(response),
             Err(failed) => failed,
         };
+        if sends == MOST_SENDS {
+            return Err(failed.into_error());
+        }
         let again = match failed {
             Failed::Late(error) => Err(error),
             Failed::Unsent { request: Some(request), .. } if stale => Ok(*request),
@@ -58,8 +63,6 @@ pub(super) async fn send(
         // Those that carry one request each may all have died with the one.
         want = if is_shared { Want::Any } else { Want::Fresh };
     }
-    let lease = shared.acquire(&key, class, want, allowance).await?;
-    exchange(shared, lease, request, &key, allowance).await.map_err(Failed::into_error)
 }
 
 enum Failed {
@@ -92,15 +95,23 @@ async fn exchange(
     key: &HostKey,
     allowance: Allowance,
 ) -> Result<Response<Body>, Failed> {
+    let began = now();
     let response = match lease.conn() {
-        Some(Conn::H1(conn)) => over_h1(shared, conn, request, allowance).await?.map(Incoming::H1),
+        Some(Conn::H1(conn)) => {
+            let response = over_h1(shared, conn, request, allowance).await?;
+            conn.times().answered(now().saturating_duration_since(began));
+            response.map(Incoming::H1)
+        }
         Some(Conn::H2(conn)) => {
             let heard = conn.heard();
             let sent = stream::exchange(conn.sender(), request, key.tls);
             let limit = shared.config.response_header_timeout;
             let late = || TransportError::HeaderTimeout;
             match allowance.spend(Phase::Header, limit, sent, late).await {
-                Ok(Ok(response)) => response.map(|answer| Incoming::H2(Box::new(answer))),
+                Ok(Ok(response)) => {
+                    conn.times().answered(now().saturating_duration_since(began));
+                    response.map(|answer| Incoming::H2(Box::new(answer)))
+                }
                 Ok(Err(failure)) => return Err(over_h2(&lease, failure)),
                 Err(late) => {
                     // Not a byte for anybody: nobody else is to wait for this peer.
@@ -113,8 +124,7 @@ async fn exchange(
         }
         None => return Err(Failed::Late(TransportError::PoolWaitTimeout)),
     };
-    let idle = shared.config.body_idle_timeout;
-    Ok(response.map(|incoming| Body::new(incoming, lease, allowance, idle)))
+    Ok(response.map(|incoming| Body::new(incoming, lease, allowance, &shared.config)))
 }
 
 async fn over_h1(

@@ -13,8 +13,9 @@ use super::core::{Ask, Closing, Core, First, Grant, Grants, Held, HostId, Limits
 use super::dial::{Connector, Opened};
 use super::error::{Cause, Phase, TransportError};
 use super::host::HostKey;
-use super::metrics::{CloseReason, TransportSnapshot};
+use super::metrics::{CloseReason, HostSnapshot, TransportSnapshot};
 use super::permit::{Lease, Place};
+use super::times::AllTimes;
 use super::wait::{Verdict, Wait, Waiter};
 use crate::gates::wait_queue::Ticket;
 use crate::ground::handoff::Handoff;
@@ -32,6 +33,7 @@ pub(super) struct Shared {
     pub(super) config: Arc<TransportConfig>,
     connector: Arc<Connector>,
     pool: Mutex<Pool>,
+    times: AllTimes,
     /// One task per connection. Dropped with the pool, which ends them all.
     drivers: Mutex<JoinSet<()>>,
 }
@@ -80,7 +82,7 @@ impl Shared {
         let pool = Pool { core: Core::new(limits), rng: Rng::from_entropy() };
         let (pool, drivers) = (Mutex::new(pool), Mutex::new(JoinSet::new()));
         let (config, connector) = (Arc::new(config), Arc::new(connector));
-        Self { config, connector, pool, drivers }
+        Self { config, connector, pool, times: AllTimes::default(), drivers }
     }
 
     /// A connection to `key`, in the order of the host's line.
@@ -98,16 +100,24 @@ impl Shared {
                 Asked::Lease(lease) => Verdict::Use(lease),
                 Asked::Place(place) => Verdict::Dial(place),
                 Asked::Wait(wait) => {
-                    crate::ground::time::until(wait_until, wait).await.ok_or_else(|| {
+                    let waits_since = now();
+                    let served = crate::ground::time::until(wait_until, wait).await;
+                    let verdict = served.ok_or_else(|| {
                         let own = || TransportError::PoolWaitTimeout;
                         allowance.late(wait_until, Phase::PoolWait, own)
-                    })?
+                    })?;
+                    if !matches!(verdict, Verdict::Evicted) {
+                        let took = now().saturating_duration_since(waits_since);
+                        self.times.of(key.name()).waited(took);
+                    }
+                    verdict
                 }
             };
             match verdict {
                 Verdict::Use(lease) if lease.is_closed() => lease.discard(),
                 Verdict::Use(lease) => return Ok(lease),
-                Verdict::Dial(place) => return self.dial(key, place, allowance).await,
+                // Boxed: it is rare, and larger than all the rest of a request.
+                Verdict::Dial(place) => return Box::pin(self.dial(key, place, allowance)).await,
                 Verdict::Evicted => return Err(TransportError::PoolFull),
             }
         }
@@ -168,7 +178,8 @@ impl Shared {
     ) -> Result<Lease, TransportError> {
         tokio::runtime::Handle::try_current()
             .map_err(|error| TransportError::Dial { host: key.name(), cause: Cause::new(error) })?;
-        let opened = self.connector.connect(key, &self.config, allowance).await?;
+        let times = self.times.of(key.name());
+        let opened = self.connector.connect(key, &self.config, allowance, times).await?;
         // `None` only from a pool that forgot its host, which it does not while there is a place.
         self.add(opened, place, First::Dialler).ok_or(TransportError::PoolWaitTimeout)
     }
@@ -176,11 +187,14 @@ impl Shared {
     /// Dials ahead of need, in a task of the pool's, since streams run out. Fails silently: then
     /// whoever next finds them scarce tries again.
     fn dial_ahead(self: &Arc<Self>, key: HostKey, place: Place) {
+        if tokio::runtime::Handle::try_current().is_err() {
+            return;
+        }
         let (pool, connector) = (Arc::downgrade(self), Arc::clone(&self.connector));
-        let config = Arc::clone(&self.config);
+        let (config, times) = (Arc::clone(&self.config), self.times.of(key.name()));
         self.drive(async move {
             let allowance = Allowance::new(now(), config.total_timeout);
-            let opened = connector.connect(&key, &config, allowance).await;
+            let opened = connector.connect(&key, &config, allowance, times).await;
             if let (Ok(opened), Some(shared)) = (opened, pool.upgrade()) {
                 shared.add(opened, place, First::Line);
             }
@@ -235,7 +249,18 @@ impl Shared {
         let pool = self.pool.lock();
         let (in_all, hosts) = (pool.core.in_all(), pool.core.each_host());
         drop(pool);
-        TransportSnapshot { name: self.config.name.clone(), in_all, hosts }
+        let hosts = hosts.into_iter().map(|it| {
+            let timings = self.times.look(&it.host);
+            let max_connections = self.config.open_per_host;
+            HostSnapshot { host: it.host, counts: it.counts, timings, max_connections }
+        });
+        TransportSnapshot {
+            name: self.config.name.clone(),
+            in_all,
+            timings: self.times.in_all(),
+            max_connections: self.config.open_overall,
+            hosts: hosts.collect(),
+        }
     }
 }
 

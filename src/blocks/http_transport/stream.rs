@@ -83,7 +83,8 @@ fn into_stream(
     let (mut parts, body) = request.into_parts();
     let no_host = TransportError::InvalidRequest("its host header is none");
     let host = parts.headers.remove(HOST);
-    let host = host.and_then(|host| Authority::try_from(host.as_bytes()).ok()).ok_or(no_host)?;
+    let host = host.and_then(|host| Authority::try_from(host.as_bytes()).ok());
+    let host = host.filter(|host| !host.as_str().contains('@')).ok_or(no_host)?;
     let mut uri = http::uri::Parts::default();
     uri.scheme = Some(if tls { Scheme::HTTPS } else { Scheme::HTTP });
     uri.authority = Some(host);

@@ -15,7 +15,7 @@ use super::send::send;
 use super::shared::Shared;
 use crate::ground::priority::Priority;
 
-/// A pooled HTTP/1.1 client. Cheap to clone; all clones, and all transports of one factory with
+/// A pooled HTTP client. Cheap to clone; all clones, and all transports of one factory with
 /// an equal configuration, share one pool.
 ///
 /// It ends with its last clone: idle connections are closed then, and one that still carries an
@@ -43,8 +43,12 @@ impl Transport {
     /// this transport's own. The URL must be absolute. `Host` is added unless given; the body's
     /// length is always said by the transport, not by headers of the caller.
     ///
-    /// When a pooled connection dies before any byte of the answer, the request is sent once more
-    /// over another one: if it provably was not sent, or is idempotent with a body of bytes.
+    /// When a pooled connection dies before any byte of the answer, the request is sent again
+    /// over another one: if it provably was not sent, or is idempotent with a body of bytes. Over
+    /// HTTP/2 one with a body of bytes is sent up to three times while the server refuses to begin.
+    ///
+    /// What a server has not taken of the request's body when its answer has been read to the end is
+    /// not sent over HTTP/2 any more, and for a second at most over HTTP/1.1.
     ///
     /// # Errors
     ///
@@ -57,7 +61,7 @@ impl Transport {
     /// # Cancel safety
     ///
     /// Dropped while it waits, nothing is sent and no place is lost. Dropped later, the connection
-    /// is closed and its place freed; the backend may have seen the request.
+    /// is closed and its place freed, over HTTP/2 the stream alone; the backend may have seen the request.
     ///
     /// # Cost
     ///

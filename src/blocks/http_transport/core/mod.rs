@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 pub(super) use self::muxed::{First, Share, Speaks};
 use self::table::Host;
 use super::host::HostKey;
-use super::metrics::{CloseReason, HostSnapshot, PoolCounts};
+use super::metrics::{CloseReason, HostCounts, PoolCounts};
 use crate::gates::wait_queue::{Place, Ticket};
 use crate::ground::priority::Priority;
 
@@ -267,8 +267,13 @@ impl<C: Share, W> Core<C, W> {
     /// A dial came to nothing: its place is free. Who dials instead?
     pub(super) fn not_opened(&mut self, host: HostId, now: Instant, grants: &mut Grants<C, W>) {
         let Some(index) = self.find(host) else { return };
-        self.hosts[index].counts.dialling -= 1;
+        let known = &mut self.hosts[index];
+        known.counts.dialling -= 1;
         self.totals.dialling -= 1;
+        if known.speaks == Speaks::Unknown {
+            // Nobody is to wait for a host that may be down: each finds out for itself.
+            known.speaks = Speaks::Single;
+        }
         self.free(index, now, grants);
     }
 
@@ -323,7 +328,7 @@ impl<C: Share, W> Core<C, W> {
         counts
     }
 
-    pub(super) fn each_host(&self) -> Vec<HostSnapshot> {
+    pub(super) fn each_host(&self) -> Vec<HostCounts> {
         self.hosts.iter().map(Host::snapshot).collect()
     }
 }

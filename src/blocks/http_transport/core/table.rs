@@ -6,7 +6,7 @@ use super::idle::Idle;
 use super::muxed::{Muxed, Share, Speaks};
 use super::{Core, HostId, Limits};
 use crate::blocks::http_transport::host::HostKey;
-use crate::blocks::http_transport::metrics::{HostSnapshot, PoolCounts};
+use crate::blocks::http_transport::metrics::{HostCounts, PoolCounts};
 use crate::gates::wait_queue::{Rules, WaitQueue};
 
 #[derive(Debug)]
@@ -88,11 +88,11 @@ impl<C, W> Host<C, W> {
         self.open == 0 && self.queue.is_empty()
     }
 
-    pub(super) fn snapshot(&self) -> HostSnapshot {
+    pub(super) fn snapshot(&self) -> HostCounts {
         let mut counts = self.counts;
         counts.idle = self.idle_now();
         counts.waiting = self.queue.len();
         counts.active = self.open - counts.idle - counts.dialling;
-        HostSnapshot { host: self.key.to_string(), counts }
+        HostCounts { host: self.key.to_string(), counts }
     }
 }

@@ -3,6 +3,5 @@
 mod config;
 mod model;
 mod muxed;
+mod smuggling;
 mod table;
-#[cfg(feature = "tls")]
-mod tls;

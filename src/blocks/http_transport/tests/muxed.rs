@@ -326,6 +326,21 @@ fn a_host_that_turns_out_to_share_nothing_is_dialled_by_all_who_may() {
     let Ask::Wait(_) = core.ask(&key("a"), now, &mut closing) else { panic!() };
 }
 
+/// Or those behind it would wait for one dial after the other.
+#[test]
+fn after_a_failed_dial_to_an_unknown_host_everybody_may_dial() {
+    let mut core = Core::<(), u32>::new(Limits { in_the_clear: Speaks::Unknown, ..limits(3, 9) });
+    let (now, mut closing, mut grants) = (origin(), Closing::new(), Grants::new());
+    let Ask::Dial(host) = core.ask(&key("a"), now, &mut closing) else { panic!() };
+    for waiter in 0..5 {
+        let Ask::Wait(_) = core.ask(&key("a"), now, &mut closing) else { panic!() };
+        core.wait(host, Priority::Normal, waiter, now, &mut closing).unwrap();
+    }
+    core.not_opened(host, now, &mut grants);
+    let granted: Vec<_> = grants.iter().map(|(waiter, _)| *waiter).collect();
+    assert_eq!(granted, [0, 1, 2]);
+}
+
 #[test]
 fn the_next_connection_is_dialled_while_an_eighth_is_still_free() {
     let mut world = World::new(limits(10, 10));
