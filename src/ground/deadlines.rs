@@ -4,9 +4,10 @@
 //! A deadline is rounded up to a tick, so what is due is found at most one tick late, and nothing
 //! is found early. A `now` older than the last one finds only what was due by then.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::list::{Links, List};
+use crate::ground::time::Instant;
 
 const LEVELS: usize = 6;
 const SLOT_BITS: u32 = 6;

@@ -4,12 +4,12 @@
 //!
 //! Shared with the fuzz target of the same name, whose seeds run here.
 use std::num::NonZeroU32;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use headworks::circuit_breaker::{
     CircuitBreakerConfig, InFlight, Overloaded, OwnedCallPermit, State, Unreported, Window,
 };
-use headworks::{CircuitBreaker, Outcome};
+use headworks::{CircuitBreaker, Instant, Outcome};
 use tokio::time::advance;
 
 /// Runs the steps, and panics where something does not hold.
@@ -26,11 +26,11 @@ async fn live(steps: &[u8]) {
     let Some((rules, steps)) = steps.split_first_chunk::<6>() else { return };
     let config = config(*rules);
     let breaker = CircuitBreaker::new(config.clone()).expect("every value is in range");
-    let start = tokio::time::Instant::now().into_std();
+    let start = Instant::now();
     let mut model = Model::new(config, start);
     let mut held: Vec<(OwnedCallPermit, usize)> = Vec::new();
     for &[op, a, b] in steps.as_chunks::<3>().0 {
-        let now = tokio::time::Instant::now().into_std();
+        let now = Instant::now();
         match op % 16 {
             0..=4 => match (breaker.try_acquire_owned(), model.admit(now)) {
                 (Ok(permit), Ok(call)) => held.push((permit, call)),
@@ -80,7 +80,7 @@ async fn live(steps: &[u8]) {
             }
             _ => {}
         }
-        let now = tokio::time::Instant::now().into_std();
+        let now = Instant::now();
         model.look(now);
         let seen = breaker.snapshot();
         let (in_flight, overdue) = model.in_flight();

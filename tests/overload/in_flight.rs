@@ -63,7 +63,7 @@ fn trial(seed: u64, in_flight: InFlight) -> Claims {
         let mut claims = Claims::default();
         let most = due + probes;
         claims.check("sent", sent.get() <= most, format_args!("{} of {most}", sent.get()));
-        let after = opened.borrow().map(|change| change.at.duration_since(start.into_std()));
+        let after = opened.borrow().map(|change| change.at.saturating_duration_since(start.into()));
         let in_time = after.is_some_and(|after| after <= SLOW * 2);
         claims.check("opens", in_time, format!("{after:?} after the first call"));
         let is_open = breaker.state() != State::Closed;

@@ -2,7 +2,6 @@
 
 use std::future::Future;
 use std::sync::Arc;
-use std::time::Instant;
 
 use super::config::CircuitBreakerConfig;
 use super::core::State;
@@ -14,7 +13,7 @@ use super::shared::Shared;
 use crate::ground::config_error::ConfigError;
 use crate::ground::outcome::{Outcome, Verdict};
 use crate::ground::rng::Rng;
-use crate::ground::time::{self, Glance, Now};
+use crate::ground::time::{self, Glance, Instant, Now};
 
 /// Stops calling a backend that fails, and carefully starts again. See the
 /// [module](super) for what it guarantees.

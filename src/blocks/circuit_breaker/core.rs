@@ -1,6 +1,6 @@
 //! The decisions of a breaker, without clock, lock or waker.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::config::{CircuitBreakerConfig, Overloaded};
 use super::stripes::Stripes;
@@ -8,7 +8,7 @@ use super::watch::Watch;
 use crate::ground::exponential::exponential;
 use crate::ground::outcome::{Outcome, RetryClass, Verdict};
 use crate::ground::rng::Rng;
-use crate::ground::time;
+use crate::ground::time::{self, Instant};
 
 /// The shares of traffic, in percent, that a circuit closing again lets through, step by step.
 const RAMP_PERCENT: [u32; 3] = [10, 25, 50];

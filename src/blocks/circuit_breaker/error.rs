@@ -1,9 +1,10 @@
 //! What a caller is told.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::core::later;
 use crate::ground::outcome::{Classify, Verdict};
+use crate::ground::time::Instant;
 
 /// The circuit is open, or half-open with all its probes under way: the call was not made.
 #[derive(Clone, Copy, Debug, thiserror::Error)]

@@ -124,7 +124,7 @@ impl CallPermit<'_> {
         self.tell(verdict.into().into(), now);
     }
 
-    pub(super) fn abandon_at(self, now: std::time::Instant) {
+    pub(super) fn abandon_at(self, now: impl Now) {
         let dropped = ManuallyDrop::new(self);
         dropped.shared.abandon(dropped.claim, now);
     }

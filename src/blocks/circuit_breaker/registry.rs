@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::hash::{BuildHasher, Hash};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::breaker::CircuitBreaker;
 use super::config::CircuitBreakerConfig;
@@ -12,7 +12,7 @@ use super::metrics::CircuitBreakerSnapshot;
 use crate::ground::config_error::ConfigError;
 use crate::ground::primitives::{Hashing, Mutex};
 use crate::ground::rng::Rng;
-use crate::ground::time;
+use crate::ground::time::{self, Instant};
 
 /// Breakers that keys beyond the bound share.
 const SHARED: usize = 64;

@@ -1,7 +1,7 @@
 //! What the handles share: words that calls read while the circuit flows or is open, stripes that
 //! they count in, and one lock around the core for all else.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::config::{CircuitBreakerConfig, InFlight, Unreported};
 use super::core::{Admission, Claim, Core, Cx, Place, Report};
@@ -15,7 +15,7 @@ use crate::ground::primitives::atomic::{AtomicU64, Ordering};
 use crate::ground::quiet::wake_quietly;
 use crate::ground::rng::Rng;
 use crate::ground::stripe::{Padded, mine};
-use crate::ground::time::Now;
+use crate::ground::time::{Instant, Now};
 
 /// In [`Front::flow`]: every asker is admitted.
 const FLOWS: u64 = 1;

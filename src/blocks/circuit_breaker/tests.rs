@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::num::NonZeroU32;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use proptest::prelude::*;
 
@@ -11,7 +11,7 @@ use super::*;
 use crate::ground::enforcement::Enforcement;
 use crate::ground::outcome::Outcome::{self, Failure, Ignored, Success};
 use crate::ground::rng::Rng;
-use crate::ground::time;
+use crate::ground::time::{self, Instant};
 
 mod ages;
 mod faults;

@@ -2,14 +2,14 @@
 
 use std::collections::VecDeque;
 use std::num::NonZeroU32;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::config::{CircuitBreakerConfig, InFlight};
 use super::core::{Cause, Claim, Place, later};
 use super::stripes::Stripes;
 use super::window::{Tally, Window};
 use crate::ground::outcome::Outcome;
-use crate::ground::time;
+use crate::ground::time::{self, Instant};
 
 /// Calls in flight are counted by when they began, so many slots until they are slow. One slot
 /// more is the newest, and one is partly slow: they fit into the words of a stripe.

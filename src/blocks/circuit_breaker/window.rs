@@ -6,10 +6,11 @@
 
 use std::collections::VecDeque;
 use std::ops::Sub;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::config;
 use super::core::later;
+use crate::ground::time::Instant;
 
 /// Enough that a bucket's worth of imprecision is a tenth of the window.
 const BUCKETS: usize = 10;

@@ -1,12 +1,12 @@
 //! The two rights a request can hold, and the way back of each.
 
 use std::sync::{Arc, Weak};
-use std::time::Instant;
 
 use super::connection::Conn;
 use super::core::{Held, HostId, Look};
 use super::metrics::CloseReason;
 use super::shared::Shared;
+use crate::ground::time::Instant;
 
 /// The right to one open connection, counted by both caps. Dropping it frees it.
 #[derive(Debug)]

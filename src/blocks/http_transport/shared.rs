@@ -1,7 +1,7 @@
 //! What all transports of one configuration share: the pool behind its one lock.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::task::JoinSet;
 
@@ -20,7 +20,7 @@ use crate::ground::handoff::Handoff;
 use crate::ground::primitives::Mutex;
 use crate::ground::priority::Priority;
 use crate::ground::rng::Rng;
-use crate::ground::time::{later, now};
+use crate::ground::time::{Instant, later, now};
 
 /// Connections dialled together don't end together.
 const AGE_JITTER_RATIO: f64 = 0.1;

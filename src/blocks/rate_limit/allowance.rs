@@ -1,8 +1,9 @@
 //! What is left.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::core::Gcra;
+use crate::ground::time::Instant;
 
 /// What a bucket holds at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

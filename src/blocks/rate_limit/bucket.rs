@@ -1,10 +1,9 @@
 //! One bucket that many threads take from: a [`Gcra`] word behind compare-and-swap, and a quota
 //! that can be changed meanwhile.
 
-use std::time::Instant;
-
 use super::core::{Gcra, NEVER_USED, Parts, Short, TAG_BITS, ns_since};
 use crate::ground::primitives::atomic::{AtomicU64, Ordering};
+use crate::ground::time::Instant;
 
 /// Places for quotas, as many as the tag of a word can tell apart.
 const QUOTAS: usize = 1 << TAG_BITS;

@@ -3,10 +3,11 @@
 //! GCRA, the generic cell rate algorithm (ITU-T I.371, Annex A: virtual scheduling): the whole
 //! state of a bucket is one word, the *theoretical arrival time*, at which it is full again.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::config::Quota;
 use crate::ground::config_error::ConfigError;
+use crate::ground::time::Instant;
 
 /// Binary digits below the nanosecond that a quota of more than a thousand per second is told in.
 /// As words end in [`TAG_BITS`] zeros, a token of 10⁷/s has 6,400 parts: rounding costs at most so

@@ -1,6 +1,6 @@
 //! One quota for everybody.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::allowance::Allowance;
 use super::bucket::Bucket;
@@ -18,7 +18,7 @@ use crate::ground::priority::Priority;
 use crate::ground::quiet::wake_quietly;
 use crate::ground::refused::Scope;
 use crate::ground::stripe::{self, STRIPES};
-use crate::ground::time::{self, Glance, Now};
+use crate::ground::time::{self, Glance, Instant, Now};
 
 /// Admits at most so much in so long. See the [module](super) for what it guarantees.
 ///
@@ -107,8 +107,12 @@ impl RateLimiter {
     ///
     /// # Errors
     /// As [`try_acquire`](Self::try_acquire).
-    pub fn try_acquire_at(&self, cost: u32, now: Instant) -> Result<(), TryAcquireError> {
-        self.ask(cost, now)
+    pub fn try_acquire_at(
+        &self,
+        cost: u32,
+        now: impl Into<Instant>,
+    ) -> Result<(), TryAcquireError> {
+        self.ask(cost, now.into())
     }
 
     #[inline]

@@ -12,7 +12,7 @@ use super::line::Step;
 use super::waiting::Waiting;
 use super::*;
 use crate::ground::priority::Priority::Normal;
-use crate::ground::time;
+use crate::ground::time::{self, Instant};
 
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -29,7 +29,7 @@ fn waker() -> (Arc<Woken>, Waker) {
     (woken.clone(), Waker::from(woken))
 }
 
-fn limiter(burst: u32) -> (Arc<RateLimiter>, std::time::Instant) {
+fn limiter(burst: u32) -> (Arc<RateLimiter>, Instant) {
     let now = time::now();
     let quota = Quota::new(1, DAY).with_burst(burst);
     (Arc::new(RateLimiter::new_at(quota.into(), now).unwrap()), now)
@@ -131,13 +131,13 @@ fn loom_a_changed_quota_gives_and_takes_nothing() {
     });
 }
 
-fn leased(burst: u32) -> (Arc<RateLimiter>, std::time::Instant) {
+fn leased(burst: u32) -> (Arc<RateLimiter>, Instant) {
     let now = time::now();
     let config = RateLimiterConfig::from(Quota::new(burst, DAY)).with_tokens(Tokens::Leased);
     (Arc::new(RateLimiter::new_at(config, now).unwrap()), now)
 }
 
-fn take(limiter: &RateLimiter, stripe: usize, cost: u32, now: std::time::Instant) -> bool {
+fn take(limiter: &RateLimiter, stripe: usize, cost: u32, now: Instant) -> bool {
     let leases = limiter.leases.as_ref().unwrap();
     limiter.take_leased(leases, stripe, cost, now).is_ok()
 }

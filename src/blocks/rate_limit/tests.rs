@@ -1,7 +1,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::num::NonZeroUsize;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use proptest::prelude::*;
 
@@ -9,7 +9,7 @@ use super::core::Gcra;
 use super::*;
 use crate::ground::enforcement::Enforcement;
 use crate::ground::refused::Scope;
-use crate::ground::time;
+use crate::ground::time::{self, Instant};
 
 mod changing;
 mod leases;
@@ -154,7 +154,7 @@ fn saturated_it_admits_the_whole_rate() {
                 Err(refused) => now = refused.earliest().unwrap(),
             }
         }
-        let expected = now.duration_since(start).as_secs_f64() * f64::from(rate) + 10.0;
+        let expected = now.saturating_duration_since(start).as_secs_f64() * f64::from(rate) + 10.0;
         let share = admitted as f64 / expected;
         // A caller who comes at whole nanoseconds loses up to one per token of 100 ns.
         let floor = if rate > 1_000_000 { 0.99 } else { 0.999 };

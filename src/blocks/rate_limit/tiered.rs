@@ -2,7 +2,7 @@
 
 use std::borrow::Borrow;
 use std::hash::Hash;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::allowance::Allowance;
 use super::bucket::Bucket;
@@ -19,7 +19,7 @@ use crate::ground::primitives::atomic::{AtomicUsize, Ordering};
 use crate::ground::priority::Priority;
 use crate::ground::quiet::drop_quietly;
 use crate::ground::refused::Scope;
-use crate::ground::time;
+use crate::ground::time::{self, Instant};
 
 /// Admits at most so much in so long, from all keys together and from each key: what a key is
 /// refused costs nobody else anything. See the [module](super) for what it guarantees.
@@ -110,11 +110,17 @@ impl<K: Eq + Hash> TieredRateLimiter<K> {
     ///
     /// # Errors
     /// As [`try_acquire`](Self::try_acquire).
-    pub fn try_acquire_at<Q>(&self, key: &Q, cost: u32, now: Instant) -> Result<(), TryAcquireError>
+    pub fn try_acquire_at<Q>(
+        &self,
+        key: &Q,
+        cost: u32,
+        now: impl Into<Instant>,
+    ) -> Result<(), TryAcquireError>
     where
         K: Borrow<Q>,
         Q: Eq + Hash + ToOwned<Owned = K> + ?Sized,
     {
+        let now = now.into();
         // Relaxed: who doesn't see those who wait yet came before them, and who doesn't see the
         // close, before that.
         let taken = match self.waiting.load(Ordering::Relaxed) {

@@ -1,12 +1,10 @@
 //! One operation between its attempts: what the next one may be.
 
-use std::time::Instant;
-
 use super::config::Idempotency;
 use super::error::{AttemptError, GaveUp, RetryError};
 use super::runner::Shared;
 use crate::ground::outcome::{Outcome, RetryClass, Verdict};
-use crate::ground::time;
+use crate::ground::time::{self, Instant};
 
 /// Counts the attempts of one operation, and decides after each whether there is another.
 pub(super) struct Run<'a> {

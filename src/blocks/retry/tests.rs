@@ -1,14 +1,14 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::num::NonZeroU32;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use proptest::prelude::*;
 
 use super::*;
 use crate::ground::outcome::{Classify, Verdict};
 use crate::ground::rng::Rng;
-use crate::ground::time;
+use crate::ground::time::{self, Instant};
 
 #[cfg(feature = "tower")]
 mod layer;

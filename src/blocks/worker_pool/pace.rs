@@ -4,9 +4,10 @@
 //! higher classes keep coming, and a lower one gets what they leave: that shows in the time between
 //! two of its starts. Looked at only while something with a deadline waits.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::Priority;
+use crate::ground::time::Instant;
 
 /// Each gap moves the mean by this share: who is let in when the estimate is lowest must not be
 /// wrong by much.

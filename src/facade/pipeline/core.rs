@@ -4,7 +4,7 @@
 //! into [`Effects`]. `progress.rs` has the events after admission.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::control::Control;
 use super::gate::Gate;
@@ -17,7 +17,7 @@ use crate::gates::wait_queue::{Plan, Room, Rules};
 use crate::ground::deadlines::Deadlines;
 use crate::ground::rng::Rng;
 use crate::ground::slab::Slab;
-use crate::ground::time;
+use crate::ground::time::{self, Instant};
 use crate::retry::{Backoff, RetryBudget};
 use crate::{Ending, Ledger, Priority, Reason};
 

@@ -1,7 +1,7 @@
 //! One phase's gate: the line before it, and what must hold for an attempt to pass.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::config::PhaseConfig;
 use super::run::RunId;
@@ -9,7 +9,7 @@ use crate::Outcome;
 use crate::circuit_breaker::{CircuitBreaker, OwnedCallPermit};
 use crate::gates::wait_queue::{Rules, WaitQueue};
 use crate::ground::metrics::Mean;
-use crate::ground::time;
+use crate::ground::time::{self, Instant};
 use crate::rate_limit::RateLimiter;
 use crate::retry::RetryPolicy;
 

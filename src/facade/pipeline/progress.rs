@@ -2,14 +2,14 @@
 //! ticket is cancelled, and how everything ends.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::control::{Control, Go};
 use super::core::{Core, Life};
 use super::run::{AttemptEnd, Doom, Effects, RunId, Running, State};
 use crate::circuit_breaker::OwnedCallPermit;
 use crate::gates::wait_queue::Take;
-use crate::ground::time;
+use crate::ground::time::{self, Instant};
 use crate::retry::RetryClass;
 use crate::{Ending, Priority};
 

@@ -3,14 +3,13 @@
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::task::Waker;
-use std::time::Instant;
 
 use super::control::Control;
 use super::keys::Version;
 use super::trace::Trace;
 use crate::gates::wait_queue::{Place, Ticket};
 use crate::ground::tenant::Tenant;
-use crate::ground::time;
+use crate::ground::time::{self, Instant};
 use crate::{Ending, Priority};
 
 /// Names a run while it is live.

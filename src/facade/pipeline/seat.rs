@@ -3,7 +3,6 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::Instant;
 
 use super::chain::Drive;
 use super::control::{Control, Report};
@@ -17,7 +16,7 @@ use crate::Outcome;
 use crate::blocks::worker_pool::crew::{Crew, Leaving, Next, Post, Turn, WorkerNo};
 use crate::circuit_breaker::OwnedCallPermit;
 use crate::ground::quiet::drop_quietly;
-use crate::ground::time;
+use crate::ground::time::{self, Instant};
 
 /// One attempt to make.
 pub(super) struct Attempt<P, O> {

@@ -2,7 +2,6 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
-use std::time::Instant;
 
 use tokio::sync::Notify;
 
@@ -21,7 +20,7 @@ use crate::gates::wait_queue::{self, Plan};
 use crate::ground::primitives::{Mutex, MutexGuard};
 use crate::ground::quiet::drop_quietly;
 use crate::ground::tenant::Tenant;
-use crate::ground::time;
+use crate::ground::time::{self, Instant};
 use crate::rate_limit::{TieredRateLimiter, TryAcquireError};
 use crate::{Reason, Refused, Scope};
 

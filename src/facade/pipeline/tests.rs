@@ -2,7 +2,7 @@
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::config::{PhaseConfig, PipelineConfig};
 use super::control::Control;
@@ -16,6 +16,7 @@ use crate::gates::wait_queue::Plan;
 use crate::ground::rng::Rng;
 use crate::ground::slab::Slab;
 use crate::ground::tenant::Tenant;
+use crate::ground::time::Instant;
 use crate::rate_limit::{Quota, RateLimiter};
 use crate::retry::{RetryBudget, RetryBudgetConfig};
 use crate::{Ending, Priority, Reason};

@@ -4,7 +4,6 @@ use std::any::Any;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind};
 use std::sync::Arc;
-use std::time::Instant;
 
 use super::config::ObjectPoolConfig;
 use super::metrics::{ObjectPoolSnapshot, Tally};
@@ -14,7 +13,7 @@ use super::pooled::{OwnedPooled, Pooled};
 use super::stock::{Pushed, Stock};
 use crate::ConfigError;
 use crate::ground::quiet::drop_quietly;
-use crate::ground::time;
+use crate::ground::time::{self, Instant};
 
 type Create<T> = Box<dyn Fn() -> T + Send + Sync>;
 type Hook<T> = Box<dyn Fn(&mut T) -> bool + Send + Sync>;

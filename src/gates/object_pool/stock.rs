@@ -1,8 +1,6 @@
 //! The idle values of one pool: those of threads, and the depot. Nothing of a user's runs in here:
 //! values come in and go out by value.
 
-use std::time::Instant;
-
 use super::config::Limits;
 use super::depot::{Depot, Victims};
 use super::magazine::Magazine;
@@ -10,6 +8,7 @@ use super::number::Number;
 use super::slots::{Side, Slots};
 use crate::ground::primitives::Mutex;
 use crate::ground::primitives::atomic::{AtomicU64, Ordering};
+use crate::ground::time::Instant;
 
 /// So many values are kept between two looks at the clock, which costs as much as three of them.
 const LOOK: u64 = 64;

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::num::NonZeroU32;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use proptest::prelude::*;
 
@@ -11,7 +11,7 @@ use super::model::Pair;
 use super::{CoDel, Overload, Place, Plan, Rules, Take, Thresholds, WaitQueue};
 use crate::Priority::{self, High, Low, Normal, Urgent};
 use crate::ground::tenant::Tenant;
-use crate::ground::time;
+use crate::ground::time::{self, Instant};
 
 fn queue(cap: usize) -> WaitQueue<u32> {
     WaitQueue::new(Rules::new(cap))

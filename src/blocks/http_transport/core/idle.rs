@@ -1,9 +1,10 @@
 //! The idle lists: newest used first, oldest closed first.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::{Closing, Core, Held};
 use crate::blocks::http_transport::metrics::CloseReason;
+use crate::ground::time::Instant;
 
 #[derive(Debug)]
 pub(super) struct Idle<C> {

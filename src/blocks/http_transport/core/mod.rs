@@ -8,13 +8,14 @@ mod places;
 mod table;
 
 use std::collections::HashMap;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use self::table::Host;
 use super::host::HostKey;
 use super::metrics::{CloseReason, HostSnapshot, PoolCounts};
 use crate::gates::wait_queue::{Place, Ticket};
 use crate::ground::priority::Priority;
+use crate::ground::time::Instant;
 
 /// The numbers of the configuration that decide.
 #[derive(Clone, Copy, Debug)]

@@ -1,10 +1,9 @@
 //! Places under both caps, and whose turn it is.
 
-use std::time::Instant;
-
 use super::{Core, HostId};
 use crate::gates::wait_queue::{Rules, Take};
 use crate::ground::priority::Priority;
+use crate::ground::time::Instant;
 
 impl<C, W> Core<C, W> {
     pub(super) fn has_place(&self, index: usize) -> bool {

@@ -4,7 +4,7 @@ use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::config::HedgeConfig;
 use super::core::Core;
@@ -14,7 +14,7 @@ use crate::ground::config_error::ConfigError;
 use crate::ground::metrics::Counter;
 use crate::ground::outcome::{Outcome, RetryClass, Verdict};
 use crate::ground::primitives::Mutex;
-use crate::ground::time;
+use crate::ground::time::{self, Instant};
 
 /// Sends a call a second time when it takes unusually long, and takes the first answer. See
 /// [`HedgeConfig`] for when and how often. Clones are the same hedge; make one for each kind of

@@ -2,14 +2,13 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Instant;
 
 use super::buf::PooledBuf;
 use super::config::BytesPoolConfig;
 use crate::ConfigError;
 use crate::gates::object_pool::metrics::ObjectPoolSnapshot;
 use crate::gates::object_pool::pool::{Loan, ObjectPool};
-use crate::ground::time;
+use crate::ground::time::{self, Instant};
 
 /// Buffers by size classes, which are powers of two: to take one costs nanoseconds, whatever its
 /// size, and to send it off as [`Bytes`](bytes::Bytes) no copy. Cheap to clone; clones share.

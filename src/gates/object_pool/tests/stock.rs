@@ -1,14 +1,14 @@
 //! Threads are leases here, of numbers of the test's own: all on one thread, in any order.
 
 use std::collections::BTreeSet;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use proptest::prelude::*;
 
 use super::super::config::Limits;
 use super::super::number::{Lease, NUMBERS, Number, Numbers};
 use super::super::stock::{Pushed, Stock};
-use crate::ground::time;
+use crate::ground::time::{self, Instant};
 
 const MS: Duration = Duration::from_millis(1);
 

@@ -4,13 +4,14 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use proptest::prelude::*;
 
 use super::super::waiting::Waiting;
 use super::super::word::Took;
 use super::*;
+use crate::ground::time::Instant;
 
 /// As far as the clock of a test that ends is from it.
 const HOUR: Duration = Duration::from_secs(3600);

@@ -1,4 +1,4 @@
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use http::HeaderMap;
 use http::header::HeaderName;
@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::super::fields::{LimitFields, PolicyName, Standing};
 use super::super::hint::RateLimitHint;
 use crate::blocks::rate_limit::{Quota, RateLimiter};
-use crate::ground::time;
+use crate::ground::time::{self, Instant};
 
 const S: Duration = Duration::from_secs(1);
 

@@ -1,0 +1,266 @@
+//! Reading the clock.
+//!
+//! A look at std's clock costs as much as two locks. Where the kernel itself keeps time by the
+//! processor's counter, reading that counter costs a third; so each thread looks at std's clock once
+//! a millisecond and counts ticks in between.
+//!
+//! 1. What a thread reads lies within 5 µs of std's clock: an anchor holds for a millisecond, its
+//!    rate is measured between two looks at least that far apart, and a look that was disturbed
+//!    (more than [`SHARP`] ticks long) sets no anchor. Nothing is calibrated in advance, nothing
+//!    drifts, and a counter that jumps (another host, a sleep) is left at the next read.
+//! 2. It is never earlier than what the same thread read before.
+//! 3. Threads share no word of it but whether the counter is to be trusted.
+
+use std::cell::Cell;
+use std::sync::OnceLock;
+use std::time::Instant as StdInstant;
+
+use super::instant::Instant;
+
+/// What the first instant that the process saw is called; so earlier ones have a name too.
+pub(super) const FIRST: u64 = 1 << 62;
+
+/// The first instant that the process saw.
+pub(super) fn first() -> StdInstant {
+    static FIRST: OnceLock<StdInstant> = OnceLock::new();
+    *FIRST.get_or_init(std_now)
+}
+
+/// The one place that asks std, or tokio.
+#[allow(clippy::disallowed_methods, reason = "the one place that reads the clock")]
+fn std_now() -> StdInstant {
+    #[cfg(not(feature = "test-util"))]
+    return StdInstant::now();
+    #[cfg(feature = "test-util")]
+    return tokio::time::Instant::now().into_std();
+}
+
+/// Now.
+#[inline]
+pub(super) fn now() -> Instant {
+    if cfg!(feature = "test-util") {
+        return std_now().into();
+    }
+    let anchor = ANCHOR.get();
+    match anchor.read(counter::ticks) {
+        Some(name) => Instant::named(name),
+        None => look(anchor),
+    }
+}
+
+/// So long an anchor holds, and two looks that tell a rate are at least so far apart. Nanoseconds.
+const SPAN: u64 = 1_000_000;
+
+/// A look at std's clock that took more ticks was disturbed. An undisturbed one takes some 100.
+const SHARP: u64 = 2_000;
+
+/// How many ticks the counter had at one instant, and how fast it goes.
+#[derive(Clone, Copy, Debug)]
+struct Anchor {
+    ticks: u64,
+    /// The instant's name.
+    name: u64,
+    /// Of a nanosecond per tick, times 2³². 0: not known.
+    rate: u64,
+    /// So many ticks it holds.
+    span: u64,
+}
+
+thread_local! {
+    static ANCHOR: Cell<Anchor> = const { Cell::new(Anchor::NONE) };
+}
+
+impl Anchor {
+    const NONE: Self = Self { ticks: 0, name: 0, rate: 0, span: 0 };
+
+    /// The name of now; `None` when std's clock must be asked.
+    #[inline]
+    fn read(self, ticks: impl FnOnce() -> u64) -> Option<u64> {
+        if self.span == 0 {
+            return None;
+        }
+        let since = ticks().wrapping_sub(self.ticks);
+        // Below two milliseconds: no overflow.
+        (since < self.span).then(|| self.name + ((since * self.rate) >> 32))
+    }
+
+    /// The anchor after a look at std's clock, which said `name` between two readings of the
+    /// counter; and what was read.
+    fn renewed(self, before: u64, name: u64, after: u64) -> (Self, u64) {
+        // The last that this anchor may have told; but not if its counter has jumped.
+        let told = self.name + ((self.span * self.rate) >> 32);
+        let name = if told.saturating_sub(name) < 5_000 { name.max(told) } else { name };
+        let (length, since) = (after.wrapping_sub(before), name.saturating_sub(self.name));
+        let is_first = self.ticks == 0;
+        if length > SHARP || (!is_first && since < SPAN) {
+            return (self, name);
+        }
+        let ticks = before.wrapping_add(length / 2);
+        let rate = if is_first { 0 } else { rate(since, ticks.wrapping_sub(self.ticks)) };
+        // Another rate than the last: one of them is wrong, and the next look tells.
+        let is_steady = self.rate == 0 || rate.abs_diff(self.rate) <= self.rate / 100;
+        let span = if rate > 0 && is_steady { (SPAN << 32) / rate } else { 0 };
+        (Self { ticks, name, rate, span }, name)
+    }
+}
+
+/// Of a counter that does between 0.1 and 20 ticks a nanosecond; else 0.
+fn rate(nanos: u64, ticks: u64) -> u64 {
+    let rate = (u128::from(nanos) << 32) / u128::from(ticks.max(1));
+    let likely = (1 << 32) / 20..=10 << 32;
+    if likely.contains(&rate) { rate as u64 } else { 0 }
+}
+
+/// Asks std.
+#[cold]
+fn look(last: Anchor) -> Instant {
+    let std = || Instant::from(std_now()).name();
+    if !counter::is_trusted() {
+        return Instant::named(std());
+    }
+    let (before, name, after) = (counter::ticks(), std(), counter::ticks());
+    let (anchor, name) = last.renewed(before, name, after);
+    ANCHOR.set(anchor);
+    Instant::named(name)
+}
+
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+mod counter {
+    use std::sync::OnceLock;
+
+    /// The processor's time-stamp counter.
+    #[inline]
+    pub(super) fn ticks() -> u64 {
+        // SAFETY: it reads a register that every x86-64 has.
+        #[allow(unsafe_code, reason = "there is no safe way to read it")]
+        unsafe {
+            core::arch::x86_64::_rdtsc()
+        }
+    }
+
+    /// Whether the kernel keeps time by it: then it goes at one rate and is the same on all cores,
+    /// which the kernel goes on watching.
+    pub(super) fn is_trusted() -> bool {
+        const CURRENT: &str = "/sys/devices/system/clocksource/clocksource0/current_clocksource";
+        static IS_TRUSTED: OnceLock<bool> = OnceLock::new();
+        *IS_TRUSTED.get_or_init(|| {
+            std::fs::read_to_string(CURRENT).is_ok_and(|source| source.trim() == "tsc")
+        })
+    }
+}
+
+#[cfg(not(all(target_arch = "x86_64", target_os = "linux")))]
+mod counter {
+    pub(super) fn ticks() -> u64 {
+        0
+    }
+
+    pub(super) fn is_trusted() -> bool {
+        false
+    }
+}
+
+#[cfg(all(test, not(headworks_loom)))]
+mod tests {
+    use super::*;
+
+    /// A clock of std's and a counter of three ticks a nanosecond, as a thread meets them.
+    struct World {
+        nanos: u64,
+        /// What the counter is ahead of its course.
+        jump: u64,
+        anchor: Anchor,
+        looks: u32,
+    }
+
+    impl World {
+        fn new() -> Self {
+            Self { nanos: FIRST, jump: 1 << 50, anchor: Anchor::NONE, looks: 0 }
+        }
+
+        fn ticks(&self) -> u64 {
+            (self.nanos - FIRST).wrapping_mul(3).wrapping_add(self.jump)
+        }
+
+        /// What a read says, so long after the last one; `width`: ticks that a look takes.
+        fn read(&mut self, later: u64, width: u64) -> u64 {
+            self.nanos += later;
+            let ticks = self.ticks();
+            self.anchor.read(|| ticks).unwrap_or_else(|| {
+                self.looks += 1;
+                let (anchor, name) =
+                    self.anchor.renewed(ticks, self.nanos, ticks.wrapping_add(width));
+                self.anchor = anchor;
+                name
+            })
+        }
+    }
+
+    #[test]
+    fn std_is_asked_once_a_millisecond_and_told_to_the_microsecond() {
+        let mut world = World::new();
+        let mut last = 0;
+        for _ in 0..100_000 {
+            let told = world.read(100, 60);
+            assert!(told.abs_diff(world.nanos) < 100, "{told} is not {}", world.nanos);
+            assert!(told >= last);
+            last = told;
+        }
+        // All 10,000 of the first millisecond, and then one in each of the other nine.
+        assert!((10_000..=10_030).contains(&world.looks), "{}", world.looks);
+    }
+
+    #[test]
+    fn a_look_that_was_disturbed_tells_the_time_and_sets_no_anchor() {
+        let mut world = World::new();
+        for _ in 0..100 {
+            assert_eq!(world.read(1_000_000, SHARP + 1), world.nanos);
+        }
+        assert_eq!((world.looks, world.anchor.rate), (100, 0));
+    }
+
+    #[test]
+    fn a_counter_that_jumps_or_changes_its_pace_is_left_at_once() {
+        for jump in [1 << 40, 1_u64.wrapping_neg() << 40, 20_000_000, 20_000_000_u64.wrapping_neg()]
+        {
+            let mut world = World::new();
+            for _ in 0..40_000 {
+                world.read(100, 60);
+            }
+            world.jump = world.jump.wrapping_add(jump);
+            for _ in 0..40_000 {
+                let told = world.read(100, 60);
+                assert!(told.abs_diff(world.nanos) < 5_000, "{told} is not {}", world.nanos);
+            }
+            assert!(world.anchor.span > 0, "it is trusted again");
+        }
+    }
+
+    #[test]
+    fn one_that_stands_still_or_runs_wild_is_never_believed() {
+        for ticks_a_read in [0, 1, 100_000] {
+            let (mut anchor, mut ticks) = (Anchor::NONE, 7_u64);
+            for nanos in (FIRST..FIRST + 10_000_000).step_by(1_000) {
+                ticks += ticks_a_read;
+                assert_eq!(anchor.read(|| ticks), None);
+                let (renewed, name) = anchor.renewed(ticks, nanos, ticks);
+                assert_eq!(name, nanos);
+                anchor = renewed;
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_told_lies_between_two_looks_at_std() {
+        let mut last = now();
+        for _ in 0..200_000 {
+            let before = Instant::from(std_now());
+            let told = now();
+            let after = Instant::from(std_now());
+            assert!(told >= last, "{told:?} after {last:?}");
+            assert!(before.nanos_since(told) < 5_000, "{told:?} is before {before:?}");
+            assert!(told.nanos_since(after) < 5_000, "{told:?} is after {after:?}");
+            last = told;
+        }
+    }
+}
