@@ -27,4 +27,5 @@ pub(crate) mod tenant;
 #[cfg(all(test, not(headworks_loom)))]
 #[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests;
+pub(crate) mod thread_number;
 pub(crate) mod time;

@@ -14,8 +14,8 @@ pub(crate) type Hashing = std::hash::RandomState;
 #[cfg(headworks_loom)]
 pub(crate) type Hashing = std::hash::BuildHasherDefault<std::hash::DefaultHasher>;
 
-/// For what is static, which loom does not model.
-pub(crate) use std::sync::atomic::AtomicUsize as StaticUsize;
+/// Whether a thread has thread-locals of its own: loom's share those of the test.
+pub(crate) const THREADS_ARE_REAL: bool = cfg!(not(headworks_loom));
 
 #[cfg(not(headworks_loom))]
 pub(crate) mod atomic {

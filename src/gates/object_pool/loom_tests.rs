@@ -8,8 +8,8 @@ use std::time::Duration;
 use loom::thread;
 
 use super::config::Limits;
-use super::number::{Lease, Numbers};
 use super::stock::{Pushed, Stock};
+use crate::ground::thread_number::{Lease, Numbers};
 use crate::ground::time::{self, Instant};
 
 struct World {

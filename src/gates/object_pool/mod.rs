@@ -58,7 +58,6 @@ mod depot;
 mod loom_tests;
 mod magazine;
 mod metrics;
-mod number;
 mod places;
 mod pool;
 mod pooled;

@@ -7,12 +7,12 @@ use std::sync::Arc;
 
 use super::config::ObjectPoolConfig;
 use super::metrics::{ObjectPoolSnapshot, Tally};
-use super::number;
 use super::places::{Place, Places};
 use super::pooled::{OwnedPooled, Pooled};
 use super::stock::{Pushed, Stock};
 use crate::ConfigError;
 use crate::ground::quiet::drop_quietly;
+use crate::ground::thread_number;
 use crate::ground::time::{self, Instant};
 
 type Create<T> = Box<dyn Fn() -> T + Send + Sync>;
@@ -181,7 +181,7 @@ impl<T> ObjectPool<T> {
     #[inline]
     #[track_caller]
     pub(super) fn lend(&self) -> (T, Loan) {
-        let value = match self.stock.pop(number::mine()) {
+        let value = match self.stock.pop(thread_number::mine()) {
             Some(value) if self.validate.is_none() => value,
             popped => self.lend_checked(popped),
         };
@@ -195,7 +195,7 @@ impl<T> ObjectPool<T> {
         while let Some(value) = popped {
             match self.check(value) {
                 Some(valid) => return valid,
-                None => popped = self.stock.pop(number::mine()),
+                None => popped = self.stock.pop(thread_number::mine()),
             }
         }
         let made = (self.create)();
@@ -231,7 +231,7 @@ impl<T> ObjectPool<T> {
 
     #[inline]
     fn keep(&self, value: T) {
-        match self.stock.push(number::mine(), value) {
+        match self.stock.push(thread_number::mine(), value) {
             Pushed::Kept => {}
             Pushed::Look => _ = self.trim_some_at(time::now()),
             Pushed::Full(value) => self.lose(value, Loss::Bound),
@@ -260,7 +260,7 @@ impl<T> ObjectPool<T> {
     /// At most a magazine of what nobody needs. Whether there was any.
     #[cold]
     fn trim_some_at(&self, now: Instant) -> bool {
-        let Some(mut victims) = self.stock.look_at(number::mine(), now) else { return false };
+        let Some(mut victims) = self.stock.look_at(thread_number::mine(), now) else { return false };
         for value in victims.magazine.oldest(victims.count) {
             drop_quietly(value);
             self.tally.trimmed.add(1);

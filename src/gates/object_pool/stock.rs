@@ -4,10 +4,10 @@
 use super::config::Limits;
 use super::depot::{Depot, Victims};
 use super::magazine::Magazine;
-use super::number::Number;
 use super::slots::{Side, Slots};
 use crate::ground::primitives::Mutex;
 use crate::ground::primitives::atomic::{AtomicU64, Ordering};
+use crate::ground::thread_number::Number;
 use crate::ground::time::Instant;
 
 /// So many values are kept between two looks at the clock, which costs as much as three of them.
