@@ -46,21 +46,6 @@ pub struct ObjectPool<T> {
     config: ObjectPoolConfig,
 }
 
-/// What must be known of a value when it comes back.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Loan {
-    in_panic: bool,
-    place: Place,
-}
-
-impl Loan {
-    /// Whether a panic of this thread began since.
-    #[inline]
-    fn is_poisoned(self) -> bool {
-        !self.in_panic && std::thread::panicking()
-    }
-}
-
 impl<T: Send> ObjectPool<T> {
     /// A pool with the default [configuration](ObjectPoolConfig). `create` makes a value when none
     /// is idle; `reset` readies one that came back for the next, and says whether to keep it. Both
@@ -130,8 +115,8 @@ impl<T> ObjectPool<T> {
     #[inline]
     #[track_caller]
     pub fn take(&self) -> Pooled<'_, T> {
-        let (value, loan) = self.lend();
-        Pooled::new(self, value, loan)
+        let (value, place) = self.lend();
+        Pooled::new(self, value, place)
     }
 
     /// As [`take`](Self::take), with a guard that shares the pool and so can be sent into a task.
@@ -146,8 +131,8 @@ impl<T> ObjectPool<T> {
     #[inline]
     #[track_caller]
     pub fn take_owned(self: &Arc<Self>) -> OwnedPooled<T> {
-        let (value, loan) = self.lend();
-        OwnedPooled::new(Arc::clone(self), value, loan)
+        let (value, place) = self.lend();
+        OwnedPooled::new(Arc::clone(self), value, place)
     }
 
     /// What [`trim_after`](ObjectPoolConfig::trim_after) asks for by now, at once. Needed only for a
@@ -180,14 +165,14 @@ impl<T> ObjectPool<T> {
 
     #[inline]
     #[track_caller]
-    pub(super) fn lend(&self) -> (T, Loan) {
+    pub(super) fn lend(&self) -> (T, Place) {
         let value = match self.stock.pop(thread_number::mine()) {
             Some(value) if self.validate.is_none() => value,
             popped => self.lend_checked(popped),
         };
-        let loan = Loan { in_panic: std::thread::panicking(), place: Place::here() };
-        self.places.went_out(loan.place);
-        (value, loan)
+        let place = Place::here();
+        self.places.went_out(place);
+        (value, place)
     }
 
     #[cold]
@@ -217,9 +202,9 @@ impl<T> ObjectPool<T> {
 
     /// A value comes back.
     #[inline]
-    pub(super) fn give_back(&self, mut value: T, loan: Loan) {
-        self.places.came_back(loan.place);
-        if loan.is_poisoned() {
+    pub(super) fn give_back(&self, mut value: T, place: Place) {
+        self.places.came_back(place);
+        if std::thread::panicking() {
             return self.lose(value, Loss::Panic(None));
         }
         match catch_unwind(AssertUnwindSafe(|| (self.reset)(&mut value))) {
@@ -252,8 +237,8 @@ impl<T> ObjectPool<T> {
     }
 
     /// A value leaves for good.
-    pub(super) fn let_go(&self, loan: Loan) {
-        self.places.came_back(loan.place);
+    pub(super) fn let_go(&self, place: Place) {
+        self.places.came_back(place);
         self.tally.detached.add(1);
     }
 
