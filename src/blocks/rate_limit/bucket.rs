@@ -1,7 +1,7 @@
 //! One bucket that many threads take from: a [`Gcra`] word behind compare-and-swap, and a quota
 //! that can be changed meanwhile.
 
-use super::core::{Gcra, NEVER_USED, Parts, Short, TAG_BITS, ns_since};
+use super::core::{Gcra, NEVER_USED, Short, TAG_BITS};
 use crate::ground::primitives::atomic::{AtomicU64, Ordering};
 use crate::ground::time::Instant;
 
@@ -26,7 +26,6 @@ const BURST: u32 = 32;
 #[derive(Debug)]
 pub(super) struct Bucket {
     word: AtomicU64,
-    epoch: Instant,
     places: [Place; QUOTAS],
 }
 
@@ -43,15 +42,11 @@ impl Bucket {
         let place = || {
             let place =
                 Place { each: AtomicU64::new(0), all: AtomicU64::new(0), shape: AtomicU64::new(0) };
-            place.write(quota.parts());
+            place.write(quota);
             place
         };
         let places = std::array::from_fn(|_| place());
-        Self { word: AtomicU64::new(NEVER_USED), epoch: quota.epoch(), places }
-    }
-
-    pub(super) fn epoch(&self) -> Instant {
-        self.epoch
+        Self { word: AtomicU64::new(NEVER_USED), places }
     }
 
     /// The word without its tag, and the quota that it is told in.
@@ -64,28 +59,22 @@ impl Bucket {
     /// The tag of the quota, and the lease by it.
     pub(super) fn lease(&self) -> (u64, u16) {
         let seen = self.word.load(Ordering::Acquire);
-        (tag(seen), self.read(seen).1.parts().lease)
+        (tag(seen), self.read(seen).1.lease)
     }
 
     #[inline]
     fn read(&self, word: u64) -> (u64, Gcra) {
         let tag = tag(word);
-        (word - tag, Gcra::of(self.epoch, self.places[tag as usize].read()))
+        (word - tag, self.places[tag as usize].read())
     }
 
     /// Takes `cost` tokens, or says why not, and by which quota.
     #[inline]
     pub(super) fn take(&self, now: Instant, cost: u32) -> Result<(), (Gcra, Short)> {
-        self.take_at(ns_since(self.epoch, now), cost)
-    }
-
-    /// The same, so many nanoseconds after the epoch.
-    #[inline]
-    pub(super) fn take_at(&self, ns: u64, cost: u32) -> Result<(), (Gcra, Short)> {
         let mut seen = self.word.load(Ordering::Acquire);
         loop {
             let (word, quota) = self.read(seen);
-            let next = match quota.take(word, quota.word_at(ns), cost, 0) {
+            let next = match quota.take(word, quota.word(now), cost, 0) {
                 Ok(next) => next | tag(seen),
                 Err(short) => return Err((quota, short)),
             };
@@ -145,7 +134,7 @@ impl Bucket {
     pub(super) fn change(&self, to: &Gcra, now: Instant) {
         let mut seen = self.word.load(Ordering::Acquire);
         let next_tag = self.next_tag();
-        self.places[next_tag as usize].write(to.parts());
+        self.places[next_tag as usize].write(to);
         loop {
             let (word, quota) = self.read(seen);
             let next = quota.convert(word, to, now) | next_tag;
@@ -169,9 +158,9 @@ fn tag(word: u64) -> u64 {
 
 impl Place {
     #[inline]
-    fn read(&self) -> Parts {
+    fn read(&self) -> Gcra {
         let shape = self.shape.load(Ordering::Relaxed);
-        Parts {
+        Gcra {
             each: self.each.load(Ordering::Relaxed),
             all: self.all.load(Ordering::Relaxed),
             burst: (shape >> BURST) as u32,
@@ -180,12 +169,12 @@ impl Place {
         }
     }
 
-    fn write(&self, parts: Parts) {
-        self.each.store(parts.each, Ordering::Relaxed);
-        self.all.store(parts.all, Ordering::Relaxed);
-        let shape = u64::from(parts.burst) << BURST
-            | u64::from(parts.lease) << LEASE
-            | u64::from(parts.bits);
+    fn write(&self, quota: &Gcra) {
+        self.each.store(quota.each, Ordering::Relaxed);
+        self.all.store(quota.all, Ordering::Relaxed);
+        let shape = u64::from(quota.burst) << BURST
+            | u64::from(quota.lease) << LEASE
+            | u64::from(quota.bits);
         self.shape.store(shape, Ordering::Relaxed);
     }
 }

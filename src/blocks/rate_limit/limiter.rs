@@ -54,8 +54,8 @@ pub(super) const CLOSED: u64 = u64::MAX;
 const FIELDS: [&str; 2] = ["rate_limit.quota.rate", "rate_limit.quota.burst"];
 
 /// In units, with the leases carved out.
-fn quota(quota: Quota, is_leased: bool, epoch: Instant) -> Result<Gcra, ConfigError> {
-    let units = Gcra::new(quota, FIELDS, epoch)?;
+fn quota(quota: Quota, is_leased: bool) -> Result<Gcra, ConfigError> {
+    let units = Gcra::new(quota, FIELDS)?;
     if !is_leased {
         return Ok(units);
     }
@@ -71,14 +71,11 @@ impl RateLimiter {
     /// # Errors
     /// [`ConfigError`] names the field that can't work.
     pub fn new(config: impl Into<RateLimiterConfig>) -> Result<Self, ConfigError> {
-        Self::new_at(config.into(), time::now())
-    }
-
-    pub(crate) fn new_at(config: RateLimiterConfig, now: Instant) -> Result<Self, ConfigError> {
+        let config = config.into();
         config.check()?;
         let is_leased = config.tokens == Tokens::Leased;
         Ok(Self {
-            bucket: Bucket::new(&quota(config.quota, is_leased, now)?),
+            bucket: Bucket::new(&quota(config.quota, is_leased)?),
             leases: is_leased.then(Leases::default),
             refusals: Refusals::new(config.enforcement),
             waiting: AtomicU64::new(0),
@@ -315,7 +312,7 @@ impl RateLimiter {
     }
 
     pub(crate) fn set_quota_at(&self, quota: Quota, now: Instant) -> Result<(), ConfigError> {
-        let quota = self::quota(quota, self.leases.is_some(), self.bucket.epoch())?;
+        let quota = self::quota(quota, self.leases.is_some())?;
         let mut line = self.line.lock();
         if let Some(leases) = &self.leases {
             self.bucket.give_back(now, leases.recall_for(self.bucket.next_tag()));

@@ -32,7 +32,7 @@ fn waker() -> (Arc<Woken>, Waker) {
 fn limiter(burst: u32) -> (Arc<RateLimiter>, Instant) {
     let now = time::now();
     let quota = Quota::new(1, DAY).with_burst(burst);
-    (Arc::new(RateLimiter::new_at(quota.into(), now).unwrap()), now)
+    (Arc::new(RateLimiter::new(quota).unwrap()), now)
 }
 
 /// Three want two tokens each of a bucket of four, one gives two back.
@@ -59,7 +59,7 @@ fn loom_two_tiers_commit_together() {
         let config = TieredQuota::default()
             .with_global(Quota::new(1, DAY).with_burst(3))
             .with_per_key(Quota::new(1, DAY).with_burst(2));
-        let limiter = Arc::new(TieredRateLimiter::<u8>::new_at(config, now).unwrap());
+        let limiter = Arc::new(TieredRateLimiter::<u8>::new(config).unwrap());
         let other = limiter.clone();
         let taking = thread::spawn(move || u32::from(other.try_acquire_at(&1, 2, now).is_ok()));
         let mine = u32::from(limiter.try_acquire_at(&2, 2, now).is_ok());
@@ -134,7 +134,7 @@ fn loom_a_changed_quota_gives_and_takes_nothing() {
 fn leased(burst: u32) -> (Arc<RateLimiter>, Instant) {
     let now = time::now();
     let config = RateLimiterConfig::from(Quota::new(burst, DAY)).with_tokens(Tokens::Leased);
-    (Arc::new(RateLimiter::new_at(config, now).unwrap()), now)
+    (Arc::new(RateLimiter::new(config).unwrap()), now)
 }
 
 fn take(limiter: &RateLimiter, stripe: usize, cost: u32, now: Instant) -> bool {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::allowance::Allowance;
 use super::bucket::Bucket;
 use super::config::{Quota, TieredQuota};
-use super::core::{Gcra, Short, ns_since};
+use super::core::{Gcra, Short};
 use super::error::{AcquireError, Denied, TryAcquireError};
 use super::keys::Keys;
 use super::line::drive;
@@ -70,14 +70,10 @@ impl<K: Eq + Hash> TieredRateLimiter<K> {
     /// # Errors
     /// [`ConfigError`] names the field that can't work.
     pub fn new(config: TieredQuota) -> Result<Self, ConfigError> {
-        Self::new_at(config, time::now())
-    }
-
-    pub(crate) fn new_at(config: TieredQuota, now: Instant) -> Result<Self, ConfigError> {
         config.check()?;
-        let per_key = Gcra::new(config.per_key, PER_KEY, now)?;
+        let per_key = Gcra::new(config.per_key, PER_KEY)?;
         Ok(Self {
-            bucket: Bucket::new(&Gcra::new(config.global, GLOBAL, now)?),
+            bucket: Bucket::new(&Gcra::new(config.global, GLOBAL)?),
             keys: Keys::new(config.max_keys.get(), config.idle_key, per_key),
             refusals: Refusals::new(config.enforcement),
             waiting: AtomicUsize::new(0),
@@ -141,10 +137,9 @@ impl<K: Eq + Hash> TieredRateLimiter<K> {
         K: Borrow<Q>,
         Q: Eq + Hash + ToOwned<Owned = K> + ?Sized,
     {
-        let ns = ns_since(self.bucket.epoch(), now);
         let mut held = self.keys.lock(key);
         let quota = held.quota();
-        let next = quota.take(held.word(), quota.word_at(ns), cost, 0).map_err(|short| {
+        let next = quota.take(held.word(), quota.word(now), cost, 0).map_err(|short| {
             let own = Denied::by(Scope::Key, &quota, short, cost, now);
             // The later of the two: at the earlier one the other would still refuse.
             self.look_global(cost, now, 0).err().map_or(own, |global| own.or_longer(global))
@@ -155,7 +150,7 @@ impl<K: Eq + Hash> TieredRateLimiter<K> {
             held.prepare(now, || key.to_owned());
         }
         self.bucket
-            .take_at(ns, cost)
+            .take(now, cost)
             .map_err(|(quota, short)| Denied::by(Scope::Global, &quota, short, cost, now))?;
         held.write(next, now);
         Ok(())
@@ -361,7 +356,7 @@ impl<K: Eq + Hash> TieredRateLimiter<K> {
         quota: Quota,
         now: Instant,
     ) -> Result<(), ConfigError> {
-        let quota = Gcra::new(quota, GLOBAL, self.bucket.epoch())?;
+        let quota = Gcra::new(quota, GLOBAL)?;
         let mut rooms = self.rooms.lock();
         self.bucket.change(&quota, now);
         let heads = rooms.all_heads();
@@ -389,7 +384,7 @@ impl<K: Eq + Hash> TieredRateLimiter<K> {
         quota: Quota,
         now: Instant,
     ) -> Result<(), ConfigError> {
-        let quota = Gcra::new(quota, PER_KEY, self.bucket.epoch())?;
+        let quota = Gcra::new(quota, PER_KEY)?;
         let changing = self.changing.lock();
         self.keys.set_quota(&quota, now);
         drop(changing);
@@ -416,7 +411,7 @@ impl<K: Eq + Hash> TieredRateLimiter<K> {
         quota: Quota,
         now: Instant,
     ) -> Result<(), ConfigError> {
-        let quota = Gcra::new(quota, OF_KEY, self.bucket.epoch())?;
+        let quota = Gcra::new(quota, OF_KEY)?;
         let mut rooms = self.rooms.lock();
         let heads = rooms.heads(&key);
         let mut held = self.keys.lock(&key);

@@ -340,7 +340,7 @@ fn a_gate_that_its_breaker_closes_keeps_its_head_and_asks_once() {
 fn a_gate_without_egress_tokens_opens_when_there_is_one() {
     let mut table = Table::new(config(), []);
     let quota = Quota::per_second(1).with_burst(2);
-    let egress = RateLimiter::new_at(quota.into(), table.now).unwrap();
+    let egress = RateLimiter::new(quota).unwrap();
     table.core.gates = vec![Gate::new("one", &remote().with_egress(egress), config().rules())];
     for name in ["a", "b", "c", "d"] {
         table.offer(ask(name), name).unwrap();
@@ -365,7 +365,7 @@ fn a_missing_egress_token_costs_neither_a_probe_nor_a_share_of_the_ramp() {
     breaker.try_acquire_at(table.now).unwrap().report_at(crate::Outcome::Failure, table.now);
     table.pass(S);
     let quota = Quota::new(1, 10 * S);
-    let egress = Arc::new(RateLimiter::new_at(quota.into(), table.now).unwrap());
+    let egress = Arc::new(RateLimiter::new(quota).unwrap());
     egress.try_acquire_at(1, table.now).unwrap();
     let phase = remote().with_breaker(breaker.clone()).with_egress(Arc::clone(&egress));
     table.core.gates = vec![Gate::new("one", &phase, self::config().rules())];

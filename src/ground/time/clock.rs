@@ -114,7 +114,7 @@ fn rate(nanos: u64, ticks: u64) -> u64 {
 /// Asks std.
 #[cold]
 fn look(last: Anchor) -> Instant {
-    let std = || Instant::from(std_now()).name();
+    let std = || Instant::from(std_now()).nanos();
     if !counter::is_trusted() {
         return Instant::named(std());
     }

@@ -48,15 +48,16 @@ impl Instant {
         Self(NonZeroU64::new(name).unwrap_or(NonZeroU64::MIN))
     }
 
+    /// Since some instant long ago, the same for all.
     #[inline]
-    pub(super) fn name(self) -> u64 {
+    pub(crate) fn nanos(self) -> u64 {
         self.0.get()
     }
 
     /// The nanoseconds from `earlier` to here; 0 when it is the later one.
     #[inline]
     pub(crate) fn nanos_since(self, earlier: Self) -> u64 {
-        self.0.get().saturating_sub(earlier.0.get())
+        self.nanos().saturating_sub(earlier.nanos())
     }
 
     /// So many nanoseconds later.
@@ -160,7 +161,7 @@ impl From<tokio::time::Instant> for Instant {
 impl From<Instant> for StdInstant {
     fn from(at: Instant) -> Self {
         let first = clock::first();
-        let name = at.0.get();
+        let name = at.nanos();
         let after = Duration::from_nanos(name.saturating_sub(clock::FIRST));
         let before = Duration::from_nanos(clock::FIRST.saturating_sub(name));
         let at =

@@ -9,7 +9,7 @@ use crate::ground::priority::Priority::Normal;
 fn leased(quota: Quota) -> (RateLimiter, Instant) {
     let now = time::now();
     let config = RateLimiterConfig::from(quota).with_tokens(Tokens::Leased);
-    (RateLimiter::new_at(config, now).unwrap(), now)
+    (RateLimiter::new(config).unwrap(), now)
 }
 
 #[test]

@@ -207,7 +207,7 @@ fn a_full_line_refuses_and_a_close_ends_it() {
     let config = RateLimiterConfig::from(Quota::new(1, DAY));
     let now = time::now();
     let limiter =
-        RateLimiter::new_at(config.with_max_waiters(NonZeroUsize::new(2).unwrap()), now).unwrap();
+        RateLimiter::new(config.with_max_waiters(NonZeroUsize::new(2).unwrap())).unwrap();
     limiter.try_acquire_at(1, now).unwrap();
     let mut sim = Sim::new(now);
     for _ in 0..3 {
@@ -242,7 +242,7 @@ fn low_is_passed_over_at_most_32_times_in_a_row() {
 fn two_tiers(global: Quota, per_key: Quota) -> (TieredRateLimiter<u32>, Instant) {
     let now = time::now();
     let config = TieredQuota::default().with_global(global).with_per_key(per_key);
-    (TieredRateLimiter::new_at(config, now).unwrap(), now)
+    (TieredRateLimiter::new(config).unwrap(), now)
 }
 
 #[test]
