@@ -42,6 +42,9 @@ pub(crate) type Hashing = std::hash::BuildHasherDefault<std::hash::DefaultHasher
 /// Whether a thread has thread-locals of its own: loom's share those of the test.
 pub(crate) const THREADS_ARE_REAL: bool = cfg!(not(headworks_loom));
 
+/// For what is static, which loom does not model.
+pub(crate) use std::sync::atomic::AtomicU64 as StaticU64;
+
 #[cfg(not(headworks_loom))]
 pub(crate) mod atomic {
     pub(crate) use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering};

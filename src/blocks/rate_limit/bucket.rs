@@ -26,13 +26,16 @@ const BURST: u32 = 32;
 #[derive(Debug)]
 pub(super) struct Bucket {
     word: AtomicU64,
+    /// The tag that the word has had since the last change.
+    tag: AtomicU64,
     places: [Place; QUOTAS],
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Place {
     each: AtomicU64,
     all: AtomicU64,
+    furthest: AtomicU64,
     shape: AtomicU64,
 }
 
@@ -40,13 +43,12 @@ impl Bucket {
     /// A full one.
     pub(super) fn new(quota: &Gcra) -> Self {
         let place = || {
-            let place =
-                Place { each: AtomicU64::new(0), all: AtomicU64::new(0), shape: AtomicU64::new(0) };
+            let place = Place::default();
             place.write(quota);
             place
         };
         let places = std::array::from_fn(|_| place());
-        Self { word: AtomicU64::new(NEVER_USED), places }
+        Self { word: AtomicU64::new(NEVER_USED), tag: AtomicU64::new(0), places }
     }
 
     /// The word without its tag, and the quota that it is told in.
@@ -64,25 +66,56 @@ impl Bucket {
 
     #[inline]
     fn read(&self, word: u64) -> (u64, Gcra) {
+        // That of the word, but known without it: or every decision would wait for the last one's
+        // exchange before it could load a quota.
+        let known = self.tag.load(Ordering::Relaxed) % QUOTAS as u64;
         let tag = tag(word);
+        if tag == known {
+            (word - known, self.places[known as usize].read())
+        } else {
+            self.read_by(tag, word)
+        }
+    }
+
+    /// While the quota changes.
+    #[cold]
+    fn read_by(&self, tag: u64, word: u64) -> (u64, Gcra) {
         (word - tag, self.places[tag as usize].read())
     }
 
-    /// Takes `cost` tokens, or says why not, and by which quota.
+    /// Takes `cost` tokens. `Err`: what [`why`](Self::why) not is told of.
     #[inline]
-    pub(super) fn take(&self, now: Instant, cost: u32) -> Result<(), (Gcra, Short)> {
-        let mut seen = self.word.load(Ordering::Acquire);
-        loop {
-            let (word, quota) = self.read(seen);
-            let next = match quota.take(word, quota.word(now), cost, 0) {
-                Ok(next) => next | tag(seen),
-                Err(short) => return Err((quota, short)),
-            };
-            match self.exchange(seen, next, Ordering::Relaxed) {
-                Ok(_) => return Ok(()),
-                Err(newer) => seen = newer,
-            }
+    pub(super) fn take(&self, now: Instant, cost: u32) -> Result<(), u64> {
+        let seen = self.word.load(Ordering::Acquire);
+        match self.try_take(seen, now, cost)? {
+            Ok(()) => Ok(()),
+            Err(newer) => self.take_from(newer, now, cost),
         }
+    }
+
+    /// Others take too.
+    #[cold]
+    fn take_from(&self, mut seen: u64, now: Instant, cost: u32) -> Result<(), u64> {
+        while let Err(newer) = self.try_take(seen, now, cost)? {
+            seen = newer;
+        }
+        Ok(())
+    }
+
+    /// Takes from this word, if it is still that one; `Err`: it says no.
+    #[inline]
+    fn try_take(&self, seen: u64, now: Instant, cost: u32) -> Result<Result<(), u64>, u64> {
+        let (word, quota) = self.read(seen);
+        let next = quota.try_take(word, quota.word(now), cost).ok_or(seen)?;
+        Ok(self.exchange(seen, next | tag(seen), Ordering::Relaxed).map(drop))
+    }
+
+    /// Why so many could not be taken, and by which quota.
+    pub(super) fn why(&self, seen: u64, now: Instant, cost: u32) -> (Gcra, Short) {
+        let (word, quota) = self.read(seen);
+        // Nothing is short if the quota's place has been written again since: then at once.
+        let short = quota.take(word, quota.word(now), cost, 0).err().unwrap_or(Short::Early(0));
+        (quota, short)
     }
 
     /// Takes `cost` tokens and `more`, or without these if there are not so many, or if the quota
@@ -139,7 +172,7 @@ impl Bucket {
             let (word, quota) = self.read(seen);
             let next = quota.convert(word, to, now) | next_tag;
             match self.exchange(seen, next, Ordering::Release) {
-                Ok(_) => return,
+                Ok(_) => return self.tag.store(next_tag, Ordering::Relaxed),
                 Err(newer) => seen = newer,
             }
         }
@@ -163,6 +196,7 @@ impl Place {
         Gcra {
             each: self.each.load(Ordering::Relaxed),
             all: self.all.load(Ordering::Relaxed),
+            furthest: self.furthest.load(Ordering::Relaxed),
             burst: (shape >> BURST) as u32,
             bits: shape as u8,
             lease: (shape >> LEASE) as u16,
@@ -172,6 +206,7 @@ impl Place {
     fn write(&self, quota: &Gcra) {
         self.each.store(quota.each, Ordering::Relaxed);
         self.all.store(quota.all, Ordering::Relaxed);
+        self.furthest.store(quota.furthest, Ordering::Relaxed);
         let shape = u64::from(quota.burst) << BURST
             | u64::from(quota.lease) << LEASE
             | u64::from(quota.bits);

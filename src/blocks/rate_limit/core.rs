@@ -29,8 +29,15 @@ const OLDEST_NOW: Duration = Duration::from_secs(600);
 pub(super) const NEVER_USED: u64 = 0;
 
 /// The word of a bucket that is full in so long: the least more where it would read as never used.
+#[inline]
 fn full_in(now: u64, ahead: u64) -> u64 {
     now.wrapping_add(ahead).max(u64::from(ahead > 0) << TAG_BITS)
+}
+
+/// The furthest ahead that a word can lie.
+fn furthest(all: u64, bits: u32) -> u64 {
+    // Quarters of nanoseconds don't wrap in 146 years: there any older `now` will do.
+    all + if bits == FINE_BITS { (OLDEST_NOW.as_nanos() as u64) << FINE_BITS } else { 1 << 62 }
 }
 
 /// A quota in the units of its words.
@@ -40,6 +47,8 @@ pub(super) struct Gcra {
     pub(super) each: u64,
     /// Units per full bucket, at most 2⁶².
     pub(super) all: u64,
+    /// The furthest ahead that a word can lie.
+    pub(super) furthest: u64,
     pub(super) burst: u32,
     /// A unit is `2^-bits` ns.
     pub(super) bits: u8,
@@ -66,13 +75,15 @@ impl Gcra {
         let allowed = "at least 1, and refilled within 30 years";
         ConfigError::unless(fits, burst_field, burst, allowed)?;
         let (each, all) = (each as u64, all as u64);
-        Ok(Self { each, all, burst, bits: bits as u8, lease: 0 })
+        let furthest = furthest(all, bits);
+        Ok(Self { each, all, furthest, burst, bits: bits as u8, lease: 0 })
     }
 
     /// The same, with leases of this size carved out of the burst, which must be greater.
     pub(super) fn with_leases(self, lease: u16, stripes: u32) -> Self {
         let burst = self.burst - u32::from(lease) * stripes;
-        Self { burst, all: self.each * u64::from(burst), lease, ..self }
+        let all = self.each * u64::from(burst);
+        Self { burst, all, furthest: furthest(all, self.bits.into()), lease, ..self }
     }
 
     /// From empty to full.
@@ -86,19 +97,11 @@ impl Gcra {
         now.nanos() << self.bits
     }
 
-    /// The furthest ahead that a word can lie.
-    #[inline]
-    fn furthest(&self) -> u64 {
-        // Quarters of nanoseconds don't wrap in 146 years: there any older `now` will do.
-        let is_fine = u32::from(self.bits) == FINE_BITS;
-        self.all + if is_fine { (OLDEST_NOW.as_nanos() as u64) << FINE_BITS } else { 1 << 62 }
-    }
-
     /// How far ahead of `now` the bucket is full again; 0 when it is full.
     #[inline]
     fn ahead(&self, word: u64, now: u64) -> u64 {
         let ahead = word.wrapping_sub(now);
-        if word != NEVER_USED && ahead <= self.furthest() { ahead } else { 0 }
+        if word != NEVER_USED && ahead <= self.furthest { ahead } else { 0 }
     }
 
     pub(super) fn is_full(&self, word: u64, now: u64) -> bool {
@@ -112,6 +115,14 @@ impl Gcra {
         } else {
             Duration::ZERO
         }
+    }
+
+    /// Takes `cost` tokens, if they are there: the new word.
+    #[inline]
+    pub(super) fn try_take(&self, word: u64, now: u64, cost: u32) -> Option<u64> {
+        // What is not above the burst is not above `all`, which fits.
+        let ahead = self.ahead(word, now).wrapping_add(u64::from(cost).wrapping_mul(self.each));
+        (cost <= self.burst && ahead <= self.all).then(|| full_in(now, ahead))
     }
 
     /// Takes `cost` tokens: the new word, or why not. `before`: tokens that others who wait will
@@ -149,7 +160,7 @@ impl Gcra {
         // Below zero by a `now` older than the last one.
         let held = i128::from(self.all) - ahead;
         let held = (held * i128::from(to.each)).div_euclid(i128::from(self.each));
-        let ahead = (i128::from(to.all) - held).clamp(0, i128::from(to.furthest()));
+        let ahead = (i128::from(to.all) - held).clamp(0, i128::from(to.furthest));
         match ahead as u64 {
             0 => NEVER_USED,
             ahead => full_in(to.word(now), ahead.next_multiple_of(1 << TAG_BITS)),

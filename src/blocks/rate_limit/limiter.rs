@@ -116,22 +116,43 @@ impl RateLimiter {
     fn ask(&self, cost: u32, now: impl Now) -> Result<(), TryAcquireError> {
         // Relaxed: who doesn't see those who wait yet came before them, and who doesn't see the
         // close, before that.
-        let taken = match (self.waiting.load(Ordering::Relaxed), &self.leases) {
-            (0, None) => self.take_shared(cost, now.get()),
-            (0, Some(leases)) => self.take_leased(leases, stripe::mine(), cost, now),
-            (before, _) => self.look(cost, before, now.get()),
-        };
-        match taken {
+        let before = self.waiting.load(Ordering::Relaxed);
+        if before != 0 {
+            return self.ask_behind(cost, before, now.get());
+        }
+        if let Some(leases) = &self.leases {
+            return self.ask_leases(leases, cost, now);
+        }
+        match self.bucket.take(now.get(), cost) {
             Ok(()) => Ok(()),
-            Err(denied) => self.refusals.tell(denied),
+            Err(seen) => self.refuse(seen, cost, now.get()),
         }
     }
 
-    #[inline]
+    #[inline(never)]
+    fn ask_leases(&self, leases: &Leases, cost: u32, now: impl Now) -> Result<(), TryAcquireError> {
+        let taken = self.take_leased(leases, stripe::mine(), cost, now);
+        taken.or_else(|denied| self.refusals.tell(denied))
+    }
+
+    #[cold]
+    fn ask_behind(&self, cost: u32, before: u64, now: Instant) -> Result<(), TryAcquireError> {
+        self.look(cost, before, now).or_else(|denied| self.refusals.tell(denied))
+    }
+
+    /// The word that was `seen` says no.
+    #[inline(never)]
+    fn refuse(&self, seen: u64, cost: u32, now: Instant) -> Result<(), TryAcquireError> {
+        self.refusals.tell(self.why(seen, cost, now))
+    }
+
     fn take_shared(&self, cost: u32, now: Instant) -> Result<(), Denied> {
-        self.bucket
-            .take(now, cost)
-            .map_err(|(quota, short)| Denied::by(Scope::Global, &quota, short, cost, now))
+        self.bucket.take(now, cost).map_err(|seen| self.why(seen, cost, now))
+    }
+
+    fn why(&self, seen: u64, cost: u32, now: Instant) -> Denied {
+        let (quota, short) = self.bucket.why(seen, now, cost);
+        Denied::by(Scope::Global, &quota, short, cost, now)
     }
 
     /// From the stripe's lease, or with another one; before it is refused, all leases are recalled.

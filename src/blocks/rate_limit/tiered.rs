@@ -149,11 +149,15 @@ impl<K: Eq + Hash> TieredRateLimiter<K> {
             self.look_global(cost, now, 0)?;
             held.prepare(now, || key.to_owned());
         }
-        self.bucket
-            .take(now, cost)
-            .map_err(|(quota, short)| Denied::by(Scope::Global, &quota, short, cost, now))?;
+        self.bucket.take(now, cost).map_err(|seen| self.why(seen, cost, now))?;
         held.write(next, now);
         Ok(())
+    }
+
+    #[cold]
+    fn why(&self, seen: u64, cost: u32, now: Instant) -> Denied {
+        let (quota, short) = self.bucket.why(seen, now, cost);
+        Denied::by(Scope::Global, &quota, short, cost, now)
     }
 
     /// As `commit`, but takes nothing. `before`: what others will take first, of the key and of

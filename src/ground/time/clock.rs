@@ -9,13 +9,16 @@
 //!    (more than [`SHARP`] ticks long) sets no anchor. Nothing is calibrated in advance, nothing
 //!    drifts, and a counter that jumps (another host, a sleep) is left at the next read.
 //! 2. It is never earlier than what the same thread read before.
-//! 3. Threads share no word of it but whether the counter is to be trusted.
+//! 3. Threads share two words: whether the counter is to be trusted, and the last rate, which is
+//!    where a new thread begins.
 
 use std::cell::Cell;
 use std::sync::OnceLock;
 use std::time::Instant as StdInstant;
 
 use super::instant::Instant;
+use crate::ground::primitives::StaticU64;
+use crate::ground::primitives::atomic::Ordering;
 
 /// What the first instant that the process saw is called; so earlier ones have a name too.
 pub(super) const FIRST: u64 = 1 << 62;
@@ -66,6 +69,9 @@ struct Anchor {
     span: u64,
 }
 
+/// The rate that some thread measured last; 0: none yet.
+static RATE: StaticU64 = StaticU64::new(0);
+
 thread_local! {
     static ANCHOR: Cell<Anchor> = const { Cell::new(Anchor::NONE) };
 }
@@ -96,7 +102,7 @@ impl Anchor {
             return (self, name);
         }
         let ticks = before.wrapping_add(length / 2);
-        let rate = if is_first { 0 } else { rate(since, ticks.wrapping_sub(self.ticks)) };
+        let rate = if is_first { self.rate } else { rate(since, ticks.wrapping_sub(self.ticks)) };
         // Another rate than the last: one of them is wrong, and the next look tells.
         let is_steady = self.rate == 0 || rate.abs_diff(self.rate) <= self.rate / 100;
         let span = if rate > 0 && is_steady { (SPAN << 32) / rate } else { 0 };
@@ -118,9 +124,15 @@ fn look(last: Anchor) -> Instant {
     if !counter::is_trusted() {
         return Instant::named(std());
     }
+    // Relaxed: a number by itself.
+    let last =
+        if last.ticks == 0 { Anchor { rate: RATE.load(Ordering::Relaxed), ..last } } else { last };
     let (before, name, after) = (counter::ticks(), std(), counter::ticks());
     let (anchor, name) = last.renewed(before, name, after);
     ANCHOR.set(anchor);
+    if anchor.span > 0 {
+        RATE.store(anchor.rate, Ordering::Relaxed);
+    }
     Instant::named(name)
 }
 
@@ -208,6 +220,17 @@ mod tests {
         }
         // All 10,000 of the first millisecond, and then one in each of the other nine.
         assert!((10_000..=10_030).contains(&world.looks), "{}", world.looks);
+    }
+
+    #[test]
+    fn a_thread_that_is_told_the_rate_asks_once() {
+        let mut world = World::new();
+        world.anchor.rate = (1 << 32) / 3;
+        for _ in 0..9_000 {
+            let told = world.read(100, 60);
+            assert!(told.abs_diff(world.nanos) < 100, "{told} is not {}", world.nanos);
+        }
+        assert_eq!(world.looks, 1);
     }
 
     #[test]

@@ -144,9 +144,10 @@ impl Sub for Instant {
 impl From<StdInstant> for Instant {
     fn from(at: StdInstant) -> Self {
         let first = clock::first();
-        let before = nanos(first.saturating_duration_since(at));
-        let after = nanos(at.saturating_duration_since(first));
-        Self::named(clock::FIRST.saturating_sub(before).saturating_add(after))
+        Self::named(match at.checked_duration_since(first) {
+            Some(after) => clock::FIRST.saturating_add(nanos(after)),
+            None => clock::FIRST.saturating_sub(nanos(first - at)),
+        })
     }
 }
 
