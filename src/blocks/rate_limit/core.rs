@@ -44,7 +44,7 @@ pub(super) struct Gcra {
     /// A unit is `2^-bits` ns.
     pub(super) bits: u8,
     /// What a stripe of threads may take ahead; carved out of the burst already.
-    pub(super) lease: u16,
+    pub(super) lease: u8,
 }
 
 impl Gcra {
@@ -70,7 +70,7 @@ impl Gcra {
     }
 
     /// The same, with leases of this size carved out of the burst, which must be greater.
-    pub(super) fn with_leases(self, lease: u16, stripes: u32) -> Self {
+    pub(super) fn with_leases(self, lease: u8, stripes: u32) -> Self {
         let burst = self.burst - u32::from(lease) * stripes;
         Self { burst, all: self.each * u64::from(burst), lease, ..self }
     }

@@ -148,11 +148,11 @@ impl RateLimiter {
 
     #[cold]
     fn lease(&self, leases: &Leases, stripe: usize, cost: u32, now: Instant) -> Result<(), Denied> {
-        let (tag, lease) = self.bucket.lease();
-        let room = leases.reserve(stripe, tag, u32::from(lease));
-        let taken = self.bucket.take_more(now, cost, room, tag);
+        let (generation, lease) = self.bucket.lease();
+        let room = leases.reserve(stripe, generation, u32::from(lease));
+        let taken = self.bucket.take_more(now, cost, room, generation);
         let came = taken.as_ref().map_or(0, |came| *came);
-        let homeless = leases.fill(stripe, tag, room, came);
+        let homeless = leases.fill(stripe, generation, room, came);
         if homeless > 0 {
             self.bucket.give_back(now, homeless);
         }
@@ -315,7 +315,8 @@ impl RateLimiter {
         let quota = self::quota(quota, self.leases.is_some())?;
         let mut line = self.line.lock();
         if let Some(leases) = &self.leases {
-            self.bucket.give_back(now, leases.recall_for(self.bucket.next_tag()));
+            let generation = self.bucket.next_generation() as u32;
+            self.bucket.give_back(now, leases.recall_for(generation));
         }
         self.bucket.change(&quota, now);
         let head = line.head();

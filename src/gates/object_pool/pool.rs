@@ -245,7 +245,9 @@ impl<T> ObjectPool<T> {
     /// At most a magazine of what nobody needs. Whether there was any.
     #[cold]
     fn trim_some_at(&self, now: Instant) -> bool {
-        let Some(mut victims) = self.stock.look_at(thread_number::mine(), now) else { return false };
+        let Some(mut victims) = self.stock.look_at(thread_number::mine(), now) else {
+            return false;
+        };
         for value in victims.magazine.oldest(victims.count) {
             drop_quietly(value);
             self.tally.trimmed.add(1);

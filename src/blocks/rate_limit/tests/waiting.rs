@@ -206,8 +206,7 @@ fn a_refund_serves_the_head_at_once() {
 fn a_full_line_refuses_and_a_close_ends_it() {
     let config = RateLimiterConfig::from(Quota::new(1, DAY));
     let now = time::now();
-    let limiter =
-        RateLimiter::new(config.with_max_waiters(NonZeroUsize::new(2).unwrap())).unwrap();
+    let limiter = RateLimiter::new(config.with_max_waiters(NonZeroUsize::new(2).unwrap())).unwrap();
     limiter.try_acquire_at(1, now).unwrap();
     let mut sim = Sim::new(now);
     for _ in 0..3 {
