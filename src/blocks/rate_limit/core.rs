@@ -34,12 +34,6 @@ fn full_in(now: u64, ahead: u64) -> u64 {
     now.wrapping_add(ahead).max(u64::from(ahead > 0) << TAG_BITS)
 }
 
-/// The furthest ahead that a word can lie.
-fn furthest(all: u64, bits: u32) -> u64 {
-    // Quarters of nanoseconds don't wrap in 146 years: there any older `now` will do.
-    all + if bits == FINE_BITS { (OLDEST_NOW.as_nanos() as u64) << FINE_BITS } else { 1 << 62 }
-}
-
 /// A quota in the units of its words.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Gcra {
@@ -53,7 +47,7 @@ pub(super) struct Gcra {
     /// A unit is `2^-bits` ns.
     pub(super) bits: u8,
     /// What a stripe of threads may take ahead; carved out of the burst already.
-    pub(super) lease: u16,
+    pub(super) lease: u8,
 }
 
 impl Gcra {
@@ -74,16 +68,24 @@ impl Gcra {
         let fits = burst > 0 && all <= most && all <= 1 << 62;
         let allowed = "at least 1, and refilled within 30 years";
         ConfigError::unless(fits, burst_field, burst, allowed)?;
-        let (each, all) = (each as u64, all as u64);
-        let furthest = furthest(all, bits);
-        Ok(Self { each, all, furthest, burst, bits: bits as u8, lease: 0 })
+        let each = each as u64;
+        Ok(Self::of(each, burst, bits as u8, 0))
+    }
+
+    /// What follows from the rest: units of a full bucket, and how far ahead a word can lie.
+    #[inline]
+    pub(super) fn of(each: u64, burst: u32, bits: u8, lease: u8) -> Self {
+        let all = each.wrapping_mul(u64::from(burst));
+        // Quarters of nanoseconds don't wrap in 146 years: there any older `now` will do.
+        let is_fine = u32::from(bits) == FINE_BITS;
+        let older = if is_fine { (OLDEST_NOW.as_nanos() as u64) << FINE_BITS } else { 1 << 62 };
+        Self { each, all, furthest: all.wrapping_add(older), burst, bits, lease }
     }
 
     /// The same, with leases of this size carved out of the burst, which must be greater.
-    pub(super) fn with_leases(self, lease: u16, stripes: u32) -> Self {
+    pub(super) fn with_leases(self, lease: u8, stripes: u32) -> Self {
         let burst = self.burst - u32::from(lease) * stripes;
-        let all = self.each * u64::from(burst);
-        Self { burst, all, furthest: furthest(all, self.bits.into()), lease, ..self }
+        Self::of(self.each, burst, self.bits, lease)
     }
 
     /// From empty to full.

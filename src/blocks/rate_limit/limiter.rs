@@ -123,10 +123,7 @@ impl RateLimiter {
         if let Some(leases) = &self.leases {
             return self.ask_leases(leases, cost, now);
         }
-        match self.bucket.take(now.get(), cost) {
-            Ok(()) => Ok(()),
-            Err(seen) => self.refuse(seen, cost, now.get()),
-        }
+        if self.bucket.try_take(now.get(), cost) { Ok(()) } else { self.refuse(cost, now.get()) }
     }
 
     #[inline(never)]
@@ -140,19 +137,10 @@ impl RateLimiter {
         self.look(cost, before, now).or_else(|denied| self.refusals.tell(denied))
     }
 
-    /// The word that was `seen` says no.
+    /// Unless it was only too slow.
     #[inline(never)]
-    fn refuse(&self, seen: u64, cost: u32, now: Instant) -> Result<(), TryAcquireError> {
-        self.refusals.tell(self.why(seen, cost, now))
-    }
-
-    fn take_shared(&self, cost: u32, now: Instant) -> Result<(), Denied> {
-        self.bucket.take(now, cost).map_err(|seen| self.why(seen, cost, now))
-    }
-
-    fn why(&self, seen: u64, cost: u32, now: Instant) -> Denied {
-        let (quota, short) = self.bucket.why(seen, now, cost);
-        Denied::by(Scope::Global, &quota, short, cost, now)
+    fn refuse(&self, cost: u32, now: Instant) -> Result<(), TryAcquireError> {
+        self.bucket.take(now, cost).or_else(|denied| self.refusals.tell(denied))
     }
 
     /// From the stripe's lease, or with another one; before it is refused, all leases are recalled.
@@ -169,11 +157,11 @@ impl RateLimiter {
 
     #[cold]
     fn lease(&self, leases: &Leases, stripe: usize, cost: u32, now: Instant) -> Result<(), Denied> {
-        let (tag, lease) = self.bucket.lease();
-        let room = leases.reserve(stripe, tag, u32::from(lease));
-        let taken = self.bucket.take_more(now, cost, room, tag);
+        let (generation, lease) = self.bucket.lease();
+        let room = leases.reserve(stripe, generation, u32::from(lease));
+        let taken = self.bucket.take_more(now, cost, room, generation);
         let came = taken.as_ref().map_or(0, |came| *came);
-        let homeless = leases.fill(stripe, tag, room, came);
+        let homeless = leases.fill(stripe, generation, room, came);
         if homeless > 0 {
             self.bucket.give_back(now, homeless);
         }
@@ -196,8 +184,8 @@ impl RateLimiter {
 
     /// Whoever waits, or is to be refused: from the bucket, with all that lies in leases.
     pub(super) fn take(&self, cost: u32, now: Instant) -> Result<(), Denied> {
-        match self.take_shared(cost, now) {
-            Err(Denied::Early(..)) if self.recall(now) => self.take_shared(cost, now),
+        match self.bucket.take(now, cost) {
+            Err(Denied::Early(..)) if self.recall(now) => self.bucket.take(now, cost),
             taken => taken,
         }
     }
@@ -336,7 +324,8 @@ impl RateLimiter {
         let quota = self::quota(quota, self.leases.is_some())?;
         let mut line = self.line.lock();
         if let Some(leases) = &self.leases {
-            self.bucket.give_back(now, leases.recall_for(self.bucket.next_tag()));
+            let generation = self.bucket.next_generation() as u32;
+            self.bucket.give_back(now, leases.recall_for(generation));
         }
         self.bucket.change(&quota, now);
         let head = line.head();

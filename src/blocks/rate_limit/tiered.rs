@@ -139,25 +139,27 @@ impl<K: Eq + Hash> TieredRateLimiter<K> {
     {
         let mut held = self.keys.lock(key);
         let quota = held.quota();
-        let next = quota.take(held.word(), quota.word(now), cost, 0).map_err(|short| {
-            let own = Denied::by(Scope::Key, &quota, short, cost, now);
-            // The later of the two: at the earlier one the other would still refuse.
-            self.look_global(cost, now, 0).err().map_or(own, |global| own.or_longer(global))
-        })?;
+        let Some(next) = quota.try_take(held.word(), quota.word(now), cost) else {
+            return Err(self.why_key(&quota, held.word(), cost, now));
+        };
         if held.is_absent() {
             // No key is made for nothing, while all are refused.
             self.look_global(cost, now, 0)?;
             held.prepare(now, || key.to_owned());
         }
-        self.bucket.take(now, cost).map_err(|seen| self.why(seen, cost, now))?;
+        if !self.bucket.try_take(now, cost) {
+            self.bucket.take(now, cost)?;
+        }
         held.write(next, now);
         Ok(())
     }
 
-    #[cold]
-    fn why(&self, seen: u64, cost: u32, now: Instant) -> Denied {
-        let (quota, short) = self.bucket.why(seen, now, cost);
-        Denied::by(Scope::Global, &quota, short, cost, now)
+    /// The later of the two tiers' refusals: at the earlier one the other would still refuse.
+    #[inline(never)]
+    fn why_key(&self, quota: &Gcra, word: u64, cost: u32, now: Instant) -> Denied {
+        let short = quota.take(word, quota.word(now), cost, 0).err().unwrap_or(Short::Early(0));
+        let own = Denied::by(Scope::Key, quota, short, cost, now);
+        self.look_global(cost, now, 0).err().map_or(own, |global| own.or_longer(global))
     }
 
     /// As `commit`, but takes nothing. `before`: what others will take first, of the key and of
