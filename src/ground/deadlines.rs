@@ -151,12 +151,10 @@ impl Wheel {
 
 /// The first tick not before `at`.
 fn tick_after(epoch: Instant, at: Instant) -> u64 {
-    let ns = at.saturating_duration_since(epoch).as_nanos();
-    u64::try_from((ns + ((1 << TICK_BITS) - 1)) >> TICK_BITS).unwrap_or(u64::MAX)
+    at.nanos_since(epoch).div_ceil(1 << TICK_BITS)
 }
 
 /// The last tick not after `at`.
 fn tick_before(epoch: Instant, at: Instant) -> u64 {
-    let ns = at.saturating_duration_since(epoch).as_nanos();
-    u64::try_from(ns >> TICK_BITS).unwrap_or(u64::MAX)
+    at.nanos_since(epoch) >> TICK_BITS
 }

@@ -97,7 +97,7 @@ impl Drain {
 }
 
 fn nanos(since: Instant, now: Instant) -> f64 {
-    now.saturating_duration_since(since).as_nanos() as f64
+    now.nanos_since(since) as f64
 }
 
 #[cfg(all(test, not(headworks_loom)))]

@@ -38,7 +38,7 @@ impl Pace {
         let OfClass { mean_ns, gaps, last } = &mut self.0[class.index()];
         if let Some(last) = last.replace(now) {
             *gaps = gaps.saturating_add(1);
-            let ns = now.saturating_duration_since(last).as_nanos() as f64;
+            let ns = now.nanos_since(last) as f64;
             *mean_ns += (ns - *mean_ns) * WEIGHT.max(1.0 / f64::from(*gaps));
         }
     }

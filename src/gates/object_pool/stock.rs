@@ -116,7 +116,7 @@ impl<T> Stock<T> {
     }
 
     fn ns(&self, now: Instant) -> u64 {
-        u64::try_from(now.saturating_duration_since(self.since).as_nanos()).unwrap_or(u64::MAX)
+        now.nanos_since(self.since)
     }
 
     /// Now and then, by who uses the pool: some of what is too much, at most a magazine. To be

@@ -35,8 +35,7 @@ fn nanos(duration: Duration) -> u64 {
 impl Instant {
     /// Now.
     ///
-    /// Never earlier than what the same thread saw before. What two threads see lies within 2 µs
-    /// of std's clock, and so of each other.
+    /// Never earlier than what the same thread saw before, and within 2 µs of std's clock.
     #[inline]
     pub fn now() -> Self {
         clock::now()
