@@ -1,6 +1,8 @@
 //! Floor 0: what every room stands on. Words (priority, ending, refusal), time and chance as
 //! arguments, and the primitives that loom can model.
 
+#[cfg(all(test, not(headworks_loom)))]
+pub(crate) mod cases;
 pub(crate) mod config_error;
 pub(crate) mod deadlines;
 pub(crate) mod ending;

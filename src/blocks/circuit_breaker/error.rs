@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use super::core::later;
 use crate::ground::outcome::{Classify, Verdict};
 use crate::ground::time::Instant;
 
@@ -26,7 +25,7 @@ impl CircuitOpen {
     /// them is given up; one that reports earlier makes a place earlier.
     #[must_use]
     pub fn next_probe_at(&self) -> Instant {
-        later(self.base, Duration::from_nanos(self.after_ns))
+        self.base.plus_nanos(self.after_ns)
     }
 
     /// How long after the refusal that is.

@@ -39,6 +39,13 @@ fn made(config: CircuitBreakerConfig) -> (CircuitBreaker, Instant) {
     (CircuitBreaker::new_at(config, Rng::seeded(7), now).unwrap(), now)
 }
 
+impl CircuitBreaker {
+    /// As the pipeline looks, and whoever is to be woken is woken at once.
+    pub(super) fn peek_at(&self, now: Instant) -> Result<(), CircuitOpen> {
+        self.peek_telling(now, crate::ground::quiet::wake_all_quietly)
+    }
+}
+
 fn calls(breaker: &CircuitBreaker, how: Outcome, times: u32, now: Instant) {
     for _ in 0..times {
         breaker.try_acquire_at(now).unwrap().report_at(how, now);
@@ -455,6 +462,8 @@ fn naive_time_window(calls: &[(u64, bool)], width: u64) -> Tally {
 }
 
 proptest! {
+    #![proptest_config(crate::ground::cases::cases(256))]
+
     #[test]
     fn a_time_window_agrees_with_a_list(
         steps in prop::collection::vec((0_u64..400, any::<bool>(), any::<bool>()), 1..200)

@@ -9,7 +9,6 @@ use std::ops::Sub;
 use std::time::Duration;
 
 use super::config;
-use super::core::later;
 use crate::ground::time::Instant;
 
 /// Enough that a bucket's worth of imprecision is a tenth of the window.
@@ -126,7 +125,7 @@ impl Marks {
     }
 
     fn next(&self) -> Instant {
-        later(self.from, Duration::from_nanos(self.width_ns.saturating_mul(self.at + 1)))
+        self.from.plus_nanos(self.width_ns.saturating_mul(self.at + 1))
     }
 }
 

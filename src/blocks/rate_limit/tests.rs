@@ -69,6 +69,8 @@ fn quotas() -> impl Strategy<Value = Quota> {
 }
 
 proptest! {
+    #![proptest_config(crate::ground::cases::cases(256))]
+
     /// In every window: an exact bucket that is charged what was admitted never goes below zero.
     /// And a refusal is right up to the rounding of a unit per token.
     #[test]
@@ -292,6 +294,8 @@ fn a_configuration_loads_by_the_names_of_its_fields() {
 const WRAP: Duration = Duration::from_nanos(1 << 56);
 
 proptest! {
+    #![proptest_config(crate::ground::cases::cases(256))]
+
     /// Who was never here has a full bucket, also shortly before and after the wrap of the words,
     /// and what was taken there is taken.
     #[test]

@@ -184,7 +184,7 @@ impl<P: Send + Sync + 'static, O: Send + Sync + 'static> Shared<P, O> {
                 (run, None)
             }
             Admission::New { parked } => {
-                if let Err((reason, at)) = core.peek(&ask, now) {
+                if let Err((reason, at)) = core.peek(&ask, now, fx) {
                     return Err(refuse(intent, reason, at));
                 }
                 let overtakes = head.is_none() && core.room.stands_before(ask.class);

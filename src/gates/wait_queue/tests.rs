@@ -544,7 +544,7 @@ fn seeds_agree_with_the_model() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 1000, failure_persistence: None, ..Default::default() })]
+    #![proptest_config(crate::ground::cases::cases(1_000))]
     #[test]
     fn every_step_agrees_with_the_model(ops in prop::collection::vec(any::<[u8; 4]>(), 0..300)) {
         Pair::new(time::now()).run(&ops);

@@ -340,7 +340,7 @@ impl World {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2_000))]
+    #![proptest_config(crate::ground::cases::cases(2_000))]
 
     /// Short enough that no starvation turn comes up: those have tests of their own.
     #[test]

@@ -76,6 +76,8 @@ impl Changing {
 }
 
 proptest! {
+    #![proptest_config(crate::ground::cases::cases(256))]
+
     /// Whatever it is changed to and when: never more than an exact bucket that is changed alike,
     /// and less by no more than the rounding of each change.
     #[test]

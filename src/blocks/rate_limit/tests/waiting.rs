@@ -387,6 +387,8 @@ async fn fifty_tasks_are_served_at_the_rate_in_order_of_priority() {
 }
 
 proptest! {
+    #![proptest_config(crate::ground::cases::cases(256))]
+
     /// Whatever comes, goes, is given back and however time passes: no more is admitted than an
     /// exact bucket would, there is at most one timer, and in the end everybody is served.
     #[test]

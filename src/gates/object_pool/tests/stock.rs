@@ -169,6 +169,8 @@ fn op() -> impl Strategy<Value = Op> {
 }
 
 proptest! {
+    #![proptest_config(crate::ground::cases::cases(256))]
+
     /// Beside a set: whatever is pushed is popped once, dropped as a victim, or still there; and
     /// one thread alone finds all there is, and, until a trim leaves a magazine in part, all the
     /// room.

@@ -377,7 +377,7 @@ fn never<'a>() -> Acquiring<'a> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 1000, failure_persistence: None, ..Default::default() })]
+    #![proptest_config(crate::ground::cases::cases(1_000))]
     #[test]
     fn every_step_agrees_with_the_model(
         ops in prop::collection::vec(any::<[u8; 3]>(), 0..200),

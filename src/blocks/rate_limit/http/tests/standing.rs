@@ -113,6 +113,8 @@ fn quotas() -> impl Strategy<Value = Quota> {
 }
 
 proptest! {
+    #![proptest_config(crate::ground::cases::cases(256))]
+
     /// What one side writes the other reads, in both families.
     #[test]
     fn what_is_written_is_what_is_read(
