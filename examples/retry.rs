@@ -42,7 +42,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let backoff = Backoff::new(Duration::from_millis(10), Duration::from_secs(1));
     let retry = Retry::new(RetryPolicy::default().with_backoff(backoff), budget.clone())?;
 
-    // An open breaker would be waited out here, at no cost; see `Retry::run`.
+    // A token or a step of the ramp would be waited out here, at no cost; an open circuit ends it
+    // at once; see `RetryPolicy::refusals_wait_most`.
     let busy = AtomicU32::new(2);
     let through_breaker = |_| breaker.call(order(&busy));
     let answer = retry.run(Idempotency::Idempotent, Verdict::of, through_breaker).await?;

@@ -66,6 +66,7 @@ pub use ground::enforcement::Enforcement;
 pub use ground::outcome::{Classify, Outcome, Verdict};
 pub use ground::priority::Priority;
 pub use ground::refused::{Reason, Refused, Scope};
+pub use ground::time::Instant;
 
 /// The README's examples run as tests.
 #[cfg(doctest)]

@@ -2,10 +2,10 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use headworks::pipeline::{Done, Ended};
-use headworks::{Intent, Reason, Refused};
+use headworks::{Instant, Intent, Reason, Refused};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
@@ -179,6 +179,6 @@ async fn end_of(pipeline: &Pipeline, mut order: Order, closing: &CancellationTok
 /// when the refusal is final, or the deadline comes first.
 fn patience(refused: &Refused<Order>, deadline: Option<Instant>) -> Option<Duration> {
     let after = refused.retry_after()?;
-    let in_time = deadline.is_none_or(|deadline| now() + after < deadline);
+    let in_time = deadline.is_none_or(|deadline| Instant::from(now()) + after < deadline);
     (refused.reason() != Reason::Closed && in_time).then_some(after)
 }

@@ -127,7 +127,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(256))]
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(256) })]
         #[test]
         fn any_value_reads_back_equal(value in any_value()) {
             prop_assert_eq!(crate::value::from_yaml(&to_yaml(&value), 1).unwrap(), value);

@@ -4,9 +4,10 @@
 //! A deadline is rounded up to a tick, so what is due is found at most one tick late, and nothing
 //! is found early. A `now` older than the last one finds only what was due by then.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::list::{Links, List};
+use crate::ground::time::Instant;
 
 const LEVELS: usize = 6;
 const SLOT_BITS: u32 = 6;
@@ -150,12 +151,10 @@ impl Wheel {
 
 /// The first tick not before `at`.
 fn tick_after(epoch: Instant, at: Instant) -> u64 {
-    let ns = at.saturating_duration_since(epoch).as_nanos();
-    u64::try_from((ns + ((1 << TICK_BITS) - 1)) >> TICK_BITS).unwrap_or(u64::MAX)
+    at.nanos_since(epoch).div_ceil(1 << TICK_BITS)
 }
 
 /// The last tick not after `at`.
 fn tick_before(epoch: Instant, at: Instant) -> u64 {
-    let ns = at.saturating_duration_since(epoch).as_nanos();
-    u64::try_from(ns >> TICK_BITS).unwrap_or(u64::MAX)
+    at.nanos_since(epoch) >> TICK_BITS
 }

@@ -1,4 +1,5 @@
-//! The protocol of [`Handoff`]: every interleaving of put, poll and leave.
+//! The protocol of [`Handoff`]: every interleaving of put, poll and leave. And [`Tally`]'s, while
+//! the numbers of threads change hands.
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -8,6 +9,8 @@ use std::task::{Context, Poll, Wake, Waker};
 use loom::thread;
 
 use super::handoff::Handoff;
+use super::tally::Tally;
+use super::thread_number::{Lease, Numbers};
 
 struct Unpark(thread::Thread);
 
@@ -87,5 +90,41 @@ fn loom_of_two_puts_one_is_taken() {
         let got = block_on(poll_fn(|cx| cell.poll(cx)));
         let taken = (first.join().unwrap(), second.join().unwrap());
         assert_eq!(taken, (got == 1, got == 2));
+    });
+}
+
+/// Two threads count, one of them a second time under another lease, perhaps of the number that
+/// the other had: no count is lost, and none is told twice.
+#[test]
+fn loom_a_tally_stays_exact_while_a_number_changes_hands() {
+    loom::model(|| {
+        let world = Arc::new((Numbers::new(), Tally::default()));
+        let count = |(numbers, tally): &(Numbers, Tally)| {
+            let lease = Lease::new(numbers);
+            [tally.add_by(lease.number()), tally.add_by(lease.number())]
+        };
+        let other = thread::spawn({
+            let world = Arc::clone(&world);
+            move || count(&world)
+        });
+        let mut told = [count(&world), count(&world)].concat();
+        told.extend(other.join().unwrap());
+        told.sort_unstable();
+        told.dedup();
+        assert_eq!((told.len(), world.1.get()), (6, 6));
+    });
+}
+
+/// Beside the owners, where threads without a number meet.
+#[test]
+fn loom_a_tally_stays_exact_for_threads_without_a_number() {
+    loom::model(|| {
+        let tally = Arc::new(Tally::default());
+        let other = thread::spawn({
+            let tally = Arc::clone(&tally);
+            move || tally.add_by(None)
+        });
+        assert_ne!(tally.add_by(None), other.join().unwrap());
+        assert_eq!(tally.get(), 2);
     });
 }

@@ -1,6 +1,8 @@
 //! Floor 0: what every room stands on. Words (priority, ending, refusal), time and chance as
 //! arguments, and the primitives that loom can model.
 
+#[cfg(all(test, not(headworks_loom)))]
+pub(crate) mod cases;
 pub(crate) mod config_error;
 pub(crate) mod deadlines;
 pub(crate) mod ending;
@@ -27,4 +29,5 @@ pub(crate) mod tenant;
 #[cfg(all(test, not(headworks_loom)))]
 #[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests;
+pub(crate) mod thread_number;
 pub(crate) mod time;

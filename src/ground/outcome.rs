@@ -20,8 +20,8 @@ pub enum Outcome {
 pub enum RetryClass {
     /// It may go better next time.
     Retry,
-    /// As `Retry`, and somebody said when: not before. Capped by
-    /// [`RetryPolicy::retry_after_most`](crate::retry::RetryPolicy::retry_after_most).
+    /// As `Retry`, and somebody said when: not before. If that is longer than
+    /// [`RetryPolicy::retry_after_most`](crate::retry::RetryPolicy::retry_after_most), not at all.
     RetryAfter(Duration),
     /// It won't go better: it went well, or the request is wrong.
     Stop,
@@ -35,6 +35,7 @@ pub enum RetryClass {
 /// | [`success`](Self::success) | a success | is not needed; the budget earns |
 /// | [`failure`](Self::failure) | a failure | makes sense, after a backoff |
 /// | [`overloaded`](Self::overloaded) | nothing, or what it is told to | makes sense, not before |
+/// | [`transient`](Self::transient) | nothing | makes sense, after a backoff |
 /// | [`refused`](Self::refused) | nothing | makes sense, not before; it costs no budget |
 /// | [`permanent`](Self::permanent) | nothing | makes none |
 ///
@@ -58,49 +59,65 @@ pub struct Verdict {
     outcome: Outcome,
     retry: RetryClass,
     unsent: bool,
+    overloaded: bool,
 }
 
 impl Verdict {
     /// The backend answered.
     #[must_use]
     pub const fn success() -> Self {
-        Self { outcome: Outcome::Success, retry: RetryClass::Stop, unsent: false }
+        Self::new(Outcome::Success, RetryClass::Stop)
     }
 
     /// The backend failed, and may do better next time.
     #[must_use]
     pub const fn failure() -> Self {
-        Self { outcome: Outcome::Failure, retry: RetryClass::Retry, unsent: false }
+        Self::new(Outcome::Failure, RetryClass::Retry)
     }
 
     /// Any other attempt would go as this one did, and not because of the backend: a wrong
     /// request.
     #[must_use]
     pub const fn permanent() -> Self {
-        Self { outcome: Outcome::Ignored, retry: RetryClass::Stop, unsent: false }
+        Self::new(Outcome::Ignored, RetryClass::Stop)
     }
 
     /// The backend works and asks for patience (HTTP 429): come back, not before `retry_after`.
     #[must_use]
     pub const fn overloaded(retry_after: Option<Duration>) -> Self {
-        let retry = match retry_after {
-            Some(after) => RetryClass::RetryAfter(after),
-            None => RetryClass::Retry,
-        };
-        Self { outcome: Outcome::Ignored, retry, unsent: false }
+        let verdict = Self { overloaded: true, ..Self::transient() };
+        match retry_after {
+            Some(after) => verdict.not_before(after),
+            None => verdict,
+        }
+    }
+
+    /// It says nothing about the backend, and another attempt may go better: somebody else was
+    /// faster (a lost optimistic lock), or it came too early (HTTP 425).
+    #[must_use]
+    pub const fn transient() -> Self {
+        Self::new(Outcome::Ignored, RetryClass::Retry)
     }
 
     /// A limiter, breaker or pool on this side did not let the call through: the backend has not
     /// seen it.
     #[must_use]
     pub const fn refused(retry_after: Option<Duration>) -> Self {
-        Self::overloaded(retry_after).unsent()
+        let verdict = Self::transient().unsent();
+        match retry_after {
+            Some(after) => verdict.not_before(after),
+            None => verdict,
+        }
+    }
+
+    const fn new(outcome: Outcome, retry: RetryClass) -> Self {
+        Self { outcome, retry, unsent: false, overloaded: false }
     }
 
     /// The backend can't have seen it: even what must not be done twice may be tried again.
     #[must_use]
     pub const fn unsent(self) -> Self {
-        Self { unsent: true, ..self }
+        Self { unsent: true, overloaded: false, ..self }
     }
 
     /// No further attempt makes sense.
@@ -142,9 +159,7 @@ impl Verdict {
     /// Whether the backend itself asked for patience, without having failed.
     #[must_use]
     pub const fn is_overloaded(self) -> bool {
-        !self.unsent
-            && matches!(self.outcome, Outcome::Ignored)
-            && !matches!(self.retry, RetryClass::Stop)
+        self.overloaded
     }
 
     /// Of a result whose error knows what it says: `Ok` is a success.
@@ -156,14 +171,18 @@ impl Verdict {
     }
 
     /// Of an HTTP status: 5xx is a failure (501 and 505 for good, they are about what was asked
-    /// for), 429 asks for patience, 408 and 425 are worth another attempt, all other 4xx are the
+    /// for), and so is 408, by which a server gives up waiting for the request (RFC 9110, section
+    /// 15.5.9). 429 asks for patience. 425 was not acted on, for it came in early data (RFC 8470):
+    /// it is worth another attempt and says nothing about the backend. All other 4xx are the
     /// caller's mistake. `retry_after` is when the answer asked to be called again.
     #[cfg(feature = "tower")]
     #[cfg_attr(docsrs, doc(cfg(feature = "tower")))]
     #[must_use]
     pub fn of_status(status: http::StatusCode, retry_after: Option<Duration>) -> Self {
         let verdict = match status.as_u16() {
-            408 | 425 | 429 => Self::overloaded(None),
+            408 => Self::failure(),
+            425 => Self::transient(),
+            429 => Self::overloaded(None),
             501 | 505 => return Self::failure().stop(),
             code if code >= 500 => Self::failure(),
             code if code >= 400 => return Self::permanent(),

@@ -6,16 +6,44 @@
 #[cfg(not(headworks_loom))]
 pub(crate) use parking_lot::{Mutex, MutexGuard};
 
-/// Hashes keys that come from attackers: seeded by chance.
+/// Hashes keys that come from attackers: by a seed of the system's chance, one a map. Several times
+/// faster than a hash that withstands somebody who can watch every look-up's time; what such a one
+/// might find is a map of a thousand keys that is looked through.
 #[cfg(not(headworks_loom))]
-pub(crate) type Hashing = std::hash::RandomState;
+#[derive(Clone, Debug)]
+pub(crate) struct Hashing(foldhash::quality::SeedableRandomState);
+
+#[cfg(not(headworks_loom))]
+impl Default for Hashing {
+    fn default() -> Self {
+        use std::hash::{BuildHasher, RandomState};
+        let seed = RandomState::new().hash_one(0);
+        Self(foldhash::quality::SeedableRandomState::with_seed(
+            seed,
+            foldhash::SharedSeed::global_random(),
+        ))
+    }
+}
+
+#[cfg(not(headworks_loom))]
+impl std::hash::BuildHasher for Hashing {
+    type Hasher = foldhash::quality::FoldHasher<'static>;
+
+    #[inline]
+    fn build_hasher(&self) -> Self::Hasher {
+        self.0.build_hasher()
+    }
+}
 
 /// The same every time: a model that is replayed must find its keys in the same places.
 #[cfg(headworks_loom)]
 pub(crate) type Hashing = std::hash::BuildHasherDefault<std::hash::DefaultHasher>;
 
+/// Whether a thread has thread-locals of its own: loom's share those of the test.
+pub(crate) const THREADS_ARE_REAL: bool = cfg!(not(headworks_loom));
+
 /// For what is static, which loom does not model.
-pub(crate) use std::sync::atomic::AtomicUsize as StaticUsize;
+pub(crate) use std::sync::atomic::AtomicU64 as StaticU64;
 
 #[cfg(not(headworks_loom))]
 pub(crate) mod atomic {

@@ -20,6 +20,12 @@ pub(crate) fn wake_quietly(waker: Waker) {
     quietly(|| waker.wake());
 }
 
+/// Wakes each of them, as [`wake_quietly`].
+#[inline]
+pub(crate) fn wake_all_quietly(wakers: Vec<Waker>) {
+    wakers.into_iter().for_each(wake_quietly);
+}
+
 /// Runs code that may be a user's; a panic of it stops here.
 #[inline]
 pub(crate) fn quietly(act: impl FnOnce()) {

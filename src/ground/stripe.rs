@@ -1,13 +1,11 @@
 //! Lines of memory that threads do not share.
 //!
 //! A word that every operation writes costs 50 to 130 ns as soon as two threads do so; a word for
-//! each thread costs 7. Threads are numbered as they first come, so that few of them never meet.
+//! each thread costs 7. Each thread that lives has a number of its own, so that few of them never meet.
 
-use std::cell::Cell;
 use std::ops::Deref;
 
-use super::primitives::StaticUsize;
-use super::primitives::atomic::Ordering;
+use super::thread_number::{self, Number};
 
 /// So many lines of each kind: threads that have the same number share one.
 pub(crate) const STRIPES: usize = 8;
@@ -31,19 +29,9 @@ impl<T> Deref for Padded<T> {
     }
 }
 
-/// This thread's number, below [`STRIPES`].
+/// This thread's stripe. Those of the first threads with a [number](super::thread_number) differ;
+/// those without share one.
 #[inline]
 pub(crate) fn mine() -> usize {
-    static THREADS: StaticUsize = StaticUsize::new(0);
-    thread_local! {
-        static MINE: Cell<usize> = const { Cell::new(usize::MAX) };
-    }
-    let mine = MINE.get();
-    if mine != usize::MAX {
-        return mine;
-    }
-    // Relaxed: only the number matters.
-    let mine = THREADS.fetch_add(1, Ordering::Relaxed) % STRIPES;
-    MINE.set(mine);
-    mine
+    thread_number::mine().map_or(0, Number::index) % STRIPES
 }

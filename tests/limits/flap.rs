@@ -101,9 +101,11 @@ fn verdict(seen: &Seen, best: Duration, cool_down: Duration) -> Result<(), Strin
     Ok(())
 }
 
+/// For the first seed among several, which shows that the largest is the best; for the others that.
 async fn best_fixed(period: Duration, lasts: Duration, seed: u64) -> Duration {
     let mut sizes = BTreeMap::new();
-    for seats in [16, 24, 28, SEATS] {
+    let smaller: &[usize] = if seed == 1 { &[16, 24, 28] } else { &[] };
+    for &seats in smaller.iter().chain(&[SEATS]) {
         let seen = run(Concurrency::Fixed(seats), period, lasts, seed).await;
         sizes.insert(seats, seen.p99);
     }
@@ -117,8 +119,8 @@ fn seeds() -> std::ops::RangeInclusive<u64> {
 }
 
 const PERIODS: [(Duration, Duration); 2] = [
-    (Duration::from_secs(2), SECOND.saturating_mul(60)),
-    (Duration::from_secs(60), SECOND.saturating_mul(180)),
+    (Duration::from_secs(2), SECOND.saturating_mul(20)),
+    (Duration::from_secs(60), SECOND.saturating_mul(120)),
 ];
 
 fn short_of_breath() -> Autoscale {

@@ -4,12 +4,12 @@
 //!
 //! Shared with the fuzz target of the same name, whose seeds run here.
 use std::num::NonZeroU32;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use headworks::circuit_breaker::{
     CircuitBreakerConfig, InFlight, Overloaded, OwnedCallPermit, State, Unreported, Window,
 };
-use headworks::{CircuitBreaker, Outcome};
+use headworks::{CircuitBreaker, Enforcement, Instant, Outcome};
 use tokio::time::advance;
 
 /// Runs the steps, and panics where something does not hold.
@@ -26,15 +26,22 @@ async fn live(steps: &[u8]) {
     let Some((rules, steps)) = steps.split_first_chunk::<6>() else { return };
     let config = config(*rules);
     let breaker = CircuitBreaker::new(config.clone()).expect("every value is in range");
-    let start = tokio::time::Instant::now().into_std();
+    let start = Instant::now();
     let mut model = Model::new(config, start);
     let mut held: Vec<(OwnedCallPermit, usize)> = Vec::new();
     for &[op, a, b] in steps.as_chunks::<3>().0 {
-        let now = tokio::time::Instant::now().into_std();
+        let now = Instant::now();
         match op % 16 {
             0..=4 => match (breaker.try_acquire_owned(), model.admit(now)) {
                 (Ok(permit), Ok(call)) => held.push((permit, call)),
-                (Err(open), Err(until)) => assert_eq!(open.next_probe_at(), until),
+                // By chance, or always: only the breaker knows.
+                (Ok(permit), Err(_)) if model.config.enforcement != Enforcement::Full => {
+                    held.push((permit, model.wave_through(now)));
+                }
+                (Err(open), Err(until)) if model.config.enforcement != Enforcement::Shadow => {
+                    assert_eq!(open.next_probe_at(), until);
+                    model.refused += 1;
+                }
                 (got, expected) => panic!("{got:?}, and the model says {expected:?}"),
             },
             5..=7 => advance(MS * u32::from(a % 64)).await,
@@ -44,20 +51,20 @@ async fn live(steps: &[u8]) {
                 match b % 8 {
                     0 | 1 => {
                         permit.success();
-                        model.report(call, Some(Outcome::Success), None, now);
+                        model.report(call, Said::Answer(Outcome::Success), now);
                     }
                     2 | 3 => {
                         permit.failure();
-                        model.report(call, Some(Outcome::Failure), None, now);
+                        model.report(call, Said::Answer(Outcome::Failure), now);
                     }
                     4 => {
                         permit.ignore();
-                        model.report(call, Some(Outcome::Ignored), None, now);
+                        model.report(call, Said::Answer(Outcome::Ignored), now);
                     }
                     5 => {
                         let asked = MS * u32::from(a);
                         permit.overloaded(Some(asked));
-                        model.report(call, None, Some(asked), now);
+                        model.report(call, Said::Patience(asked), now);
                     }
                     _ => {
                         drop(permit);
@@ -80,16 +87,16 @@ async fn live(steps: &[u8]) {
             }
             _ => {}
         }
-        let now = tokio::time::Instant::now().into_std();
+        let now = Instant::now();
         model.look(now);
         let seen = breaker.snapshot();
         let (in_flight, overdue) = model.in_flight();
         let counts = [seen.in_flight, seen.overdue, seen.succeeded, seen.failed, seen.ignored];
-        let more = [seen.late, seen.refused, seen.trips];
+        let more = [seen.late, seen.refused, seen.would_refuse, seen.trips];
         let m = &model;
         assert_eq!((seen.state, seen.next_probe_at), (m.state(), m.refused_until(now)), "{m:#?}");
         assert_eq!(counts, [in_flight, overdue, m.succeeded, m.failed, m.ignored], "{m:#?}");
-        assert_eq!(more, [m.late, m.refused, m.trips], "{m:#?}");
+        assert_eq!(more, [m.late, m.refused, m.would_refuse, m.trips], "{m:#?}");
     }
 }
 
@@ -117,7 +124,11 @@ fn config([window, ratio, row, ages, slow, probes]: [u8; 6]) -> CircuitBreakerCo
         .with_open_for(MS * 300)
         .with_open_for_most(MS * 1_000)
         .with_open_jitter_ratio(0.0)
-        .with_ramp_step(None);
+        .with_ramp_step([None, None, Some(MS * 20), Some(MS * 70)][usize::from(probes / 4 % 4)])
+        .with_enforcement(
+            [Enforcement::Full, Enforcement::Full, Enforcement::Share(0.5), Enforcement::Shadow]
+                [usize::from(probes / 16 % 4)],
+        );
     match window % 3 {
         0 => config.with_window(Window::Time(MS * 100)),
         1 => config.with_window(Window::Calls(minimum.saturating_add(u32::from(ratio / 4)))),
@@ -130,9 +141,29 @@ fn config([window, ratio, row, ages, slow, probes]: [u8; 6]) -> CircuitBreakerCo
 enum Phase {
     Closed,
     Open { until: Instant },
-    HalfOpen { succeeded: u32, failed: u32 },
+    HalfOpen { succeeded: u32, failed: u32, ignored: u32 },
     ForcedOpen,
     ForcedClosed,
+}
+
+const HALF_OPEN: Phase = Phase::HalfOpen { succeeded: 0, failed: 0, ignored: 0 };
+
+/// How a call ended.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Said {
+    Answer(Outcome),
+    /// The backend asked for so much of it.
+    Patience(Duration),
+    /// The permit was dropped.
+    Nothing(Outcome),
+}
+
+/// Traffic coming back.
+#[derive(Debug)]
+struct Ramp {
+    since: Instant,
+    /// Percents that those who asked have collected.
+    owed: u32,
 }
 
 /// A call that was let through.
@@ -171,12 +202,15 @@ struct Model {
     ended: Vec<Ended>,
     row: u64,
     openings: u32,
+    /// While it is closed, and not all come back.
+    ramp: Option<Ramp>,
     asked_until: Option<Instant>,
     succeeded: u64,
     failed: u64,
     ignored: u64,
     late: u64,
     refused: u64,
+    would_refuse: u64,
     trips: u64,
 }
 
@@ -193,12 +227,14 @@ impl Model {
             ended: Vec::new(),
             row: 0,
             openings: 0,
+            ramp: None,
             asked_until: None,
             succeeded: 0,
             failed: 0,
             ignored: 0,
             late: 0,
             refused: 0,
+            would_refuse: 0,
             trips: 0,
         };
         new.enter(Phase::Closed, now);
@@ -225,12 +261,13 @@ impl Model {
         self.slot_succeeded = self.succeeded;
         self.ended.clear();
         self.row = 0;
+        self.ramp = None;
         self.asked_until = None;
     }
 
     fn release(&mut self, now: Instant) {
         match self.phase {
-            Phase::ForcedOpen => self.enter(Phase::HalfOpen { succeeded: 0, failed: 0 }, now),
+            Phase::ForcedOpen => self.enter(HALF_OPEN, now),
             Phase::ForcedClosed => self.enter(Phase::Closed, now),
             _ => {}
         }
@@ -250,6 +287,10 @@ impl Model {
 
     /// Somebody looks, so what time has done is done.
     fn look(&mut self, now: Instant) {
+        if self.ramp.is_some() && self.share(now).is_none() {
+            self.ramp = None;
+            self.openings = 0;
+        }
         if self.watches() && self.counts_in_flight() {
             if self.slot_closes <= now {
                 self.slot_closes = now + self.slot();
@@ -268,7 +309,7 @@ impl Model {
         if let Phase::Open { until } = self.phase
             && until <= now
         {
-            self.enter(Phase::HalfOpen { succeeded: 0, failed: 0 }, now);
+            self.enter(HALF_OPEN, now);
         }
         for place in 0..self.calls.len() {
             let call = self.calls[place];
@@ -286,7 +327,7 @@ impl Model {
             Phase::Closed | Phase::ForcedClosed => None,
             Phase::Open { until } => Some(until),
             Phase::ForcedOpen => Some(now + self.config.open_for),
-            Phase::HalfOpen { succeeded, failed } => {
+            Phase::HalfOpen { succeeded, failed, .. } => {
                 let probing = self.calls.iter().filter(|call| call.is_probe);
                 let taken = probing.clone().count() as u32 + succeeded + failed;
                 let oldest = probing.map(|probe| probe.since).min();
@@ -297,11 +338,29 @@ impl Model {
         }
     }
 
+    /// Of a hundred who ask while traffic comes back so many get through, and until when.
+    fn share(&self, now: Instant) -> Option<(u32, Instant)> {
+        let (ramp, step) = (self.ramp.as_ref()?, self.config.ramp_step?);
+        let (mut percents, mut until) = ([10, 25, 50].into_iter(), ramp.since + step);
+        while until <= now {
+            percents.next();
+            until += step;
+        }
+        percents.next().map(|percent| (percent, until))
+    }
+
     fn admit(&mut self, now: Instant) -> Result<usize, Instant> {
         self.look(now);
         if let Some(until) = self.refused_until(now) {
-            self.refused += 1;
             return Err(until);
+        }
+        if let (Some((percent, next)), Some(ramp)) = (self.share(now), &mut self.ramp) {
+            ramp.owed += percent;
+            if ramp.owed < 100 {
+                let tenth = self.config.ramp_step.map(|step| now + step / 10);
+                return Err(tenth.map_or(next, |tenth| tenth.min(next)));
+            }
+            ramp.owed -= 100;
         }
         let is_probe = self.state() == State::HalfOpen;
         let is_counted = self.watches() && self.counts_in_flight();
@@ -318,6 +377,22 @@ impl Model {
         Ok(self.calls.len() - 1)
     }
 
+    /// Let through though it was refused: no probe, and in nobody's count of calls in flight.
+    fn wave_through(&mut self, now: Instant) -> usize {
+        self.would_refuse += 1;
+        self.calls.push(Call {
+            generation: self.generation,
+            since: now,
+            is_probe: false,
+            was_probe: false,
+            slot_closes: None,
+            succeeded_before: 0,
+            is_overdue: false,
+            has_ended: false,
+        });
+        self.calls.len() - 1
+    }
+
     fn abandon(&mut self, call: usize, now: Instant) {
         let is_slow = now - self.calls[call].since >= self.slow_after();
         let failed = match self.config.unreported {
@@ -326,24 +401,17 @@ impl Model {
             _ => false,
         };
         let outcome = if failed { Outcome::Failure } else { Outcome::Ignored };
-        self.report(call, Some(outcome), None, now);
+        self.report(call, Said::Nothing(outcome), now);
     }
 
-    /// `None`: the backend asked for patience.
-    fn report(
-        &mut self,
-        call: usize,
-        outcome: Option<Outcome>,
-        asked: Option<Duration>,
-        now: Instant,
-    ) {
+    fn report(&mut self, call: usize, said: Said, now: Instant) {
         self.look(now);
-        let is_overloaded = outcome.is_none();
-        let counts_as = match self.config.overloaded {
-            Overloaded::Ignored => Outcome::Ignored,
-            _ => Outcome::Failure,
+        let is_overloaded = matches!(said, Said::Patience(_));
+        let outcome = match said {
+            Said::Answer(outcome) | Said::Nothing(outcome) => outcome,
+            Said::Patience(_) if self.config.overloaded == Overloaded::Ignored => Outcome::Ignored,
+            Said::Patience(_) => Outcome::Failure,
         };
-        let outcome = outcome.unwrap_or(counts_as);
         *match outcome {
             Outcome::Success => &mut self.succeeded,
             Outcome::Failure => &mut self.failed,
@@ -356,7 +424,7 @@ impl Model {
             self.late += 1;
             return;
         }
-        if let Some(asked) = asked {
+        if let Said::Patience(asked) = said {
             let until = now + asked.min(self.config.open_for_most);
             self.asked_until = self.asked_until.max(Some(until));
         }
@@ -371,8 +439,21 @@ impl Model {
                 return self.trip(now);
             }
             self.judge(now);
-        } else if was.was_probe && outcome != Outcome::Ignored {
+        } else if was.was_probe && self.decides(outcome, said) {
             self.vote(outcome == Outcome::Failure || is_slow, now);
+        }
+    }
+
+    /// Answers that say nothing else say, after as many as there are probes, that it answers.
+    fn decides(&mut self, outcome: Outcome, said: Said) -> bool {
+        let Phase::HalfOpen { ignored, .. } = &mut self.phase else { return false };
+        match said {
+            Said::Answer(Outcome::Ignored) => {
+                *ignored += 1;
+                *ignored > self.config.probes.get()
+            }
+            Said::Answer(_) | Said::Patience(_) => true,
+            Said::Nothing(_) => outcome != Outcome::Ignored,
         }
     }
 
@@ -416,14 +497,18 @@ impl Model {
     }
 
     fn vote(&mut self, failure: bool, now: Instant) {
-        let Phase::HalfOpen { succeeded, failed } = &mut self.phase else { return };
+        let Phase::HalfOpen { succeeded, failed, .. } = &mut self.phase else { return };
         *(if failure { &mut *failed } else { &mut *succeeded }) += 1;
         let (succeeded, failed, probes) = (*succeeded, *failed, self.config.probes.get());
         if f64::from(failed) >= self.config.failure_ratio * f64::from(probes) {
             self.trip(now);
         } else if succeeded + failed >= probes {
-            self.openings = 0;
             self.enter(Phase::Closed, now);
+            match self.config.ramp_step {
+                // The first who asks gets through.
+                Some(_) => self.ramp = Some(Ramp { since: now, owed: 90 }),
+                None => self.openings = 0,
+            }
         }
     }
 

@@ -13,7 +13,7 @@ use headworks::{RateLimiter, TieredRateLimiter};
 use crate::harness::claims::Claims;
 use crate::harness::rng::Rng;
 use crate::harness::{every_seed, some_seeds};
-use crate::hot_key::violations;
+use crate::windows::violations;
 
 #[test]
 fn a_clock_that_stalls_jumps_or_is_older_gives_nothing_and_locks_nobody_out() {

@@ -13,6 +13,7 @@ use headworks::{RateLimiter, Scope, TieredRateLimiter};
 use crate::harness::claims::Claims;
 use crate::harness::rng::Rng;
 use crate::harness::{every_seed, is_long_run, some_seeds};
+use crate::windows::violations;
 
 const KEY: Quota = Quota::per_second(2_500);
 const ALL: Quota = Quota::per_second(13_500).with_burst(20_000);
@@ -135,17 +136,4 @@ fn trial<L: TwoTiers>(seed: u64) -> Claims {
     let left = [&limiter, &without].map(|limiter| limiter.left(start + length));
     claims.check("costs nothing", left[0] == left[1] && left[0] > 0, format_args!("{left:?} left"));
     claims
-}
-
-/// Windows in which more was admitted than `burst + rate × t`, in whole numbers.
-pub(crate) fn violations(admitted: &[Duration], quota: Quota) -> usize {
-    let token = quota.period.as_nanos() as i128;
-    let all = i128::from(quota.burst) * token;
-    let (mut level, mut last, mut violations) = (all, Duration::ZERO, 0);
-    for &at in admitted {
-        let gained = (at - last).as_nanos() as i128 * i128::from(quota.rate);
-        (level, last) = ((level + gained).min(all) - token, at);
-        violations += usize::from(level < 0);
-    }
-    violations
 }

@@ -37,3 +37,4 @@ mod rate_limit_ops;
 mod rate_limit_seeds;
 mod retry_storm;
 mod retry_wave;
+mod windows;

@@ -1,14 +1,15 @@
 //! Random operations on a limiter of two tiers beside a naive model in exact numbers, polled by hand
-//! on one thread and a paused clock, four bytes a step. Whatever is taken must be there in the
+//! on one thread and a paused clock, four bytes a step; who waits is polled when woken, and only then. Whatever is taken must be there in the
 //! model; whatever is refused must not, but for the rounding of a change; nobody goes before who
 //! waits; and in the end everybody is told.
 //!
 //! Shared with the fuzz target of the same name, whose seeds run here.
-use std::future::{Future, poll_fn};
+use std::future::Future;
 use std::num::NonZeroUsize;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::Poll;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use headworks::rate_limit::{AcquireError, Quota, TieredQuota, TryAcquireError};
@@ -162,6 +163,16 @@ struct Waiter {
     cost: u32,
     deadline: Option<Instant>,
     acquire: Acquire,
+    woken: Arc<Woken>,
+}
+
+/// Whether a waiter is to be polled.
+struct Woken(AtomicBool);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 struct World {
@@ -191,7 +202,7 @@ async fn live(steps: &[u8]) {
     let mut world = World { limiter, model, waiting: Vec::new() };
     for step in steps {
         world.step(Op::read(*step)).await;
-        world.poll_all().await;
+        world.poll_woken();
         let look = world.limiter.snapshot();
         assert_eq!(look.waiting, world.waiting.len(), "{look:?}");
         assert!(look.keys <= KEYS, "{look:?}");
@@ -214,7 +225,8 @@ impl World {
                         }),
                     };
                 let deadline = within.map(|within| Instant::now() + within);
-                self.waiting.push(Waiter { key, cost, deadline, acquire });
+                let woken = Arc::new(Woken(AtomicBool::new(true)));
+                self.waiting.push(Waiter { key, cost, deadline, acquire, woken });
             }
             Op::Drop { which } => {
                 if !self.waiting.is_empty() {
@@ -295,32 +307,24 @@ impl World {
         let steps = if self.waiting.is_empty() { 1 } else { 8 };
         for _ in 0..steps {
             advance(by / steps).await;
-            self.poll_all().await;
+            self.poll_woken();
         }
     }
 
-    /// Until nobody is done any more.
-    async fn poll_all(&mut self) {
-        loop {
-            let before = self.waiting.len();
-            for mut waiter in std::mem::take(&mut self.waiting) {
-                let poll = poll_fn(|cx| Poll::Ready(waiter.acquire.as_mut().poll(cx))).await;
-                let Poll::Ready(result) = poll else {
-                    self.waiting.push(waiter);
-                    continue;
-                };
-                let Waiter { key, cost, deadline, .. } = waiter;
-                match result {
-                    Ok(()) => self.model.take(key, cost),
-                    Err(AcquireError::TooLarge { .. }) => assert!(cost > self.model.burst(key)),
-                    Err(AcquireError::Expired) => {
-                        assert!(deadline.is_some(), "nobody asked for that")
-                    }
-                    Err(other) => panic!("{other}"),
-                }
-            }
-            if self.waiting.len() == before {
-                return;
+    /// Until nobody is woken any more.
+    fn poll_woken(&mut self) {
+        let is_woken = |waiter: &Waiter| waiter.woken.0.swap(false, Ordering::Relaxed);
+        while let Some(at) = self.waiting.iter().position(is_woken) {
+            let waiter = &mut self.waiting[at];
+            let waker = Waker::from(Arc::clone(&waiter.woken));
+            let poll = waiter.acquire.as_mut().poll(&mut Context::from_waker(&waker));
+            let Poll::Ready(result) = poll else { continue };
+            let Waiter { key, cost, deadline, .. } = self.waiting.remove(at);
+            match result {
+                Ok(()) => self.model.take(key, cost),
+                Err(AcquireError::TooLarge { .. }) => assert!(cost > self.model.burst(key)),
+                Err(AcquireError::Expired) => assert!(deadline.is_some(), "nobody asked for that"),
+                Err(other) => panic!("{other}"),
             }
         }
     }
@@ -332,7 +336,7 @@ impl World {
                 break;
             }
             advance(Duration::from_secs(3_600)).await;
-            self.poll_all().await;
+            self.poll_woken();
         }
         assert_eq!(self.waiting.len(), 0, "somebody waits for ever");
         self.limiter.close();

@@ -43,7 +43,8 @@ fn trial(seed: u64, verdict: Option<Verdict>) -> Claims {
         let epoch = Instant::now();
         let budget = RetryBudgetConfig::default().with_floor_per_second(1_000_000);
         let budget = RetryBudget::new(budget).unwrap();
-        let retry = Retry::new(RetryPolicy::default(), budget).unwrap();
+        let retry =
+            Retry::new(RetryPolicy::default().with_refusals_wait_most(TOLD), budget).unwrap();
         retry.reseed(seed);
         let came = Arc::new(Mutex::new(Vec::with_capacity(CALLERS)));
         let mut callers = JoinSet::new();

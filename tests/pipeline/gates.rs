@@ -2,8 +2,9 @@
 
 use std::num::{NonZeroU32, NonZeroUsize};
 
-use headworks::circuit_breaker::{CircuitBreaker, CircuitBreakerConfig};
+use headworks::circuit_breaker::{CircuitBreaker, CircuitBreakerConfig, Overloaded, State};
 use headworks::rate_limit::{Quota, RateLimiter, TieredQuota};
+use headworks::retry::{RetryBudgetConfig, RetryPolicy};
 use headworks::{Enforcement, Scope};
 
 use super::*;
@@ -71,6 +72,56 @@ async fn a_breaker_that_is_closed_by_hand_opens_the_gate_within_a_second() {
     good.await.unwrap();
     bad.await.unwrap();
     assert!(start.elapsed() <= ms(6_400), "{:?}", start.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_breaker_hears_that_the_backend_asked_for_patience() {
+    let patient = touchy().with_consecutive_failures(None).with_overloaded(Overloaded::Opens);
+    let breaker = CircuitBreaker::new(patient).unwrap();
+    let busy = phase_fn(|_: &String, cx: &PhaseContext| {
+        let answer = match cx.attempt() {
+            1 => Err(PhaseError::overloaded("busy", Some(ms(20_000)))),
+            _ => Ok(()),
+        };
+        async move { answer }
+    });
+    let pipeline = IntentPipeline::builder::<String>(PipelineConfig::default())
+        .phase("call", PhaseConfig::remote().with_breaker(breaker.clone()), busy)
+        .build()
+        .unwrap();
+    let ticket = pipeline.try_submit(intent("a/1", "good")).unwrap();
+    settled().await;
+    assert_eq!(breaker.state(), State::Open);
+    let left = breaker.next_probe_at().unwrap() - headworks::Instant::now();
+    assert_eq!(left, ms(20_000), "as long as the backend asked for");
+    ticket.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_block_refuses_inside_a_phase_is_waited_out() {
+    let quota = Quota::per_second(1);
+    let limiter = Arc::new(RateLimiter::new(quota).unwrap());
+    limiter.try_acquire(1).unwrap();
+    let asks = phase_fn(move |_: &String, _: &PhaseContext| {
+        let token = limiter.try_acquire(1);
+        async move { Ok(token?) }
+    });
+    let config = PipelineConfig::default()
+        .with_retry_budget(RetryBudgetConfig::default().with_floor_per_second(0));
+    let once = RetryPolicy::default().with_max_attempts(NonZeroU32::MIN);
+    let pipeline = IntentPipeline::builder::<String>(config)
+        .phase("call", PhaseConfig::remote().with_retry(once), asks)
+        .build()
+        .unwrap();
+    let start = Instant::now();
+    let tickets: Vec<_> =
+        (0..10).map(|i| pipeline.try_submit(intent(&format!("a/{i}"), "good")).unwrap()).collect();
+    for ticket in tickets {
+        ticket.await.unwrap();
+    }
+    assert!(start.elapsed() >= ms(10_000), "one a second");
+    let seen = pipeline.snapshot().retry_budget;
+    assert_eq!((seen.withdrawn, seen.refused), (0, 0));
 }
 
 #[tokio::test(start_paused = true)]

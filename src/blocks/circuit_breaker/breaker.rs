@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
-use std::time::Instant;
+use std::task::Waker;
 
 use super::config::CircuitBreakerConfig;
 use super::core::State;
@@ -13,8 +13,9 @@ use super::permit::{CallPermit, OwnedCallPermit};
 use super::shared::Shared;
 use crate::ground::config_error::ConfigError;
 use crate::ground::outcome::{Outcome, Verdict};
+use crate::ground::quiet::wake_all_quietly;
 use crate::ground::rng::Rng;
-use crate::ground::time::{self, Glance, Now};
+use crate::ground::time::{self, Glance, Instant, Now};
 
 /// Stops calling a backend that fails, and carefully starts again. See the
 /// [module](super) for what it guarantees.
@@ -66,6 +67,10 @@ impl CircuitBreaker {
         Arc::strong_count(&self.shared) > 1
     }
 
+    pub(super) fn is_forced_at(&self, now: Instant) -> bool {
+        self.shared.with_core(now, |core, _| core.is_forced())
+    }
+
     /// Asks to make one call now, never waits.
     ///
     /// # Errors
@@ -83,7 +88,7 @@ impl CircuitBreaker {
 
     #[inline(always)]
     pub(crate) fn try_acquire_at(&self, now: impl Now) -> Result<CallPermit<'_>, CircuitOpen> {
-        match self.shared.admit(now) {
+        match self.shared.admit(now, wake_all_quietly) {
             Ok(claim) => Ok(CallPermit::new(&self.shared, claim)),
             Err(open) => Err(open),
         }
@@ -97,21 +102,28 @@ impl CircuitBreaker {
     /// # Cost
     /// Two atomic operations more, on memory that all threads share.
     pub fn try_acquire_owned(&self) -> Result<OwnedCallPermit, CircuitOpen> {
-        self.try_acquire_owned_at(&Glance::default())
+        self.try_acquire_owned_telling(&Glance::default(), wake_all_quietly)
     }
 
-    pub(crate) fn try_acquire_owned_at(
+    /// For who holds a lock of its own: `tell` gets whoever is to be woken, to do it after that.
+    pub(crate) fn try_acquire_owned_telling(
         &self,
         now: impl Now,
+        tell: impl FnOnce(Vec<Waker>),
     ) -> Result<OwnedCallPermit, CircuitOpen> {
-        let claim = self.shared.admit(now)?;
+        let claim = self.shared.admit(now, tell)?;
         Ok(OwnedCallPermit::new(Arc::clone(&self.shared), claim))
     }
 
     /// Whether asking at `now` would surely be refused; takes and counts nothing. A circuit that
-    /// is ramping up has a chance, and so has everybody while enforcement isn't full.
-    pub(crate) fn peek_at(&self, now: Instant) -> Result<(), CircuitOpen> {
-        match self.shared.peek(now) {
+    /// is ramping up has a chance, and so has everybody while enforcement isn't full. `tell`: as
+    /// above.
+    pub(crate) fn peek_telling(
+        &self,
+        now: Instant,
+        tell: impl FnOnce(Vec<Waker>),
+    ) -> Result<(), CircuitOpen> {
+        match self.shared.peek(now, tell) {
             Some(open) if self.shared.always_refuses() => Err(open),
             _ => Ok(()),
         }
@@ -120,7 +132,7 @@ impl CircuitBreaker {
     /// When a call has a chance again; `None`: now.
     #[must_use]
     pub fn next_probe_at(&self) -> Option<Instant> {
-        self.shared.peek(time::now()).map(|open| open.next_probe_at())
+        self.shared.peek(time::now(), wake_all_quietly).map(|open| open.next_probe_at())
     }
 
     /// Whether calls flow.
@@ -255,6 +267,17 @@ impl CircuitBreaker {
     #[cfg(feature = "tower")]
     pub(super) fn call_timeout(&self) -> std::time::Duration {
         self.shared.call_timeout()
+    }
+}
+
+/// Tests say when, and hold no lock.
+#[cfg(test)]
+impl CircuitBreaker {
+    pub(crate) fn try_acquire_owned_at(
+        &self,
+        now: Instant,
+    ) -> Result<OwnedCallPermit, CircuitOpen> {
+        self.try_acquire_owned_telling(now, wake_all_quietly)
     }
 }
 

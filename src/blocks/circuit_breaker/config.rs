@@ -60,7 +60,7 @@ pub enum InFlight {
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Overloaded {
-    /// Nothing: the backend works.
+    /// Nothing, or as a probe a success: the backend works.
     #[default]
     Ignored,
     /// A failure.

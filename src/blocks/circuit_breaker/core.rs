@@ -1,6 +1,6 @@
 //! The decisions of a breaker, without clock, lock or waker.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::config::{CircuitBreakerConfig, Overloaded};
 use super::stripes::Stripes;
@@ -8,7 +8,7 @@ use super::watch::Watch;
 use crate::ground::exponential::exponential;
 use crate::ground::outcome::{Outcome, RetryClass, Verdict};
 use crate::ground::rng::Rng;
-use crate::ground::time;
+use crate::ground::time::Instant;
 
 /// The shares of traffic, in percent, that a circuit closing again lets through, step by step.
 const RAMP_PERCENT: [u32; 3] = [10, 25, 50];
@@ -111,6 +111,8 @@ impl Claim {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Report {
     outcome: Outcome,
+    /// The call was made, and ended with something: no refusal on this side, no permit dropped.
+    is_answer: bool,
     /// The backend works, and asked for patience.
     is_overloaded: bool,
     /// For so long, if it said.
@@ -118,9 +120,10 @@ pub(super) struct Report {
 }
 
 impl From<Outcome> for Report {
+    /// Of a call that said nothing.
     #[inline(always)]
     fn from(outcome: Outcome) -> Self {
-        Self { outcome, is_overloaded: false, asked: None }
+        Self { outcome, is_answer: false, is_overloaded: false, asked: None }
     }
 }
 
@@ -131,7 +134,12 @@ impl From<Verdict> for Report {
             RetryClass::RetryAfter(after) if !verdict.is_refused() => Some(after),
             _ => None,
         };
-        Self { outcome: verdict.outcome(), is_overloaded: verdict.is_overloaded(), asked }
+        Self {
+            outcome: verdict.outcome(),
+            is_answer: !verdict.is_unsent(),
+            is_overloaded: verdict.is_overloaded(),
+            asked,
+        }
     }
 }
 
@@ -157,9 +165,18 @@ pub(super) struct Cx<'a> {
 enum Phase {
     Closed { ramp: Option<Ramp> },
     Open { until: Instant },
-    HalfOpen { succeeded: u32, failed: u32 },
+    HalfOpen(Votes),
     ForcedOpen,
     ForcedClosed,
+}
+
+/// What probes have brought.
+#[derive(Clone, Copy, Debug, Default)]
+struct Votes {
+    succeeded: u32,
+    failed: u32,
+    /// Answers that were to be ignored.
+    ignored: u32,
 }
 
 /// Traffic coming back. `owed` collects percents; a hundred of them let one call through.
@@ -176,7 +193,7 @@ impl Ramp {
         let passed = now.saturating_duration_since(self.since).as_nanos() / self.step.as_nanos();
         let passed = u32::try_from(passed).unwrap_or(u32::MAX);
         let percent = *RAMP_PERCENT.get(passed as usize)?;
-        Some((percent, later(self.since, self.step.saturating_mul(passed + 1))))
+        Some((percent, self.since + self.step.saturating_mul(passed + 1)))
     }
 }
 
@@ -265,7 +282,7 @@ impl Core {
             Phase::Closed { .. } | Phase::ForcedClosed => State::Closed,
             Phase::Open { until } if now < until => State::Open,
             Phase::ForcedOpen => State::Open,
-            Phase::Open { .. } | Phase::HalfOpen { .. } => State::HalfOpen,
+            Phase::Open { .. } | Phase::HalfOpen(_) => State::HalfOpen,
         }
     }
 
@@ -288,9 +305,9 @@ impl Core {
             }
             Phase::ForcedClosed => self.watch.advance(cx.now, cx.stripes),
             Phase::Open { until } if cx.now >= *until => {
-                self.enter(Phase::HalfOpen { succeeded: 0, failed: 0 }, Cause::OpeningOver, cx);
+                self.enter(Phase::HalfOpen(Votes::default()), Cause::OpeningOver, cx);
             }
-            Phase::Open { .. } | Phase::HalfOpen { .. } | Phase::ForcedOpen => {}
+            Phase::Open { .. } | Phase::HalfOpen(_) | Phase::ForcedOpen => {}
         }
         self.give_up_old_probes(cx);
     }
@@ -307,12 +324,12 @@ impl Core {
             ramp.owed += percent;
             if ramp.owed < 100 {
                 // Asking again is how a lone waiting caller gets its share.
-                return Admission::Refused { until: next.min(later(cx.now, ramp.step / 10)) };
+                return Admission::Refused { until: next.min(cx.now + ramp.step / 10) };
             }
             ramp.owed -= 100;
         }
         Admission::Granted(match self.phase {
-            Phase::HalfOpen { .. } => {
+            Phase::HalfOpen(_) => {
                 self.next_probe = self.next_probe.wrapping_add(1);
                 let (id, epoch) = (self.next_probe, self.watch.epoch());
                 self.probes.push(Probe { id, epoch, since: cx.now });
@@ -334,15 +351,15 @@ impl Core {
             Phase::Closed { .. } | Phase::ForcedClosed => None,
             Phase::Open { until } => Some(until),
             // Nobody knows: worth another look after a while.
-            Phase::ForcedOpen => Some(later(now, self.config.open_for)),
-            Phase::HalfOpen { succeeded, failed } => {
+            Phase::ForcedOpen => Some(now + self.config.open_for),
+            Phase::HalfOpen(Votes { succeeded, failed, .. }) => {
                 let taken = self.probes.len() as u64 + u64::from(succeeded) + u64::from(failed);
                 if taken < u64::from(self.config.probes.get()) {
                     return None;
                 }
                 // Fewer results than probes are decisive, so somebody is under way: the oldest
                 // makes a place at the latest when it is given up.
-                self.probes.first().map(|oldest| later(oldest.since, self.config.call_timeout))
+                self.probes.first().map(|oldest| oldest.since + self.config.call_timeout)
             }
         }
     }
@@ -368,7 +385,7 @@ impl Core {
             return;
         }
         if let Some(asked) = report.asked {
-            let until = later(cx.now, asked.min(self.config.open_for_most));
+            let until = cx.now + asked.min(self.config.open_for_most);
             self.asked_until = self.asked_until.max(Some(until));
         }
         match (&self.phase, claim.place) {
@@ -380,14 +397,33 @@ impl Core {
                 }
                 self.judge(cx);
             }
-            (Phase::HalfOpen { .. }, Place::Probe(_)) if outcome != Outcome::Ignored => {
+            (Phase::HalfOpen(_), Place::Probe(_)) => {
                 let is_slow = self.config.slow_ratio.is_some()
                     && claim.age(cx.now) >= self.config.slow_threshold();
-                self.vote(outcome == Outcome::Failure || is_slow, cx);
+                if self.decides(outcome, report) {
+                    self.vote(outcome == Outcome::Failure || is_slow, cx);
+                }
             }
             // Let through by `Enforcement` only: no probe, no vote.
             _ => {}
         }
+    }
+
+    /// Whether what a probe brought is a vote. One that was told to be patient has reached a backend
+    /// that works. What is to be ignored may be the caller's own mistake, and gives its place
+    /// back; but when as many as there are probes were all the backend had to say, it answers, and
+    /// each further one is a vote that it does. Else a backend that answers 404 to all that comes
+    /// would be half-open for ever.
+    fn decides(&mut self, outcome: Outcome, report: Report) -> bool {
+        let Phase::HalfOpen(votes) = &mut self.phase else { return false };
+        if outcome != Outcome::Ignored || report.is_overloaded {
+            return true;
+        }
+        if !report.is_answer {
+            return false;
+        }
+        votes.ignored = votes.ignored.saturating_add(1);
+        votes.ignored > self.config.probes.get()
     }
 
     fn outcome_of(&self, report: Report) -> Outcome {
@@ -412,10 +448,10 @@ impl Core {
     pub(super) fn release(&mut self, cx: &mut Cx<'_>) {
         match self.phase {
             Phase::ForcedOpen => {
-                self.enter(Phase::HalfOpen { succeeded: 0, failed: 0 }, Cause::Forced, cx);
+                self.enter(Phase::HalfOpen(Votes::default()), Cause::Forced, cx);
             }
             Phase::ForcedClosed => self.enter(Phase::Closed { ramp: None }, Cause::Forced, cx),
-            Phase::Closed { .. } | Phase::Open { .. } | Phase::HalfOpen { .. } => {}
+            Phase::Closed { .. } | Phase::Open { .. } | Phase::HalfOpen(_) => {}
         }
     }
 
@@ -426,9 +462,9 @@ impl Core {
     }
 
     fn vote(&mut self, failure: bool, cx: &mut Cx<'_>) {
-        let Phase::HalfOpen { succeeded, failed } = &mut self.phase else { return };
-        *(if failure { &mut *failed } else { &mut *succeeded }) += 1;
-        let (succeeded, failed, probes) = (*succeeded, *failed, self.config.probes.get());
+        let Phase::HalfOpen(votes) = &mut self.phase else { return };
+        *(if failure { &mut votes.failed } else { &mut votes.succeeded }) += 1;
+        let (Votes { succeeded, failed, .. }, probes) = (*votes, self.config.probes.get());
         if f64::from(failed) >= self.config.failure_ratio * f64::from(probes) {
             self.trip(Cause::ProbesFailed, cx);
         } else if succeeded + failed >= probes {
@@ -444,11 +480,11 @@ impl Core {
         let config = &self.config;
         let (first, most) = (config.open_for, config.open_for_most);
         let length = exponential(first, config.open_factor, most, self.openings);
-        let until = later(cx.now, cx.rng.around(length, config.open_jitter_ratio));
+        let until = cx.now + cx.rng.around(length, config.open_jitter_ratio);
         let until = self.asked_until.map_or(until, |asked| {
             // Not before: whoever was told the same comes back spread, and later.
             let spread = asked.saturating_duration_since(cx.now).mul_f64(config.open_jitter_ratio);
-            until.max(later(asked, cx.rng.up_to(spread)))
+            until.max(asked + cx.rng.up_to(spread))
         });
         self.openings = self.openings.saturating_add(1);
         self.counts.trips += 1;
@@ -486,10 +522,4 @@ impl Core {
             }
         }
     }
-}
-
-/// `at + after`; a time beyond what the clock can say is a century away.
-pub(super) fn later(at: Instant, after: Duration) -> Instant {
-    const CENTURY: Duration = Duration::from_secs(3_155_760_000);
-    time::later(at, after.min(CENTURY)).unwrap_or(at)
 }

@@ -1,9 +1,9 @@
 //! What a caller is told.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use super::core::later;
 use crate::ground::outcome::{Classify, Verdict};
+use crate::ground::time::Instant;
 
 /// The circuit is open, or half-open with all its probes under way: the call was not made.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
@@ -25,7 +25,7 @@ impl CircuitOpen {
     /// them is given up; one that reports earlier makes a place earlier.
     #[must_use]
     pub fn next_probe_at(&self) -> Instant {
-        later(self.base, Duration::from_nanos(self.after_ns))
+        self.base.plus_nanos(self.after_ns)
     }
 
     /// How long after the refusal that is.

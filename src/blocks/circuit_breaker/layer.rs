@@ -11,6 +11,7 @@ use tower_service::Service;
 use super::breaker::{CircuitBreaker, finish};
 use super::error::CallError;
 use crate::ground::outcome::Verdict;
+use crate::ground::quiet::wake_all_quietly;
 use crate::ground::time;
 
 /// Puts a breaker before a service: a [`Guarded`] one. A function tells what an answer says about
@@ -114,7 +115,7 @@ where
 
     fn call(&mut self, request: Request) -> Self::Future {
         let now = time::now();
-        let permit = match self.breaker.try_acquire_owned_at(now) {
+        let permit = match self.breaker.try_acquire_owned_telling(now, wake_all_quietly) {
             Ok(permit) => permit,
             Err(open) => return Box::pin(ready(Err(open.into()))),
         };

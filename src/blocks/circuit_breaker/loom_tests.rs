@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::num::NonZeroU32;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use loom::thread;
 
@@ -10,7 +10,7 @@ use super::*;
 use crate::ground::loom_tests::block_on;
 use crate::ground::outcome::Outcome::{Failure, Success};
 use crate::ground::rng::Rng;
-use crate::ground::time;
+use crate::ground::time::{self, Instant};
 
 const S: Duration = Duration::from_secs(1);
 

@@ -1,11 +1,11 @@
 //! What a breaker tells about itself.
 
 use std::borrow::Cow;
-use std::time::Instant;
 
 use super::core::{Core, State};
 use super::stripes::Stripes;
 use crate::ground::metrics::{Metric, MetricValue};
+use crate::ground::time::Instant;
 
 /// A breaker at one moment; counts since it was made.
 #[derive(Clone, Debug, PartialEq, Eq)]

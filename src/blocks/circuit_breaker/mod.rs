@@ -30,7 +30,9 @@
 //!    was admitted in, so what was under way at a trip decides nothing after it.
 //! 3. Calls under way as probes plus results of probes never exceed N; a probe that is ignored or
 //!    cancelled early gives its place back, one that hangs is given up as failed at
-//!    `call_timeout`. So half-open ends. (With less than full
+//!    `call_timeout`. A backend that asks for patience works; and once it has given N answers that
+//!    were to be ignored, each further one counts as a success. So half-open ends, unless nothing
+//!    is sent or all is cancelled. (With less than full
 //!    [`Enforcement`](crate::Enforcement), what is let through besides is no probe.)
 //! 4. A permit is reported exactly once: by value, or by its drop.
 //! 5. A word of a stripe counts for one *epoch*, whose tag it carries; 0: for none. It gets its

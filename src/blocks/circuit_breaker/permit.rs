@@ -2,12 +2,13 @@
 
 use std::mem::ManuallyDrop;
 use std::sync::Arc;
+use std::task::Waker;
 use std::time::Duration;
 
 use super::core::{Claim, Report};
 use super::shared::Shared;
 use crate::ground::outcome::{Outcome, Verdict};
-use crate::ground::time::{Glance, Now};
+use crate::ground::time::{Glance, Instant, Now};
 
 /// The right to make one call, and the duty to say how it went.
 ///
@@ -88,7 +89,9 @@ macro_rules! reports {
                 self.report(Outcome::Failure);
             }
 
-            /// The call says nothing about the backend. A probe's place is free again.
+            /// The call says nothing about the backend. A probe's place is free again; but see
+            /// [the room](super#invariants), 3: a backend that answers nothing else does answer.
+            /// (A call that was not made is no answer: report [`Verdict::refused`].)
             pub fn ignore(self) {
                 self.report(Outcome::Ignored);
             }
@@ -112,6 +115,17 @@ macro_rules! reports {
 reports!(CallPermit<'_>, OwnedCallPermit);
 
 impl OwnedCallPermit {
+    /// The call was not made after all. `tell` gets whoever is to be woken.
+    pub(crate) fn give_back(mut self, now: Instant, tell: impl FnOnce(Vec<Waker>)) {
+        if let Some(claim) = self.claim.take() {
+            self.shared.report_slowly(claim, Verdict::refused(None).into(), now, tell);
+        }
+    }
+}
+
+/// Tests say when.
+#[cfg(test)]
+impl OwnedCallPermit {
     pub(crate) fn report_at(self, verdict: impl Into<Verdict>, now: impl Now) {
         self.tell(verdict.into().into(), now);
     }
@@ -124,7 +138,7 @@ impl CallPermit<'_> {
         self.tell(verdict.into().into(), now);
     }
 
-    pub(super) fn abandon_at(self, now: std::time::Instant) {
+    pub(super) fn abandon_at(self, now: impl Now) {
         let dropped = ManuallyDrop::new(self);
         dropped.shared.abandon(dropped.claim, now);
     }

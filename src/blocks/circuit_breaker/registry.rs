@@ -4,15 +4,16 @@ use std::collections::HashMap;
 use std::hash::{BuildHasher, Hash};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::breaker::CircuitBreaker;
 use super::config::CircuitBreakerConfig;
+use super::core::State;
 use super::metrics::CircuitBreakerSnapshot;
 use crate::ground::config_error::ConfigError;
 use crate::ground::primitives::{Hashing, Mutex};
 use crate::ground::rng::Rng;
-use crate::ground::time;
+use crate::ground::time::{self, Instant};
 
 /// Breakers that keys beyond the bound share.
 const SHARED: usize = 64;
@@ -32,7 +33,10 @@ pub struct BreakerRegistryConfig {
     /// Default: 10,000.
     pub max_keys: NonZeroUsize,
     /// A breaker that nobody holds and nobody has asked for this long may be forgotten, with all
-    /// it knows. Default: 10 min, twice the longest opening.
+    /// it knows, when another key comes: at once if its circuit is closed; if it is open or
+    /// half-open, only when there is no place left and no closed one to forget, and then the one
+    /// that was not asked for the longest. One that is forced is kept. Default: 10 min, twice the
+    /// longest opening.
     pub idle_after: Duration,
 }
 
@@ -70,7 +74,8 @@ impl BreakerRegistryConfig {
 ///
 /// Bounded: keys beyond [`max_keys`](BreakerRegistryConfig::max_keys) share 64 breakers by their
 /// hash, so that no key goes unwatched and none is locked out but by its neighbours. Breakers that
-/// nobody uses are forgotten when others come. There is no task and no timer.
+/// nobody uses are forgotten when others come (see
+/// [`idle_after`](BreakerRegistryConfig::idle_after)). There is no task and no timer.
 ///
 /// # Examples
 /// ```
@@ -100,8 +105,48 @@ struct Table<K> {
     entries: Vec<Entry<K>>,
     /// Where the walk for idle entries goes on.
     cursor: usize,
+    lap: Lap,
     shared: Vec<Option<CircuitBreaker>>,
     forgotten: u64,
+}
+
+/// One round of the walk over all entries.
+#[derive(Debug, Default)]
+struct Lap {
+    /// Entries left to be looked at.
+    left: usize,
+    /// A closed one has left.
+    has_forgotten: bool,
+    /// Of those that are idle but not closed the one that nobody asked for the longest: hash and
+    /// since when. (It opened no later than that, for whoever holds a permit holds the breaker.)
+    longest: Option<(u64, Instant)>,
+}
+
+/// Whether an entry may be forgotten.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Rest {
+    /// It is in use, or forced.
+    No,
+    /// It is idle, and would know nothing that a new one doesn't.
+    Closed,
+    /// It is idle, and knows of a failing backend.
+    NotClosed,
+}
+
+impl<K> Entry<K> {
+    /// Nobody listens to a breaker that nobody holds, so a look at it wakes nobody.
+    fn rest(&self, now: Instant, idle_after: Duration) -> Rest {
+        let is_idle = now.saturating_duration_since(self.last_used) >= idle_after;
+        let breaker = &self.named.breaker;
+        if !is_idle || breaker.is_held() || Arc::strong_count(&self.named) > 1 {
+            return Rest::No;
+        }
+        match breaker.state_at(now) {
+            _ if breaker.is_forced_at(now) => Rest::No,
+            State::Closed => Rest::Closed,
+            State::Open | State::HalfOpen => Rest::NotClosed,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -128,6 +173,7 @@ impl<K: Clone + Eq + Hash> BreakerRegistry<K> {
             by_hash: HashMap::default(),
             entries: Vec::new(),
             cursor: 0,
+            lap: Lap::default(),
             shared: vec![None; SHARED],
             forgotten: 0,
         };
@@ -208,7 +254,7 @@ impl<K: Eq> Table<K> {
             }
             return (self.shared[shared].clone(), Vec::new());
         }
-        let left = self.forget_idle(now, config.idle_after);
+        let left = self.forget_idle(now, config);
         let is_full = self.entries.len() >= config.max_keys.get();
         (self.shared[shared].clone().filter(|_| is_full), left)
     }
@@ -237,26 +283,57 @@ impl<K: Eq> Table<K> {
         (breaker, left)
     }
 
-    fn forget_idle(&mut self, now: Instant, idle_after: Duration) -> Vec<Entry<K>> {
+    /// A few steps of the walk: closed ones leave on the way, and at the end of a lap that found no
+    /// place one that isn't.
+    fn forget_idle(&mut self, now: Instant, config: &BreakerRegistryConfig) -> Vec<Entry<K>> {
         let mut left = Vec::new();
         for _ in 0..LOOKED_AT.min(self.entries.len()) {
             if self.cursor >= self.entries.len() {
                 self.cursor = 0;
             }
             let Some(entry) = self.entries.get(self.cursor) else { break };
-            let is_idle = now.saturating_duration_since(entry.last_used) >= idle_after;
-            if !is_idle || entry.named.breaker.is_held() || Arc::strong_count(&entry.named) > 1 {
-                self.cursor += 1;
-                continue;
+            match entry.rest(now, config.idle_after) {
+                Rest::Closed => {
+                    left.push(self.forget(self.cursor));
+                    self.lap.has_forgotten = true;
+                    continue;
+                }
+                Rest::NotClosed => {
+                    let (hash, since) = (entry.hash, entry.last_used);
+                    let is_longer = self.lap.longest.is_none_or(|(_, longest)| since < longest);
+                    if is_longer {
+                        self.lap.longest = Some((hash, since));
+                    }
+                }
+                Rest::No => {}
             }
-            let entry = self.entries.swap_remove(self.cursor);
-            self.by_hash.remove(&entry.hash);
-            if let Some(moved) = self.entries.get(self.cursor) {
-                self.by_hash.insert(moved.hash, self.cursor);
+            self.cursor += 1;
+            self.lap.left = self.lap.left.saturating_sub(1);
+            if self.lap.left == 0 {
+                left.extend(self.end_lap(now, config));
             }
-            self.forgotten += 1;
-            left.push(entry);
         }
         left
+    }
+
+    fn end_lap(&mut self, now: Instant, config: &BreakerRegistryConfig) -> Option<Entry<K>> {
+        let new = Lap { left: self.entries.len(), ..Lap::default() };
+        let lap = std::mem::replace(&mut self.lap, new);
+        let is_full = self.entries.len() >= config.max_keys.get();
+        let (hash, _) = lap.longest.filter(|_| is_full && !lap.has_forgotten)?;
+        let at = *self.by_hash.get(&hash)?;
+        // Somebody may have come back to it since.
+        let is_at_rest = self.entries.get(at)?.rest(now, config.idle_after) == Rest::NotClosed;
+        is_at_rest.then(|| self.forget(at))
+    }
+
+    fn forget(&mut self, at: usize) -> Entry<K> {
+        let entry = self.entries.swap_remove(at);
+        self.by_hash.remove(&entry.hash);
+        if let Some(moved) = self.entries.get(at) {
+            self.by_hash.insert(moved.hash, at);
+        }
+        self.forgotten += 1;
+        entry
     }
 }

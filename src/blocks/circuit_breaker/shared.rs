@@ -1,7 +1,8 @@
 //! What the handles share: words that calls read while the circuit flows or is open, stripes that
 //! they count in, and one lock around the core for all else.
 
-use std::time::{Duration, Instant};
+use std::task::Waker;
+use std::time::Duration;
 
 use super::config::{CircuitBreakerConfig, InFlight, Unreported};
 use super::core::{Admission, Claim, Core, Cx, Place, Report};
@@ -12,10 +13,10 @@ use crate::ground::enforcement::Enforcement;
 use crate::ground::outcome::Outcome;
 use crate::ground::primitives::Mutex;
 use crate::ground::primitives::atomic::{AtomicU64, Ordering};
-use crate::ground::quiet::wake_quietly;
+use crate::ground::quiet::wake_all_quietly;
 use crate::ground::rng::Rng;
 use crate::ground::stripe::{Padded, mine};
-use crate::ground::time::Now;
+use crate::ground::time::{Instant, Now};
 
 /// In [`Front::flow`]: every asker is admitted.
 const FLOWS: u64 = 1;
@@ -96,13 +97,18 @@ impl Shared {
     }
 
     /// May one more call be made? Beside the lock while calls flow, and while everybody is refused.
+    /// `tell` gets whoever is to be woken; so it is below.
     #[inline(always)]
-    pub(super) fn admit(&self, now: impl Now) -> Result<Claim, CircuitOpen> {
+    pub(super) fn admit(
+        &self,
+        now: impl Now,
+        tell: impl FnOnce(Vec<Waker>),
+    ) -> Result<Claim, CircuitOpen> {
         // Acquire: pairs with `publish`, so that the word of this epoch is seen open.
         let flow = self.front.flow.load(Ordering::Acquire);
         if flow & FLOWS == 0 {
             let now = now.get();
-            let Some(refused) = self.refuse(now) else { return self.admit_slowly(now) };
+            let Some(refused) = self.refuse(now) else { return self.admit_slowly(now, tell) };
             self.stripes.refused(mine());
             return Err(refused);
         }
@@ -122,7 +128,7 @@ impl Shared {
                 return Ok(Claim { epoch, since, place: Place::Stripe(stripe as u8) });
             }
         }
-        self.admit_slowly(now)
+        self.admit_slowly(now, tell)
     }
 
     /// Whether everybody is refused at `now`, as far as can be seen without the lock.
@@ -138,8 +144,12 @@ impl Shared {
 
     #[cold]
     #[inline(never)]
-    fn admit_slowly(&self, now: Instant) -> Result<Claim, CircuitOpen> {
-        self.with_core(now, |core, cx| match core.admit(cx) {
+    fn admit_slowly(
+        &self,
+        now: Instant,
+        tell: impl FnOnce(Vec<Waker>),
+    ) -> Result<Claim, CircuitOpen> {
+        self.with_all(now, tell, |core, cx, _| match core.admit(cx) {
             Admission::Granted(claim) => Ok(claim),
             Admission::Refused { .. } if !core.config().enforcement.refuses(cx.rng) => {
                 Ok(core.wave_through(now))
@@ -152,13 +162,13 @@ impl Shared {
     }
 
     /// Whether an asker at `now` would surely be refused, and until when. Counts nothing.
-    pub(super) fn peek(&self, now: Instant) -> Option<CircuitOpen> {
+    pub(super) fn peek(&self, now: Instant, tell: impl FnOnce(Vec<Waker>)) -> Option<CircuitOpen> {
         // Acquire: as in `admit`.
         if self.front.flow.load(Ordering::Acquire) & FLOWS != 0 {
             return None;
         }
         self.refuse(now).or_else(|| {
-            self.with_core(now, |core, cx| {
+            self.with_all(now, tell, |core, cx, _| {
                 core.advance(cx);
                 let until = core.refused_until(now)?;
                 Some(CircuitOpen::new(until, 0, now))
@@ -174,7 +184,7 @@ impl Shared {
     #[inline(always)]
     pub(super) fn report(&self, claim: Claim, report: Report, now: impl Now) {
         if !(report.is_plain_success() && self.succeed(&claim, now)) {
-            self.report_slowly(claim, report, now.get());
+            self.report_slowly(claim, report, now.get(), wake_all_quietly);
         }
     }
 
@@ -198,8 +208,14 @@ impl Shared {
 
     #[cold]
     #[inline(never)]
-    fn report_slowly(&self, claim: Claim, report: Report, now: Instant) {
-        self.with_core(now, |core, cx| core.report(claim, report, cx));
+    pub(super) fn report_slowly(
+        &self,
+        claim: Claim,
+        report: Report,
+        now: Instant,
+        tell: impl FnOnce(Vec<Waker>),
+    ) {
+        self.with_all(now, tell, |core, cx, _| core.report(claim, report, cx));
     }
 
     /// A permit is dropped without a report.
@@ -218,8 +234,6 @@ impl Shared {
         }
     }
 
-    /// The only way to the core. What has changed there is known without the lock before it is
-    /// released; who is told of it is woken after that.
     pub(super) fn with_core<R>(
         &self,
         now: Instant,
@@ -233,6 +247,18 @@ impl Shared {
         now: Instant,
         act: impl FnOnce(&mut Core, &mut Cx<'_>, &mut Listeners) -> R,
     ) -> R {
+        self.with_all(now, wake_all_quietly, act)
+    }
+
+    /// The only way to the core. What has changed there is known without the lock before it is
+    /// released; after that `tell` gets who is to be woken: at once, unless the caller holds a
+    /// lock of its own.
+    fn with_all<R>(
+        &self,
+        now: Instant,
+        tell: impl FnOnce(Vec<Waker>),
+        act: impl FnOnce(&mut Core, &mut Cx<'_>, &mut Listeners) -> R,
+    ) -> R {
         let mut inner = self.inner.lock();
         let Inner { core, rng, listeners } = &mut *inner;
         let mut cx = Cx { now, rng, stripes: &self.stripes, stripe: mine() };
@@ -240,7 +266,7 @@ impl Shared {
         self.publish(core, now);
         let woken = listeners.tell(core.take_changes());
         drop(inner);
-        woken.into_iter().for_each(wake_quietly);
+        tell(woken);
         result
     }
 

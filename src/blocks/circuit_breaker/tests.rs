@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::num::NonZeroU32;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use proptest::prelude::*;
 
@@ -11,7 +11,7 @@ use super::*;
 use crate::ground::enforcement::Enforcement;
 use crate::ground::outcome::Outcome::{self, Failure, Ignored, Success};
 use crate::ground::rng::Rng;
-use crate::ground::time;
+use crate::ground::time::{self, Instant};
 
 mod ages;
 mod faults;
@@ -37,6 +37,13 @@ fn plain() -> CircuitBreakerConfig {
 fn made(config: CircuitBreakerConfig) -> (CircuitBreaker, Instant) {
     let now = time::now();
     (CircuitBreaker::new_at(config, Rng::seeded(7), now).unwrap(), now)
+}
+
+impl CircuitBreaker {
+    /// As the pipeline looks, and whoever is to be woken is woken at once.
+    pub(super) fn peek_at(&self, now: Instant) -> Result<(), CircuitOpen> {
+        self.peek_telling(now, crate::ground::quiet::wake_all_quietly)
+    }
 }
 
 fn calls(breaker: &CircuitBreaker, how: Outcome, times: u32, now: Instant) {
@@ -455,6 +462,8 @@ fn naive_time_window(calls: &[(u64, bool)], width: u64) -> Tally {
 }
 
 proptest! {
+    #![proptest_config(crate::ground::cases::cases(256))]
+
     #[test]
     fn a_time_window_agrees_with_a_list(
         steps in prop::collection::vec((0_u64..400, any::<bool>(), any::<bool>()), 1..200)

@@ -2,14 +2,14 @@
 
 use std::collections::VecDeque;
 use std::num::NonZeroU32;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::config::{CircuitBreakerConfig, InFlight};
-use super::core::{Cause, Claim, Place, later};
+use super::core::{Cause, Claim, Place};
 use super::stripes::Stripes;
 use super::window::{Tally, Window};
 use crate::ground::outcome::Outcome;
-use crate::ground::time;
+use crate::ground::time::{self, Instant};
 
 /// Calls in flight are counted by when they began, so many slots until they are slow. One slot
 /// more is the newest, and one is partly slow: they fit into the words of a stripe.
@@ -106,7 +106,7 @@ impl Watch {
 
     fn open_slot(&mut self, now: Instant, stripes: &Stripes) {
         stripes.open(self.epoch);
-        let (epoch, closes_at) = (self.epoch, later(now, self.rules.slot));
+        let (epoch, closes_at) = (self.epoch, now + self.rules.slot);
         let succeeded = self.all_succeeded(stripes);
         self.slots.push_back(Slot { epoch, closes_at, succeeded });
     }
@@ -132,7 +132,7 @@ impl Watch {
             self.open_slot(now, stripes);
         }
         while let Some(oldest) = self.slots.front().copied()
-            && later(oldest.closes_at, self.rules.slow_after) <= now
+            && oldest.closes_at + self.rules.slow_after <= now
         {
             let none_succeeded = self.all_succeeded(stripes) == oldest.succeeded;
             self.slots.pop_front();
@@ -150,7 +150,7 @@ impl Watch {
     pub(super) fn next(&self) -> Option<Instant> {
         let ages = match (self.rules.in_flight, self.slots.front(), self.slots.back()) {
             (InFlight::FailureIfSlow, Some(oldest), Some(newest)) => {
-                Some(newest.closes_at.min(later(oldest.closes_at, self.rules.slow_after)))
+                Some(newest.closes_at.min(oldest.closes_at + self.rules.slow_after))
             }
             _ => None,
         };

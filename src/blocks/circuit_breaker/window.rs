@@ -6,10 +6,10 @@
 
 use std::collections::VecDeque;
 use std::ops::Sub;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::config;
-use super::core::later;
+use crate::ground::time::Instant;
 
 /// Enough that a bucket's worth of imprecision is a tenth of the window.
 const BUCKETS: usize = 10;
@@ -125,7 +125,7 @@ impl Marks {
     }
 
     fn next(&self) -> Instant {
-        later(self.from, Duration::from_nanos(self.width_ns.saturating_mul(self.at + 1)))
+        self.from.plus_nanos(self.width_ns.saturating_mul(self.at + 1))
     }
 }
 

@@ -1,10 +1,10 @@
 //! How long each phase of one request may take, inside the time of the whole.
 
 use std::future::Future;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::error::{Phase, TransportError};
-use crate::ground::time::{earlier, later, now, until};
+use crate::ground::time::{Instant, earlier, later, now, until};
 
 /// The time one request has left in all.
 #[derive(Clone, Copy, Debug)]

@@ -4,7 +4,7 @@ use std::fmt;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http_body::{Body as _, Frame, SizeHint};
@@ -16,7 +16,7 @@ use super::error::{Phase, TransportError, broken_body};
 use super::metrics::CloseReason;
 use super::permit::Lease;
 use super::stream::Answer;
-use crate::ground::time::{now, timer_at};
+use crate::ground::time::{Instant, now, timer_at};
 
 /// The body of an answer, as it comes in.
 ///

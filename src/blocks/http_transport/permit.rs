@@ -1,7 +1,6 @@
 //! The two rights a request can hold, and the way back of each.
 
 use std::sync::{Arc, Weak};
-use std::time::Instant;
 
 use http_body::Body as _;
 
@@ -10,6 +9,7 @@ use super::core::{Held, HostId, Look};
 use super::h1::{Settling, settle};
 use super::metrics::CloseReason;
 use super::shared::Shared;
+use crate::ground::time::Instant;
 
 /// The right to one open connection, counted by both caps. Dropping it frees it.
 #[derive(Debug)]

@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::task::JoinSet;
 
@@ -22,7 +22,7 @@ use crate::ground::handoff::Handoff;
 use crate::ground::primitives::Mutex;
 use crate::ground::priority::Priority;
 use crate::ground::rng::Rng;
-use crate::ground::time::{later, now};
+use crate::ground::time::{Instant, later, now};
 
 /// Connections dialled together don't end together.
 const AGE_JITTER_RATIO: f64 = 0.1;

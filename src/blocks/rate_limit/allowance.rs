@@ -1,8 +1,9 @@
 //! What is left.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::core::Gcra;
+use crate::ground::time::Instant;
 
 /// What a bucket holds at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,7 +22,7 @@ pub struct Allowance {
 impl Allowance {
     pub(super) fn of(quota: &Gcra, word: u64, now: Instant) -> Self {
         let available = quota.available(word, quota.word(now));
-        let (burst, refill) = (quota.burst(), quota.refill());
+        let (burst, refill) = (quota.burst, quota.refill());
         Self { available, burst, refill, full_at: quota.full_at(word, now) }
     }
 }

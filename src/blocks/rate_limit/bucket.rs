@@ -1,94 +1,144 @@
 //! One bucket that many threads take from: a [`Gcra`] word behind compare-and-swap, and a quota
 //! that can be changed meanwhile.
 
-use std::time::Instant;
-
-use super::core::{Gcra, NEVER_USED, Parts, Short, TAG_BITS, ns_since};
+use super::core::{Gcra, NEVER_USED, TAG_BITS};
+use super::error::Denied;
 use crate::ground::primitives::atomic::{AtomicU64, Ordering};
+use crate::ground::refused::Scope;
+use crate::ground::time::Instant;
 
 /// Places for quotas, as many as the tag of a word can tell apart.
 const QUOTAS: usize = 1 << TAG_BITS;
 
-/// Above the bits of a unit in a place: the lease, and the burst.
-const LEASE: u32 = 16;
+/// In the shape of a place, above the bits of a unit: the lease, and the burst.
+const LEASE: u32 = 8;
 const BURST: u32 = 32;
 
 /// Each transition is one compare-and-swap from the word that the decision was made on, so
 /// decisions are as if made one after the other; a refusal writes nothing.
 ///
-/// The lowest bits of the word tell which place holds the quota that it is told in. A change
-/// writes the next place first and then, by one compare-and-swap, the word in its units, so nobody
-/// reads a word by another quota than its own. A place is written again three changes later: who
-/// sleeps over these between its two loads and the exchange finds the word changed, unless it
-/// has come back to the same instant by the same quota to a quarter of a nanosecond.
+/// 1. The lowest bits of the word tell which place holds the quota that it is told in: that of the
+///    quota's *generation*, the number of the change that made it. A change writes the next place
+///    first, then, by one compare-and-swap, the word in its units, and the generation last. There
+///    is one change at a time.
+/// 2. A place is written again four changes later. So what was read of it is one quota if the
+///    generation, or the one before, is the same afterwards.
+/// 3. A quota is that of the word if the word is the same after it was read: by the exchange, or
+///    by a second load. It could be the same and yet another generation's only if the bucket came
+///    to be full, or empty to just that part, at the same quarter of a nanosecond after four
+///    changes. Of full buckets a change sees to it that no two have one word: so they are told
+///    as full for as many units as their generation.
+/// 4. The quota is loaded by the generation, not by the word, which only confirms it: or every
+///    decision would wait for the last one's exchange before it could load a quota.
 ///
-/// Relaxed, but for the word's change (Release) and its loads (Acquire), which order what is in
-/// the places: the word is all the state there is.
+/// Orderings: who reads a word of a place (Acquire) that the fourth change after wrote (Release)
+/// sees the third one's generation, and so finds (2) that it has changed. The word's change is
+/// a Release and its loads are Acquires, so that what is in its place is seen. Else the word is all
+/// the state there is.
 #[derive(Debug)]
 pub(super) struct Bucket {
     word: AtomicU64,
-    epoch: Instant,
+    generation: AtomicU64,
     places: [Place; QUOTAS],
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Place {
     each: AtomicU64,
-    all: AtomicU64,
     shape: AtomicU64,
 }
 
 impl Bucket {
     /// A full one.
     pub(super) fn new(quota: &Gcra) -> Self {
-        let place = || {
-            let place =
-                Place { each: AtomicU64::new(0), all: AtomicU64::new(0), shape: AtomicU64::new(0) };
-            place.write(quota.parts());
-            place
-        };
-        let places = std::array::from_fn(|_| place());
-        Self { word: AtomicU64::new(NEVER_USED), epoch: quota.epoch(), places }
+        let places: [Place; QUOTAS] = Default::default();
+        places[0].write(quota);
+        Self { word: AtomicU64::new(NEVER_USED), generation: AtomicU64::new(0), places }
     }
 
-    pub(super) fn epoch(&self) -> Instant {
-        self.epoch
+    #[inline]
+    fn seen(&self) -> u64 {
+        self.word.load(Ordering::Acquire)
     }
 
     /// The word without its tag, and the quota that it is told in.
     #[inline]
     pub(super) fn look(&self) -> (u64, Gcra) {
-        // Acquire, here and below: pairs with `change`.
-        self.read(self.word.load(Ordering::Acquire))
-    }
-
-    /// The tag of the quota, and the lease by it.
-    pub(super) fn lease(&self) -> (u64, u16) {
-        let seen = self.word.load(Ordering::Acquire);
-        (tag(seen), self.read(seen).1.parts().lease)
-    }
-
-    #[inline]
-    fn read(&self, word: u64) -> (u64, Gcra) {
-        let tag = tag(word);
-        (word - tag, Gcra::of(self.epoch, self.places[tag as usize].read()))
-    }
-
-    /// Takes `cost` tokens, or says why not, and by which quota.
-    #[inline]
-    pub(super) fn take(&self, now: Instant, cost: u32) -> Result<(), (Gcra, Short)> {
-        self.take_at(ns_since(self.epoch, now), cost)
-    }
-
-    /// The same, so many nanoseconds after the epoch.
-    #[inline]
-    pub(super) fn take_at(&self, ns: u64, cost: u32) -> Result<(), (Gcra, Short)> {
-        let mut seen = self.word.load(Ordering::Acquire);
+        let mut seen = self.seen();
         loop {
-            let (word, quota) = self.read(seen);
-            let next = match quota.take(word, quota.word_at(ns), cost, 0) {
+            let (_, quota) = self.read(&mut seen);
+            if self.is_still(&mut seen) {
+                return (bare(seen), quota);
+            }
+        }
+    }
+
+    /// The generation of the quota, and the lease by it.
+    pub(super) fn lease(&self) -> (u32, u8) {
+        let mut seen = self.seen();
+        loop {
+            let (generation, quota) = self.read(&mut seen);
+            if self.is_still(&mut seen) {
+                return (generation as u32, quota.lease);
+            }
+        }
+    }
+
+    /// Whether the word is the same; else it is read anew.
+    #[inline]
+    fn is_still(&self, seen: &mut u64) -> bool {
+        let before = std::mem::replace(seen, self.seen());
+        before == *seen
+    }
+
+    /// The quota of the word, and its generation: surely so only if the word is the same
+    /// afterwards (3). The word is read anew if it was changed meanwhile.
+    #[inline]
+    fn read(&self, seen: &mut u64) -> (u64, Gcra) {
+        let generation = self.generation.load(Ordering::Acquire);
+        let quota = self.places[tag(generation) as usize].read();
+        // Relaxed: after what was read by Acquire.
+        if tag(*seen) == tag(generation) && self.generation.load(Ordering::Relaxed) == generation {
+            return (generation, quota);
+        }
+        self.read_again(seen)
+    }
+
+    /// While the quota changes: the word is ahead of the generation, or of what was read.
+    #[cold]
+    fn read_again(&self, seen: &mut u64) -> (u64, Gcra) {
+        loop {
+            *seen = self.seen();
+            let known = self.generation.load(Ordering::Acquire);
+            let generation = if tag(*seen) == tag(known) { known } else { known + 1 };
+            let quota = self.places[tag(generation) as usize].read();
+            let is_one = self.generation.load(Ordering::Relaxed) == known;
+            if is_one && tag(*seen) == tag(generation) {
+                return (generation, quota);
+            }
+        }
+    }
+
+    /// Takes `cost` tokens, if they are there and nobody else takes meanwhile.
+    #[inline]
+    pub(super) fn try_take(&self, now: Instant, cost: u32) -> bool {
+        let mut seen = self.seen();
+        let (_, quota) = self.read(&mut seen);
+        let next = quota.try_take(bare(seen), quota.word(now), cost);
+        next.is_some_and(|next| self.exchange(seen, next | tag(seen), Ordering::Relaxed).is_ok())
+    }
+
+    /// Takes `cost` tokens, or says why not.
+    pub(super) fn take(&self, now: Instant, cost: u32) -> Result<(), Denied> {
+        let mut seen = self.seen();
+        loop {
+            let (_, quota) = self.read(&mut seen);
+            let next = match quota.take(bare(seen), quota.word(now), cost, 0) {
                 Ok(next) => next | tag(seen),
-                Err(short) => return Err((quota, short)),
+                Err(short) if self.is_still(&mut seen) => {
+                    return Err(Denied::by(Scope::Global, &quota, short, cost, now));
+                }
+                Err(_) => continue,
             };
             match self.exchange(seen, next, Ordering::Relaxed) {
                 Ok(_) => return Ok(()),
@@ -98,24 +148,30 @@ impl Bucket {
     }
 
     /// Takes `cost` tokens and `more`, or without these if there are not so many, or if the quota
-    /// is not that of the tag any more: how many more it were.
+    /// is of another generation by now: how many more it were.
     pub(super) fn take_more(
         &self,
         now: Instant,
         cost: u32,
         more: u32,
-        of: u64,
-    ) -> Result<u32, (Gcra, Short)> {
-        let mut seen = self.word.load(Ordering::Acquire);
+        generation: u32,
+    ) -> Result<u32, Denied> {
+        let mut seen = self.seen();
         loop {
-            let (word, quota) = self.read(seen);
-            let at = quota.word(now);
-            let more = if tag(seen) == of { more } else { 0 };
+            let (of, quota) = self.read(&mut seen);
+            let (word, at) = (bare(seen), quota.word(now));
+            let more = if of as u32 == generation { more } else { 0 };
             let taken = match quota.take(word, at, cost.saturating_add(more), 0) {
                 Ok(next) => Ok((next, more)),
                 Err(_) => quota.take(word, at, cost, 0).map(|next| (next, 0)),
             };
-            let (next, more) = taken.map_err(|short| (quota, short))?;
+            let (next, more) = match taken {
+                Ok(taken) => taken,
+                Err(short) if self.is_still(&mut seen) => {
+                    return Err(Denied::by(Scope::Global, &quota, short, cost, now));
+                }
+                Err(_) => continue,
+            };
             match self.exchange(seen, next | tag(seen), Ordering::Relaxed) {
                 Ok(_) => return Ok(more),
                 Err(newer) => seen = newer,
@@ -125,10 +181,10 @@ impl Bucket {
 
     /// Gives `cost` tokens back, never above the burst.
     pub(super) fn give_back(&self, now: Instant, cost: u32) {
-        let mut seen = self.word.load(Ordering::Acquire);
+        let mut seen = self.seen();
         loop {
-            let (word, quota) = self.read(seen);
-            let next = quota.give_back(word, quota.word(now), cost) | tag(seen);
+            let (_, quota) = self.read(&mut seen);
+            let next = quota.give_back(bare(seen), quota.word(now), cost) | tag(seen);
             match self.exchange(seen, next, Ordering::Relaxed) {
                 Ok(_) => return,
                 Err(newer) => seen = newer,
@@ -136,22 +192,26 @@ impl Bucket {
         }
     }
 
-    /// The tag after the next change.
-    pub(super) fn next_tag(&self) -> u64 {
-        // Only a change changes the tag.
-        (tag(self.word.load(Ordering::Acquire)) + 1) % QUOTAS as u64
+    /// The generation after the next change.
+    pub(super) fn next_generation(&self) -> u64 {
+        // There is one change at a time.
+        self.generation.load(Ordering::Acquire) + 1
     }
 
     /// Another quota: what is there stays there. One at a time.
     pub(super) fn change(&self, to: &Gcra, now: Instant) {
-        let mut seen = self.word.load(Ordering::Acquire);
-        let next_tag = self.next_tag();
-        self.places[next_tag as usize].write(to.parts());
+        let mut seen = self.seen();
+        let generation = self.next_generation();
+        let next_tag = tag(generation);
+        self.places[next_tag as usize].write(to);
         loop {
-            let (word, quota) = self.read(seen);
-            let next = quota.convert(word, to, now) | next_tag;
-            match self.exchange(seen, next, Ordering::Release) {
-                Ok(_) => return,
+            let (_, quota) = self.read(&mut seen);
+            let next = match quota.convert(bare(seen), to, now) {
+                NEVER_USED => full_by(to, now, generation),
+                next => next,
+            };
+            match self.exchange(seen, next | next_tag, Ordering::Release) {
+                Ok(_) => return self.generation.store(generation, Ordering::Release),
                 Err(newer) => seen = newer,
             }
         }
@@ -163,30 +223,40 @@ impl Bucket {
     }
 }
 
+/// Of a word, and of a generation.
 #[inline]
 fn tag(word: u64) -> u64 {
     word % QUOTAS as u64
 }
 
+/// A word without its tag.
+#[inline]
+fn bare(word: u64) -> u64 {
+    word - tag(word)
+}
+
+/// The word of a full bucket that no other change gives, at whatever `now`.
+fn full_by(quota: &Gcra, now: Instant, generation: u64) -> u64 {
+    let since = (1 + generation % (1 << 16)) << TAG_BITS;
+    match quota.word(now).wrapping_sub(since) {
+        NEVER_USED => NEVER_USED.wrapping_sub(1 << TAG_BITS),
+        word => word,
+    }
+}
+
 impl Place {
     #[inline]
-    fn read(&self) -> Parts {
-        let shape = self.shape.load(Ordering::Relaxed);
-        Parts {
-            each: self.each.load(Ordering::Relaxed),
-            all: self.all.load(Ordering::Relaxed),
-            burst: (shape >> BURST) as u32,
-            bits: shape as u8,
-            lease: (shape >> LEASE) as u16,
-        }
+    fn read(&self) -> Gcra {
+        let shape = self.shape.load(Ordering::Acquire);
+        let each = self.each.load(Ordering::Acquire);
+        Gcra::of(each, (shape >> BURST) as u32, shape as u8, (shape >> LEASE) as u8)
     }
 
-    fn write(&self, parts: Parts) {
-        self.each.store(parts.each, Ordering::Relaxed);
-        self.all.store(parts.all, Ordering::Relaxed);
-        let shape = u64::from(parts.burst) << BURST
-            | u64::from(parts.lease) << LEASE
-            | u64::from(parts.bits);
-        self.shape.store(shape, Ordering::Relaxed);
+    fn write(&self, quota: &Gcra) {
+        let shape = u64::from(quota.burst) << BURST
+            | u64::from(quota.lease) << LEASE
+            | u64::from(quota.bits);
+        self.each.store(quota.each, Ordering::Release);
+        self.shape.store(shape, Ordering::Release);
     }
 }

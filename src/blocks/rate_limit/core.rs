@@ -3,10 +3,11 @@
 //! GCRA, the generic cell rate algorithm (ITU-T I.371, Annex A: virtual scheduling): the whole
 //! state of a bucket is one word, the *theoretical arrival time*, at which it is full again.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::config::Quota;
 use crate::ground::config_error::ConfigError;
+use crate::ground::time::Instant;
 
 /// Binary digits below the nanosecond that a quota of more than a thousand per second is told in.
 /// As words end in [`TAG_BITS`] zeros, a token of 10⁷/s has 6,400 parts: rounding costs at most so
@@ -28,38 +29,30 @@ const OLDEST_NOW: Duration = Duration::from_secs(600);
 pub(super) const NEVER_USED: u64 = 0;
 
 /// The word of a bucket that is full in so long: the least more where it would read as never used.
+#[inline]
 fn full_in(now: u64, ahead: u64) -> u64 {
     now.wrapping_add(ahead).max(u64::from(ahead > 0) << TAG_BITS)
 }
 
-/// A quota in the units of its words. Words count from `epoch`.
+/// A quota in the units of its words.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Gcra {
-    epoch: Instant,
-    parts: Parts,
-}
-
-/// What of a quota can change.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Parts {
     /// Units per token, rounded up: never in the caller's favour.
     pub(super) each: u64,
     /// Units per full bucket, at most 2⁶².
     pub(super) all: u64,
+    /// The furthest ahead that a word can lie.
+    pub(super) furthest: u64,
     pub(super) burst: u32,
     /// A unit is `2^-bits` ns.
     pub(super) bits: u8,
     /// What a stripe of threads may take ahead; carved out of the burst already.
-    pub(super) lease: u16,
+    pub(super) lease: u8,
 }
 
 impl Gcra {
     /// `fields` names rate and burst.
-    pub(super) fn new(
-        quota: Quota,
-        fields: [&'static str; 2],
-        epoch: Instant,
-    ) -> Result<Self, ConfigError> {
+    pub(super) fn new(quota: Quota, fields: [&'static str; 2]) -> Result<Self, ConfigError> {
         let Quota { rate, period, burst } = quota;
         let per_token = |bits: u32| (period.as_nanos() << bits).div_ceil(u128::from(rate.max(1)));
         let fits = rate > 0
@@ -75,63 +68,42 @@ impl Gcra {
         let fits = burst > 0 && all <= most && all <= 1 << 62;
         let allowed = "at least 1, and refilled within 30 years";
         ConfigError::unless(fits, burst_field, burst, allowed)?;
-        let (each, all) = (each as u64, all as u64);
-        Ok(Self::of(epoch, Parts { each, all, burst, bits: bits as u8, lease: 0 }))
+        let each = each as u64;
+        Ok(Self::of(each, burst, bits as u8, 0))
     }
 
-    pub(super) fn of(epoch: Instant, parts: Parts) -> Self {
-        Self { epoch, parts }
+    /// What follows from the rest: units of a full bucket, and how far ahead a word can lie.
+    #[inline]
+    pub(super) fn of(each: u64, burst: u32, bits: u8, lease: u8) -> Self {
+        let all = each.wrapping_mul(u64::from(burst));
+        // Quarters of nanoseconds don't wrap in 146 years: there any older `now` will do.
+        let is_fine = u32::from(bits) == FINE_BITS;
+        let older = if is_fine { (OLDEST_NOW.as_nanos() as u64) << FINE_BITS } else { 1 << 62 };
+        Self { each, all, furthest: all.wrapping_add(older), burst, bits, lease }
     }
 
     /// The same, with leases of this size carved out of the burst, which must be greater.
-    pub(super) fn with_leases(mut self, lease: u16, stripes: u32) -> Self {
-        let burst = self.parts.burst - u32::from(lease) * stripes;
-        self.parts = Parts { burst, all: self.parts.each * u64::from(burst), lease, ..self.parts };
-        self
-    }
-
-    pub(super) fn parts(&self) -> Parts {
-        self.parts
-    }
-
-    pub(super) fn epoch(&self) -> Instant {
-        self.epoch
+    pub(super) fn with_leases(self, lease: u8, stripes: u32) -> Self {
+        let burst = self.burst - u32::from(lease) * stripes;
+        Self::of(self.each, burst, self.bits, lease)
     }
 
     /// From empty to full.
     pub(super) fn refill(&self) -> Duration {
-        Duration::from_nanos(self.parts.all >> self.parts.bits)
+        Duration::from_nanos(self.all >> self.bits)
     }
 
-    pub(super) fn burst(&self) -> u32 {
-        self.parts.burst
-    }
-
-    /// `now` in units. A time before the epoch is the epoch.
+    /// `now` in units.
     #[inline]
     pub(super) fn word(&self, now: Instant) -> u64 {
-        self.word_at(ns_since(self.epoch, now))
-    }
-
-    /// So many nanoseconds after the epoch in units.
-    #[inline]
-    pub(super) fn word_at(&self, ns: u64) -> u64 {
-        ns << self.parts.bits
-    }
-
-    /// The furthest ahead that a word can lie.
-    #[inline]
-    fn furthest(&self) -> u64 {
-        // Quarters of nanoseconds don't wrap in 146 years: there any older `now` will do.
-        let is_fine = u32::from(self.parts.bits) == FINE_BITS;
-        self.parts.all + if is_fine { (OLDEST_NOW.as_nanos() as u64) << FINE_BITS } else { 1 << 62 }
+        now.nanos() << self.bits
     }
 
     /// How far ahead of `now` the bucket is full again; 0 when it is full.
     #[inline]
     fn ahead(&self, word: u64, now: u64) -> u64 {
         let ahead = word.wrapping_sub(now);
-        if word != NEVER_USED && ahead <= self.furthest() { ahead } else { 0 }
+        if word != NEVER_USED && ahead <= self.furthest { ahead } else { 0 }
     }
 
     pub(super) fn is_full(&self, word: u64, now: u64) -> bool {
@@ -141,17 +113,25 @@ impl Gcra {
     /// How long ago the bucket became full; zero while it isn't.
     pub(super) fn full_for(&self, word: u64, now: u64) -> Duration {
         if self.is_full(word, now) {
-            Duration::from_nanos(now.wrapping_sub(word) >> self.parts.bits)
+            Duration::from_nanos(now.wrapping_sub(word) >> self.bits)
         } else {
             Duration::ZERO
         }
+    }
+
+    /// Takes `cost` tokens, if they are there: the new word.
+    #[inline]
+    pub(super) fn try_take(&self, word: u64, now: u64, cost: u32) -> Option<u64> {
+        // What is not above the burst is not above `all`, which fits.
+        let ahead = self.ahead(word, now).wrapping_add(u64::from(cost).wrapping_mul(self.each));
+        (cost <= self.burst && ahead <= self.all).then(|| full_in(now, ahead))
     }
 
     /// Takes `cost` tokens: the new word, or why not. `before`: tokens that others who wait will
     /// take first.
     #[inline]
     pub(super) fn take(&self, word: u64, now: u64, cost: u32, before: u64) -> Result<u64, Short> {
-        let Parts { each, all, burst, .. } = self.parts;
+        let Self { each, all, burst, .. } = *self;
         if cost > burst {
             return Err(Short::TooLarge { burst });
         }
@@ -168,7 +148,7 @@ impl Gcra {
         match self.ahead(word, now) {
             0 => word,
             ahead => {
-                let units = u64::from(cost).saturating_mul(self.parts.each);
+                let units = u64::from(cost).saturating_mul(self.each);
                 full_in(now, ahead.saturating_sub(units))
             }
         }
@@ -180,9 +160,9 @@ impl Gcra {
     pub(super) fn convert(&self, word: u64, to: &Self, now: Instant) -> u64 {
         let ahead = i128::from(self.ahead(word, self.word(now)));
         // Below zero by a `now` older than the last one.
-        let held = i128::from(self.parts.all) - ahead;
-        let held = (held * i128::from(to.parts.each)).div_euclid(i128::from(self.parts.each));
-        let ahead = (i128::from(to.parts.all) - held).clamp(0, i128::from(to.furthest()));
+        let held = i128::from(self.all) - ahead;
+        let held = (held * i128::from(to.each)).div_euclid(i128::from(self.each));
+        let ahead = (i128::from(to.all) - held).clamp(0, i128::from(to.furthest));
         match ahead as u64 {
             0 => NEVER_USED,
             ahead => full_in(to.word(now), ahead.next_multiple_of(1 << TAG_BITS)),
@@ -191,7 +171,7 @@ impl Gcra {
 
     /// Tokens there at `now`.
     pub(super) fn available(&self, word: u64, now: u64) -> u32 {
-        let left = self.parts.all.saturating_sub(self.ahead(word, now)) / self.parts.each;
+        let left = self.all.saturating_sub(self.ahead(word, now)) / self.each;
         u32::try_from(left).unwrap_or(u32::MAX)
     }
 
@@ -203,17 +183,8 @@ impl Gcra {
     /// So many units after `now`.
     #[inline]
     pub(super) fn early(&self, now: Instant, units: u64) -> Early {
-        let Parts { all, bits, .. } = self.parts;
-        Early { refused_at: now, epoch: self.epoch, units, refill: all, bits }
+        Early { refused_at: now, units, refill: self.all, bits: self.bits }
     }
-}
-
-/// From the epoch to `now`, modulo 584 years. The dearest step of a decision: the quotas of a
-/// limiter share their epoch, so that it is taken once.
-#[inline]
-pub(super) fn ns_since(epoch: Instant, now: Instant) -> u64 {
-    let since = now.saturating_duration_since(epoch);
-    since.as_secs().wrapping_mul(1_000_000_000).wrapping_add(u64::from(since.subsec_nanos()))
 }
 
 /// Why a bucket gives nothing.
@@ -229,7 +200,6 @@ pub(super) enum Short {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Early {
     refused_at: Instant,
-    epoch: Instant,
     units: u64,
     refill: u64,
     bits: u8,
@@ -238,9 +208,7 @@ pub(super) struct Early {
 impl Early {
     /// The first nanosecond that is late enough.
     pub(super) fn at(&self) -> Instant {
-        let ns = Duration::from_nanos(self.units.div_ceil(1 << self.bits));
-        let from = self.refused_at.max(self.epoch);
-        from.checked_add(ns).unwrap_or(from)
+        self.refused_at.plus_nanos(self.units.div_ceil(1 << self.bits))
     }
 
     /// From the refusal to then.

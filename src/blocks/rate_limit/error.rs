@@ -1,11 +1,12 @@
 //! What a caller is told.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::core::{Early, Gcra, Short};
 use crate::ground::outcome::{Classify, Verdict};
 use crate::ground::refused::Scope;
 use crate::ground::rng::Rng;
+use crate::ground::time::Instant;
 
 /// Too early. Says when it will not be, if nobody comes before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

@@ -2,13 +2,14 @@
 
 use std::borrow::Borrow;
 use std::hash::{BuildHasher, Hash};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use hashbrown::HashTable;
 
 use super::core::{Gcra, NEVER_USED};
 use crate::ground::primitives::atomic::{AtomicUsize, Ordering};
 use crate::ground::primitives::{Hashing, Mutex, MutexGuard};
+use crate::ground::time::Instant;
 
 /// Buckets that keys beyond the bound share, all shards together; one at least for each shard.
 const SHARED: usize = 1_024;

@@ -7,8 +7,8 @@
 //! `leases + (burst - leases) + rate·t`. For that, room is *reserved* in the stripe before tokens are
 //! taken for it.
 //!
-//! A change of the quota recalls all leases and gives every stripe the tag of the new one: what is
-//! still coming by the former one finds no room and goes back to the bucket.
+//! A change of the quota recalls all leases and gives every stripe the generation of the new one:
+//! what is still coming by a former one finds no room and goes back to the bucket.
 
 use crate::ground::primitives::atomic::{AtomicU64, Ordering};
 use crate::ground::stripe::{Padded, STRIPES};
@@ -20,18 +20,19 @@ const MOST: u32 = 64;
 pub(super) const LEAST_BURST: u32 = 16 * STRIPES as u32;
 
 /// So much a stripe gets at a time: together a quarter of the burst, or 512.
-pub(super) fn lease_of(burst: u32) -> u16 {
-    (burst / (4 * STRIPES as u32)).clamp(LEAST, MOST) as u16
+pub(super) fn lease_of(burst: u32) -> u8 {
+    (burst / (4 * STRIPES as u32)).clamp(LEAST, MOST) as u8
 }
 
-/// Each word: the tokens, what is reserved above them, and the tag of their quota above that.
+/// Each word: the tokens, what is reserved above them, and the generation of their quota above
+/// that.
 ///
 /// Relaxed throughout: nothing is read or written on the strength of a token.
 #[derive(Debug, Default)]
 pub(super) struct Leases(Box<[Padded<AtomicU64>; STRIPES]>);
 
 const RESERVED: u32 = 16;
-const TAG: u32 = 32;
+const GENERATION: u32 = 32;
 
 fn tokens(word: u64) -> u32 {
     word as u32 & 0xffff
@@ -41,8 +42,12 @@ fn reserved(word: u64) -> u32 {
     (word >> RESERVED) as u32 & 0xffff
 }
 
-fn word(tokens: u32, reserved: u32, tag: u64) -> u64 {
-    tag << TAG | u64::from(reserved) << RESERVED | u64::from(tokens)
+fn generation(word: u64) -> u32 {
+    (word >> GENERATION) as u32
+}
+
+fn word(tokens: u32, reserved: u32, generation: u32) -> u64 {
+    u64::from(generation) << GENERATION | u64::from(reserved) << RESERVED | u64::from(tokens)
 }
 
 impl Leases {
@@ -62,8 +67,8 @@ impl Leases {
     }
 
     /// Makes room for what the stripe lacks of a lease by this quota: how much.
-    pub(super) fn reserve(&self, stripe: usize, tag: u64, lease: u32) -> u32 {
-        let room = |was: u64| match was >> TAG == tag {
+    pub(super) fn reserve(&self, stripe: usize, of: u32, lease: u32) -> u32 {
+        let room = |was: u64| match generation(was) == of {
             true => lease.saturating_sub(tokens(was) + reserved(was)),
             false => 0,
         };
@@ -76,10 +81,10 @@ impl Leases {
 
     /// What was taken for what was reserved, all of it or less, comes: how much found no room, for
     /// the quota is another one by now.
-    pub(super) fn fill(&self, stripe: usize, tag: u64, room: u32, came: u32) -> u32 {
+    pub(super) fn fill(&self, stripe: usize, of: u32, room: u32, came: u32) -> u32 {
         debug_assert!(came <= room);
         let add = |was: u64| {
-            (was >> TAG == tag).then(|| word(tokens(was) + came, reserved(was) - room, tag))
+            (generation(was) == of).then(|| word(tokens(was) + came, reserved(was) - room, of))
         };
         match self.0[stripe].fetch_update(Ordering::Relaxed, Ordering::Relaxed, add) {
             Ok(_) => 0,
@@ -91,7 +96,7 @@ impl Leases {
     pub(super) fn recall(&self) -> u32 {
         let empty = |was: u64| match tokens(was) {
             0 => None,
-            _ => Some(word(0, reserved(was), was >> TAG)),
+            _ => Some(word(0, reserved(was), generation(was))),
         };
         let recall = |stripe: &Padded<AtomicU64>| {
             stripe.fetch_update(Ordering::Relaxed, Ordering::Relaxed, empty).map_or(0, tokens)
@@ -100,8 +105,8 @@ impl Leases {
     }
 
     /// All tokens back, and from now on only those of another quota come.
-    pub(super) fn recall_for(&self, tag: u64) -> u32 {
-        self.0.iter().map(|stripe| tokens(stripe.swap(word(0, 0, tag), Ordering::Relaxed))).sum()
+    pub(super) fn recall_for(&self, of: u32) -> u32 {
+        self.0.iter().map(|stripe| tokens(stripe.swap(word(0, 0, of), Ordering::Relaxed))).sum()
     }
 
     /// Tokens that are there.

@@ -1,6 +1,6 @@
 //! One quota for everybody.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::allowance::Allowance;
 use super::bucket::Bucket;
@@ -18,7 +18,7 @@ use crate::ground::priority::Priority;
 use crate::ground::quiet::wake_quietly;
 use crate::ground::refused::Scope;
 use crate::ground::stripe::{self, STRIPES};
-use crate::ground::time::{self, Glance, Now};
+use crate::ground::time::{self, Glance, Instant, Now};
 
 /// Admits at most so much in so long. See the [module](super) for what it guarantees.
 ///
@@ -54,8 +54,8 @@ pub(super) const CLOSED: u64 = u64::MAX;
 const FIELDS: [&str; 2] = ["rate_limit.quota.rate", "rate_limit.quota.burst"];
 
 /// In units, with the leases carved out.
-fn quota(quota: Quota, is_leased: bool, epoch: Instant) -> Result<Gcra, ConfigError> {
-    let units = Gcra::new(quota, FIELDS, epoch)?;
+fn quota(quota: Quota, is_leased: bool) -> Result<Gcra, ConfigError> {
+    let units = Gcra::new(quota, FIELDS)?;
     if !is_leased {
         return Ok(units);
     }
@@ -71,14 +71,11 @@ impl RateLimiter {
     /// # Errors
     /// [`ConfigError`] names the field that can't work.
     pub fn new(config: impl Into<RateLimiterConfig>) -> Result<Self, ConfigError> {
-        Self::new_at(config.into(), time::now())
-    }
-
-    pub(crate) fn new_at(config: RateLimiterConfig, now: Instant) -> Result<Self, ConfigError> {
+        let config = config.into();
         config.check()?;
         let is_leased = config.tokens == Tokens::Leased;
         Ok(Self {
-            bucket: Bucket::new(&quota(config.quota, is_leased, now)?),
+            bucket: Bucket::new(&quota(config.quota, is_leased)?),
             leases: is_leased.then(Leases::default),
             refusals: Refusals::new(config.enforcement),
             waiting: AtomicU64::new(0),
@@ -107,30 +104,43 @@ impl RateLimiter {
     ///
     /// # Errors
     /// As [`try_acquire`](Self::try_acquire).
-    pub fn try_acquire_at(&self, cost: u32, now: Instant) -> Result<(), TryAcquireError> {
-        self.ask(cost, now)
+    pub fn try_acquire_at(
+        &self,
+        cost: u32,
+        now: impl Into<Instant>,
+    ) -> Result<(), TryAcquireError> {
+        self.ask(cost, now.into())
     }
 
     #[inline]
     fn ask(&self, cost: u32, now: impl Now) -> Result<(), TryAcquireError> {
         // Relaxed: who doesn't see those who wait yet came before them, and who doesn't see the
         // close, before that.
-        let taken = match (self.waiting.load(Ordering::Relaxed), &self.leases) {
-            (0, None) => self.take_shared(cost, now.get()),
-            (0, Some(leases)) => self.take_leased(leases, stripe::mine(), cost, now),
-            (before, _) => self.look(cost, before, now.get()),
-        };
-        match taken {
-            Ok(()) => Ok(()),
-            Err(denied) => self.refusals.tell(denied),
+        let before = self.waiting.load(Ordering::Relaxed);
+        if before != 0 {
+            return self.ask_behind(cost, before, now.get());
         }
+        if let Some(leases) = &self.leases {
+            return self.ask_leases(leases, cost, now);
+        }
+        if self.bucket.try_take(now.get(), cost) { Ok(()) } else { self.refuse(cost, now.get()) }
     }
 
-    #[inline]
-    fn take_shared(&self, cost: u32, now: Instant) -> Result<(), Denied> {
-        self.bucket
-            .take(now, cost)
-            .map_err(|(quota, short)| Denied::by(Scope::Global, &quota, short, cost, now))
+    #[inline(never)]
+    fn ask_leases(&self, leases: &Leases, cost: u32, now: impl Now) -> Result<(), TryAcquireError> {
+        let taken = self.take_leased(leases, stripe::mine(), cost, now);
+        taken.or_else(|denied| self.refusals.tell(denied))
+    }
+
+    #[cold]
+    fn ask_behind(&self, cost: u32, before: u64, now: Instant) -> Result<(), TryAcquireError> {
+        self.look(cost, before, now).or_else(|denied| self.refusals.tell(denied))
+    }
+
+    /// Unless it was only too slow.
+    #[inline(never)]
+    fn refuse(&self, cost: u32, now: Instant) -> Result<(), TryAcquireError> {
+        self.bucket.take(now, cost).or_else(|denied| self.refusals.tell(denied))
     }
 
     /// From the stripe's lease, or with another one; before it is refused, all leases are recalled.
@@ -147,11 +157,11 @@ impl RateLimiter {
 
     #[cold]
     fn lease(&self, leases: &Leases, stripe: usize, cost: u32, now: Instant) -> Result<(), Denied> {
-        let (tag, lease) = self.bucket.lease();
-        let room = leases.reserve(stripe, tag, u32::from(lease));
-        let taken = self.bucket.take_more(now, cost, room, tag);
+        let (generation, lease) = self.bucket.lease();
+        let room = leases.reserve(stripe, generation, u32::from(lease));
+        let taken = self.bucket.take_more(now, cost, room, generation);
         let came = taken.as_ref().map_or(0, |came| *came);
-        let homeless = leases.fill(stripe, tag, room, came);
+        let homeless = leases.fill(stripe, generation, room, came);
         if homeless > 0 {
             self.bucket.give_back(now, homeless);
         }
@@ -174,8 +184,8 @@ impl RateLimiter {
 
     /// Whoever waits, or is to be refused: from the bucket, with all that lies in leases.
     pub(super) fn take(&self, cost: u32, now: Instant) -> Result<(), Denied> {
-        match self.take_shared(cost, now) {
-            Err(Denied::Early(..)) if self.recall(now) => self.take_shared(cost, now),
+        match self.bucket.take(now, cost) {
+            Err(Denied::Early(..)) if self.recall(now) => self.bucket.take(now, cost),
             taken => taken,
         }
     }
@@ -311,10 +321,11 @@ impl RateLimiter {
     }
 
     pub(crate) fn set_quota_at(&self, quota: Quota, now: Instant) -> Result<(), ConfigError> {
-        let quota = self::quota(quota, self.leases.is_some(), self.bucket.epoch())?;
+        let quota = self::quota(quota, self.leases.is_some())?;
         let mut line = self.line.lock();
         if let Some(leases) = &self.leases {
-            self.bucket.give_back(now, leases.recall_for(self.bucket.next_tag()));
+            let generation = self.bucket.next_generation() as u32;
+            self.bucket.give_back(now, leases.recall_for(generation));
         }
         self.bucket.change(&quota, now);
         let head = line.head();

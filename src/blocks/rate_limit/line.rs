@@ -7,14 +7,13 @@
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::task::{Poll, Waker};
-use std::time::Instant;
 
 use super::error::{AcquireError, Denied};
 use crate::gates::wait_queue::{Place, Rules, Ticket, WaitQueue};
 use crate::ground::priority::Priority;
 use crate::ground::quiet::wake_quietly;
 use crate::ground::tenant::Tenant;
-use crate::ground::time;
+use crate::ground::time::{self, Instant};
 
 /// One line, behind its owner's lock. No waker is cloned, woken or dropped in here.
 #[derive(Debug)]

@@ -12,7 +12,7 @@ use super::line::Step;
 use super::waiting::Waiting;
 use super::*;
 use crate::ground::priority::Priority::Normal;
-use crate::ground::time;
+use crate::ground::time::{self, Instant};
 
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -29,10 +29,10 @@ fn waker() -> (Arc<Woken>, Waker) {
     (woken.clone(), Waker::from(woken))
 }
 
-fn limiter(burst: u32) -> (Arc<RateLimiter>, std::time::Instant) {
+fn limiter(burst: u32) -> (Arc<RateLimiter>, Instant) {
     let now = time::now();
     let quota = Quota::new(1, DAY).with_burst(burst);
-    (Arc::new(RateLimiter::new_at(quota.into(), now).unwrap()), now)
+    (Arc::new(RateLimiter::new(quota).unwrap()), now)
 }
 
 /// Three want two tokens each of a bucket of four, one gives two back.
@@ -59,7 +59,7 @@ fn loom_two_tiers_commit_together() {
         let config = TieredQuota::default()
             .with_global(Quota::new(1, DAY).with_burst(3))
             .with_per_key(Quota::new(1, DAY).with_burst(2));
-        let limiter = Arc::new(TieredRateLimiter::<u8>::new_at(config, now).unwrap());
+        let limiter = Arc::new(TieredRateLimiter::<u8>::new(config).unwrap());
         let other = limiter.clone();
         let taking = thread::spawn(move || u32::from(other.try_acquire_at(&1, 2, now).is_ok()));
         let mine = u32::from(limiter.try_acquire_at(&2, 2, now).is_ok());
@@ -131,13 +131,51 @@ fn loom_a_changed_quota_gives_and_takes_nothing() {
     });
 }
 
-fn leased(burst: u32) -> (Arc<RateLimiter>, std::time::Instant) {
-    let now = time::now();
-    let config = RateLimiterConfig::from(Quota::new(burst, DAY)).with_tokens(Tokens::Leased);
-    (Arc::new(RateLimiter::new_at(config, now).unwrap()), now)
+/// As many changes as there are places for quotas come while somebody takes, and the clock stands
+/// still: a full bucket is told by the last quota as by the first, and so was its word. He takes by
+/// the first, and all of it, or by one after; never by the first what the last holds.
+#[test]
+fn loom_a_taker_sleeps_over_four_changes() {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = Some(1);
+    builder.check(|| {
+        let (limiter, now) = limiter(4);
+        let other = limiter.clone();
+        let taking = thread::spawn(move || other.try_acquire_at(4, now).is_ok());
+        for burst in [4, 4, 4, 2] {
+            limiter.set_quota_at(Quota::per_second(10_000).with_burst(burst), now).unwrap();
+        }
+        let took = taking.join().unwrap();
+        assert_eq!(limiter.try_acquire_at(1, now).is_ok(), !took);
+    });
 }
 
-fn take(limiter: &RateLimiter, stripe: usize, cost: u32, now: std::time::Instant) -> bool {
+/// One token is there by every quota: nobody who asks for it is refused, whichever he reads.
+#[test]
+fn loom_a_refusal_is_by_the_quota_of_its_word() {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = Some(1);
+    builder.check(|| {
+        let (limiter, now) = limiter(4);
+        limiter.try_acquire_at(3, now).unwrap();
+        let other = limiter.clone();
+        let taking = thread::spawn(move || other.try_acquire_at(1, now).is_ok());
+        for at in 1..=4_u32 {
+            let quota =
+                if at.is_multiple_of(2) { Quota::new(1, DAY) } else { Quota::per_second(10_000) };
+            limiter.set_quota_at(quota.with_burst(4 + at), now).unwrap();
+        }
+        assert!(taking.join().unwrap());
+    });
+}
+
+fn leased(burst: u32) -> (Arc<RateLimiter>, Instant) {
+    let now = time::now();
+    let config = RateLimiterConfig::from(Quota::new(burst, DAY)).with_tokens(Tokens::Leased);
+    (Arc::new(RateLimiter::new(config).unwrap()), now)
+}
+
+fn take(limiter: &RateLimiter, stripe: usize, cost: u32, now: Instant) -> bool {
     let leases = limiter.leases.as_ref().unwrap();
     limiter.take_leased(leases, stripe, cost, now).is_ok()
 }

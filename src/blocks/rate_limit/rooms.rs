@@ -11,7 +11,6 @@ use std::borrow::Borrow;
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::task::Waker;
-use std::time::Instant;
 
 use super::error::{AcquireError, Denied};
 use super::line::{Line, Step, Turn, Wakes, Wish, has_passed};
@@ -21,6 +20,7 @@ use crate::ground::priority::Priority;
 use crate::ground::quiet::drop_quietly;
 use crate::ground::refused::Scope;
 use crate::ground::tenant::Tenant;
+use crate::ground::time::Instant;
 
 /// Keys with somebody waiting, at a time.
 const KEYS: usize = 1_024;

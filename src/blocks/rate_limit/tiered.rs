@@ -2,12 +2,12 @@
 
 use std::borrow::Borrow;
 use std::hash::Hash;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::allowance::Allowance;
 use super::bucket::Bucket;
 use super::config::{Quota, TieredQuota};
-use super::core::{Gcra, Short, ns_since};
+use super::core::{Gcra, Short};
 use super::error::{AcquireError, Denied, TryAcquireError};
 use super::keys::Keys;
 use super::line::drive;
@@ -19,7 +19,7 @@ use crate::ground::primitives::atomic::{AtomicUsize, Ordering};
 use crate::ground::priority::Priority;
 use crate::ground::quiet::drop_quietly;
 use crate::ground::refused::Scope;
-use crate::ground::time;
+use crate::ground::time::{self, Instant};
 
 /// Admits at most so much in so long, from all keys together and from each key: what a key is
 /// refused costs nobody else anything. See the [module](super) for what it guarantees.
@@ -70,14 +70,10 @@ impl<K: Eq + Hash> TieredRateLimiter<K> {
     /// # Errors
     /// [`ConfigError`] names the field that can't work.
     pub fn new(config: TieredQuota) -> Result<Self, ConfigError> {
-        Self::new_at(config, time::now())
-    }
-
-    pub(crate) fn new_at(config: TieredQuota, now: Instant) -> Result<Self, ConfigError> {
         config.check()?;
-        let per_key = Gcra::new(config.per_key, PER_KEY, now)?;
+        let per_key = Gcra::new(config.per_key, PER_KEY)?;
         Ok(Self {
-            bucket: Bucket::new(&Gcra::new(config.global, GLOBAL, now)?),
+            bucket: Bucket::new(&Gcra::new(config.global, GLOBAL)?),
             keys: Keys::new(config.max_keys.get(), config.idle_key, per_key),
             refusals: Refusals::new(config.enforcement),
             waiting: AtomicUsize::new(0),
@@ -110,11 +106,17 @@ impl<K: Eq + Hash> TieredRateLimiter<K> {
     ///
     /// # Errors
     /// As [`try_acquire`](Self::try_acquire).
-    pub fn try_acquire_at<Q>(&self, key: &Q, cost: u32, now: Instant) -> Result<(), TryAcquireError>
+    pub fn try_acquire_at<Q>(
+        &self,
+        key: &Q,
+        cost: u32,
+        now: impl Into<Instant>,
+    ) -> Result<(), TryAcquireError>
     where
         K: Borrow<Q>,
         Q: Eq + Hash + ToOwned<Owned = K> + ?Sized,
     {
+        let now = now.into();
         // Relaxed: who doesn't see those who wait yet came before them, and who doesn't see the
         // close, before that.
         let taken = match self.waiting.load(Ordering::Relaxed) {
@@ -135,24 +137,29 @@ impl<K: Eq + Hash> TieredRateLimiter<K> {
         K: Borrow<Q>,
         Q: Eq + Hash + ToOwned<Owned = K> + ?Sized,
     {
-        let ns = ns_since(self.bucket.epoch(), now);
         let mut held = self.keys.lock(key);
         let quota = held.quota();
-        let next = quota.take(held.word(), quota.word_at(ns), cost, 0).map_err(|short| {
-            let own = Denied::by(Scope::Key, &quota, short, cost, now);
-            // The later of the two: at the earlier one the other would still refuse.
-            self.look_global(cost, now, 0).err().map_or(own, |global| own.or_longer(global))
-        })?;
+        let Some(next) = quota.try_take(held.word(), quota.word(now), cost) else {
+            return Err(self.why_key(&quota, held.word(), cost, now));
+        };
         if held.is_absent() {
             // No key is made for nothing, while all are refused.
             self.look_global(cost, now, 0)?;
             held.prepare(now, || key.to_owned());
         }
-        self.bucket
-            .take_at(ns, cost)
-            .map_err(|(quota, short)| Denied::by(Scope::Global, &quota, short, cost, now))?;
+        if !self.bucket.try_take(now, cost) {
+            self.bucket.take(now, cost)?;
+        }
         held.write(next, now);
         Ok(())
+    }
+
+    /// The later of the two tiers' refusals: at the earlier one the other would still refuse.
+    #[inline(never)]
+    fn why_key(&self, quota: &Gcra, word: u64, cost: u32, now: Instant) -> Denied {
+        let short = quota.take(word, quota.word(now), cost, 0).err().unwrap_or(Short::Early(0));
+        let own = Denied::by(Scope::Key, quota, short, cost, now);
+        self.look_global(cost, now, 0).err().map_or(own, |global| own.or_longer(global))
     }
 
     /// As `commit`, but takes nothing. `before`: what others will take first, of the key and of
@@ -355,7 +362,7 @@ impl<K: Eq + Hash> TieredRateLimiter<K> {
         quota: Quota,
         now: Instant,
     ) -> Result<(), ConfigError> {
-        let quota = Gcra::new(quota, GLOBAL, self.bucket.epoch())?;
+        let quota = Gcra::new(quota, GLOBAL)?;
         let mut rooms = self.rooms.lock();
         self.bucket.change(&quota, now);
         let heads = rooms.all_heads();
@@ -383,7 +390,7 @@ impl<K: Eq + Hash> TieredRateLimiter<K> {
         quota: Quota,
         now: Instant,
     ) -> Result<(), ConfigError> {
-        let quota = Gcra::new(quota, PER_KEY, self.bucket.epoch())?;
+        let quota = Gcra::new(quota, PER_KEY)?;
         let changing = self.changing.lock();
         self.keys.set_quota(&quota, now);
         drop(changing);
@@ -410,7 +417,7 @@ impl<K: Eq + Hash> TieredRateLimiter<K> {
         quota: Quota,
         now: Instant,
     ) -> Result<(), ConfigError> {
-        let quota = Gcra::new(quota, OF_KEY, self.bucket.epoch())?;
+        let quota = Gcra::new(quota, OF_KEY)?;
         let mut rooms = self.rooms.lock();
         let heads = rooms.heads(&key);
         let mut held = self.keys.lock(&key);

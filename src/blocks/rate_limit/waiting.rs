@@ -1,7 +1,6 @@
 //! Futures that wait for tokens of one bucket.
 
 use std::task::Waker;
-use std::time::Instant;
 
 use super::error::AcquireError;
 use super::limiter::{CLOSED, RateLimiter};
@@ -11,6 +10,7 @@ use crate::ground::primitives::atomic::Ordering;
 use crate::ground::priority::Priority;
 use crate::ground::refused::Scope;
 use crate::ground::tenant::Tenant;
+use crate::ground::time::Instant;
 
 /// One that waits. In line from its first step until it is done or dropped.
 #[derive(Debug)]

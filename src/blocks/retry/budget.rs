@@ -2,12 +2,11 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
-use std::time::Instant;
 
 use crate::ground::config_error::ConfigError;
 use crate::ground::metrics::Counter;
 use crate::ground::primitives::atomic::{AtomicU64, Ordering};
-use crate::ground::time;
+use crate::ground::time::{self, Instant};
 
 /// How much may be retried. Plain data; checked by [`RetryBudget::new`].
 #[derive(Clone, Debug, PartialEq)]

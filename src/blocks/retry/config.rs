@@ -5,6 +5,7 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use super::backoff::Backoff;
+use super::error::GaveUp;
 use crate::ground::config_error::ConfigError;
 use crate::ground::outcome::RetryClass;
 use crate::ground::rng::Rng;
@@ -37,12 +38,17 @@ pub struct RetryPolicy {
     /// The longest everything takes, waits included. A wait that couldn't end before it isn't
     /// begun. Default: `None`.
     pub total_timeout: Option<Duration>,
-    /// The longest wait a backend can ask for, at most 1 day; where a refusal on this side asks
-    /// for more, waiting makes no sense. Default: 30 s.
+    /// The longest wait a backend can ask for, at most 1 day. Where it asks for more there is no
+    /// further attempt: before its time it would be unwelcome. Default: 30 s.
     pub retry_after_most: Duration,
     /// How many refusals of a limiter, breaker or pool on this side are waited out. They are no
     /// attempts: they count beside `max_attempts`, and cost no budget. Default: 3.
     pub max_refusals: u32,
+    /// The longest that all of them together may ask for, at most 1 day; chance comes on top. Where
+    /// one asks for more than is left of it there is no further attempt: who is behind an open
+    /// circuit (30 s by default) learns it at once, who is early for a token or for a step of the
+    /// ramp waits. Default: 1 s.
+    pub refusals_wait_most: Duration,
 }
 
 impl Default for RetryPolicy {
@@ -55,6 +61,7 @@ impl Default for RetryPolicy {
             total_timeout: None,
             retry_after_most: Duration::from_secs(30),
             max_refusals: 3,
+            refusals_wait_most: Duration::from_secs(1),
         }
     }
 }
@@ -109,6 +116,13 @@ impl RetryPolicy {
         self
     }
 
+    /// Sets [`refusals_wait_most`](Self::refusals_wait_most).
+    #[must_use]
+    pub fn with_refusals_wait_most(mut self, most: Duration) -> Self {
+        self.refusals_wait_most = most;
+        self
+    }
+
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
         self.backoff.check([
             "retry.backoff.first",
@@ -127,45 +141,63 @@ impl RetryPolicy {
                 "more than 0, or `None`",
             )?;
         }
-        ConfigError::unless(
-            self.retry_after_most <= Duration::from_secs(86_400),
-            "retry.retry_after_most",
-            format!("{:?}", self.retry_after_most),
-            "at most 1 day",
-        )
+        for (field, most) in [
+            ("retry.retry_after_most", self.retry_after_most),
+            ("retry.refusals_wait_most", self.refusals_wait_most),
+        ] {
+            let day = Duration::from_secs(86_400);
+            ConfigError::unless(most <= day, field, format!("{most:?}"), "at most 1 day")?;
+        }
+        Ok(())
     }
 
-    /// How long to wait after the `failures`-th failed attempt; `None`: give up.
-    pub(crate) fn wait(&self, class: RetryClass, failures: u32, rng: &mut Rng) -> Option<Duration> {
-        (failures < self.max_attempts.get()).then(|| self.pause(class, failures, rng))?
+    /// How long to wait after the `failures`-th failed attempt, or why not.
+    pub(crate) fn wait(
+        &self,
+        class: RetryClass,
+        failures: u32,
+        rng: &mut Rng,
+    ) -> Result<Duration, GaveUp> {
+        if failures >= self.max_attempts.get() {
+            return Err(GaveUp::Attempts);
+        }
+        let wish = wish(class)?;
+        if wish > self.retry_after_most {
+            return Err(GaveUp::AskedForLonger);
+        }
+        Ok(self.not_before(wish, failures, rng))
     }
 
-    /// How long to wait after the `refusals`-th refusal; `None`: give up, for there were enough
-    /// of them, or it would be the same before so long.
+    /// How long to wait after the `refusals`-th refusal, or why not. `asked`: for how long those
+    /// before it have asked; this one is added.
     pub(super) fn wait_out(
         &self,
         class: RetryClass,
         refusals: u32,
+        asked: &mut Duration,
         rng: &mut Rng,
-    ) -> Option<Duration> {
-        let is_too_long =
-            matches!(class, RetryClass::RetryAfter(wish) if wish > self.retry_after_most);
-        let is_worth_it = refusals <= self.max_refusals && !is_too_long;
-        is_worth_it.then(|| self.pause(class, refusals, rng))?
+    ) -> Result<Duration, GaveUp> {
+        let wish = wish(class)?;
+        *asked = asked.saturating_add(wish);
+        if refusals > self.max_refusals || *asked > self.refusals_wait_most {
+            return Err(GaveUp::Refused);
+        }
+        Ok(self.not_before(wish, refusals, rng))
     }
 
-    /// A wish is a lower bound, up to the cap. On top comes chance, up to half of it or the
-    /// backoff's ceiling, whichever is longer: so that all who were told the same don't come back
-    /// together, however many they are.
-    fn pause(&self, class: RetryClass, row: u32, rng: &mut Rng) -> Option<Duration> {
-        let ceiling = self.backoff.ceiling(row);
-        match class {
-            RetryClass::Retry => Some(rng.up_to(ceiling)),
-            RetryClass::RetryAfter(wish) => {
-                let wish = wish.min(self.retry_after_most);
-                Some(wish + rng.up_to(ceiling.max(wish / 2)))
-            }
-            RetryClass::Stop => None,
-        }
+    /// A wish is a lower bound. On top comes chance, up to half of it or the backoff's ceiling,
+    /// whichever is longer: so that all who were told the same don't come back together, however
+    /// many they are.
+    pub(crate) fn not_before(&self, wish: Duration, row: u32, rng: &mut Rng) -> Duration {
+        wish.saturating_add(rng.up_to(self.backoff.ceiling(row).max(wish / 2)))
+    }
+}
+
+/// No sooner than that.
+fn wish(class: RetryClass) -> Result<Duration, GaveUp> {
+    match class {
+        RetryClass::Retry => Ok(Duration::ZERO),
+        RetryClass::RetryAfter(wish) => Ok(wish),
+        RetryClass::Stop => Err(GaveUp::Permanent),
     }
 }

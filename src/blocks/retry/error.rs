@@ -1,6 +1,8 @@
 //! How a retried operation fails.
 
-use crate::ground::outcome::{Classify, Verdict};
+use std::time::Duration;
+
+use crate::ground::outcome::{Classify, RetryClass, Verdict};
 
 /// How one attempt failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -34,6 +36,11 @@ pub enum GaveUp {
     /// The shared retry budget is spent.
     #[error("the retry budget is spent")]
     Budget,
+    /// The backend asked to be left alone for longer than
+    /// [`retry_after_most`](super::RetryPolicy::retry_after_most):
+    /// [`RetryError::retry_after`] says for how long.
+    #[error("the backend asked for a longer wait")]
+    AskedForLonger,
     /// The total timeout is over, or would be before the next attempt.
     #[error("the total timeout leaves no time")]
     TotalTimeout,
@@ -45,19 +52,25 @@ pub enum GaveUp {
 pub struct RetryError<E> {
     why: GaveUp,
     attempts: u32,
+    retry_after: Option<Duration>,
     #[source]
     last: AttemptError<E>,
 }
 
 impl<E> RetryError<E> {
-    pub(super) fn new(why: GaveUp, attempts: u32, last: AttemptError<E>) -> Self {
-        Self { why, attempts, last }
+    /// `verdict`: on the last attempt.
+    pub(super) fn new(why: GaveUp, attempts: u32, verdict: Verdict, last: AttemptError<E>) -> Self {
+        let retry_after = match verdict.retry() {
+            RetryClass::RetryAfter(after) => Some(after),
+            RetryClass::Retry | RetryClass::Stop => None,
+        };
+        Self { why, attempts, retry_after, last }
     }
 
     /// A service was not ready for a first attempt.
     #[cfg(feature = "tower")]
     pub(super) fn not_ready(error: E) -> Self {
-        Self::new(GaveUp::Permanent, 0, AttemptError::Inner(error))
+        Self::new(GaveUp::Permanent, 0, Verdict::permanent(), AttemptError::Inner(error))
     }
 
     /// Why no further attempt was made.
@@ -69,6 +82,12 @@ impl<E> RetryError<E> {
     /// service failed before it took a request.
     pub fn attempts(&self) -> u32 {
         self.attempts
+    }
+
+    /// How long after the last attempt another one makes sense at the earliest, if it said so: the
+    /// wish of the backend, or of what refused on this side, whole.
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.retry_after
     }
 
     /// How the last attempt failed.

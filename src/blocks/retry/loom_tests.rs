@@ -1,11 +1,11 @@
 //! The words of the budget: no retry is paid twice, nothing earned is lost, no cap is broken.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use loom::thread;
 
 use super::budget::{RetryBudget, RetryBudgetConfig};
+use crate::ground::time::Instant;
 
 fn budget(ratio: f64, floor: u32, most: u32, now: Instant) -> RetryBudget {
     let config = RetryBudgetConfig::default().with_ratio(ratio);

@@ -12,6 +12,7 @@ pub(super) struct Metrics {
     over_budget: Counter,
     out_of_time: Counter,
     refused: Counter,
+    asked_for_longer: Counter,
     stopped: Counter,
 }
 
@@ -22,6 +23,7 @@ impl Metrics {
             GaveUp::Budget => &self.over_budget,
             GaveUp::TotalTimeout => &self.out_of_time,
             GaveUp::Refused => &self.refused,
+            GaveUp::AskedForLonger => &self.asked_for_longer,
             GaveUp::Permanent | GaveUp::AtMostOnce => &self.stopped,
         };
         counter.add(1);
@@ -36,6 +38,7 @@ impl Metrics {
             over_budget: self.over_budget.get(),
             out_of_time: self.out_of_time.get(),
             refused: self.refused.get(),
+            asked_for_longer: self.asked_for_longer.get(),
             stopped: self.stopped.get(),
         }
     }
@@ -60,6 +63,8 @@ pub struct RetrySnapshot {
     pub out_of_time: u64,
     /// Given up: refused on this side.
     pub refused: u64,
+    /// Given up: the backend asked for a longer wait than the policy has.
+    pub asked_for_longer: u64,
     /// Given up: it won't go better, or must not be done twice.
     pub stopped: u64,
 }
@@ -68,7 +73,7 @@ impl RetrySnapshot {
     /// Every number under the name it has in a metrics system; all only grow. The label that
     /// tells retries apart is [`Retry::name`](super::Retry::name).
     #[must_use]
-    pub const fn metrics(&self) -> [(&'static str, u64); 8] {
+    pub const fn metrics(&self) -> [(&'static str, u64); 9] {
         [
             ("retry_retried_total", self.retried),
             ("retry_waited_out_total", self.waited_out),
@@ -77,6 +82,7 @@ impl RetrySnapshot {
             ("retry_over_budget_total", self.over_budget),
             ("retry_out_of_time_total", self.out_of_time),
             ("retry_refused_total", self.refused),
+            ("retry_asked_for_longer_total", self.asked_for_longer),
             ("retry_stopped_total", self.stopped),
         ]
     }

@@ -1,12 +1,12 @@
 //! One operation between its attempts: what the next one may be.
 
-use std::time::Instant;
+use std::time::Duration;
 
 use super::config::Idempotency;
 use super::error::{AttemptError, GaveUp, RetryError};
 use super::runner::Shared;
 use crate::ground::outcome::{Outcome, RetryClass, Verdict};
-use crate::ground::time;
+use crate::ground::time::{self, Instant};
 
 /// Counts the attempts of one operation, and decides after each whether there is another.
 pub(super) struct Run<'a> {
@@ -18,6 +18,8 @@ pub(super) struct Run<'a> {
     attempts: u32,
     failures: u32,
     refusals: u32,
+    /// For how long all of them asked.
+    asked: Duration,
 }
 
 impl<'a> Run<'a> {
@@ -27,7 +29,16 @@ impl<'a> Run<'a> {
         let begun = retry.policy.total_timeout.map(|_| time::now());
         let end = retry.policy.total_timeout.zip(begun);
         let end = end.and_then(|(total, begun)| time::later(begun, total));
-        Self { retry, idempotency, begun, end, attempts: 0, failures: 0, refusals: 0 }
+        Self {
+            retry,
+            idempotency,
+            begun,
+            end,
+            attempts: 0,
+            failures: 0,
+            refusals: 0,
+            asked: Duration::ZERO,
+        }
     }
 
     /// Begins an attempt: its number, from 1, and when it is to be dropped.
@@ -65,10 +76,10 @@ impl<'a> Run<'a> {
         let mut rng = self.retry.rng();
         let wait = if verdict.is_refused() {
             self.refusals = self.refusals.saturating_add(1);
-            policy.wait_out(verdict.retry(), self.refusals, &mut rng).ok_or(GaveUp::Refused)?
+            policy.wait_out(verdict.retry(), self.refusals, &mut self.asked, &mut rng)?
         } else {
             self.failures += 1;
-            policy.wait(verdict.retry(), self.failures, &mut rng).ok_or(GaveUp::Attempts)?
+            policy.wait(verdict.retry(), self.failures, &mut rng)?
         };
         let at = time::later(now, wait).ok_or(GaveUp::TotalTimeout)?;
         if self.end.is_some_and(|end| at >= end) {
@@ -99,6 +110,6 @@ impl<'a> Run<'a> {
             Some(Err(error)) => AttemptError::Inner(error),
             None => AttemptError::TimedOut,
         };
-        Err(RetryError::new(why, self.attempts, last))
+        Err(RetryError::new(why, self.attempts, verdict, last))
     }
 }

@@ -1,14 +1,14 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::num::NonZeroU32;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use proptest::prelude::*;
 
 use super::*;
 use crate::ground::outcome::{Classify, Verdict};
 use crate::ground::rng::Rng;
-use crate::ground::time;
+use crate::ground::time::{self, Instant};
 
 #[cfg(feature = "tower")]
 mod layer;
@@ -56,6 +56,7 @@ fn impossible_configurations_are_named() {
         (policy().with_attempt_timeout(Some(Duration::ZERO)), "retry.attempt_timeout"),
         (policy().with_total_timeout(Some(Duration::ZERO)), "retry.total_timeout"),
         (policy().with_retry_after_most(Duration::MAX), "retry.retry_after_most"),
+        (policy().with_refusals_wait_most(Duration::MAX), "retry.refusals_wait_most"),
         (policy().with_backoff(Backoff::new(S, MS)), "retry.backoff.first"),
         (policy().with_backoff(Backoff::new(S, Duration::MAX)), "retry.backoff.most"),
         (policy().with_backoff(Backoff::new(S, S).with_factor(0.9)), "retry.backoff.factor"),
@@ -119,6 +120,8 @@ impl Exact {
 }
 
 proptest! {
+    #![proptest_config(crate::ground::cases::cases(256))]
+
     /// Every answer is that of exact arithmetic, and over every stretch of every history the bound
     /// of the room holds.
     #[test]

@@ -9,12 +9,11 @@
 use std::future::Future;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker};
-use std::time::Instant;
 
 use tokio::task::coop::unconstrained;
 use tokio::time::Sleep;
 
-use crate::ground::time;
+use crate::ground::time::{self, Instant};
 
 /// By when a task must have ended, if it has a limit; not settled before its first await point.
 pub(super) type Due = Option<Option<Instant>>;

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Instant;
 
 use super::error::TaskError;
 use super::node::{Join, Put, Work};
@@ -12,6 +11,7 @@ use crate::Ending;
 use crate::gates::wait_queue::Ticket;
 use crate::ground::list::NIL;
 use crate::ground::stripe::{self, Padded, STRIPES};
+use crate::ground::time::Instant;
 
 /// The pool as the threads of one stripe see it. Each handle of a task holds the one it was made
 /// with: so their count is on a line that the threads of other stripes do not write.

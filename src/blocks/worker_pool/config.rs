@@ -121,7 +121,9 @@ pub enum Concurrency {
 }
 
 impl Default for Concurrency {
-    /// Four times the parallelism of the machine: tasks of an operator mostly wait for others.
+    /// Four times the parallelism of the machine: tasks of an operator mostly wait for others. Fixed,
+    /// for an idle seat costs one parked task, and a pool that has yet to grow serves nobody
+    /// faster than one that has.
     fn default() -> Self {
         Self::Fixed(parallelism().saturating_mul(4))
     }

@@ -8,7 +8,7 @@ mod scaling;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 pub(super) use door::{Door, No, Step};
 use lending::Beside;
@@ -28,7 +28,7 @@ use super::task::TaskId;
 use crate::gates::wait_queue::{Granted, Place, Plan, Room, Take, Ticket, WaitQueue};
 use crate::ground::metrics::Mean;
 use crate::ground::rng::Rng;
-use crate::ground::time::{Now, earlier};
+use crate::ground::time::{Instant, Now, earlier};
 use crate::{Ending, Enforcement, Ledger, Priority, Reason};
 
 /// Tasks that take less than this are done one after another sooner than by several workers: about

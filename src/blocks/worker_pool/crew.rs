@@ -22,13 +22,12 @@
 use std::future::{Future, poll_fn};
 use std::sync::Arc;
 use std::task::{Poll, Waker};
-use std::time::Instant;
 
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
 use crate::ground::primitives::atomic::{AtomicUsize, Ordering};
-use crate::ground::time;
+use crate::ground::time::{self, Instant};
 
 /// What a crew works for.
 pub(crate) trait Post: Send + Sync + 'static {

@@ -5,9 +5,7 @@
 //! pool that has come to a standstill does not live on its past: not every one, but the first, the
 //! second, the fourth, the eighth and so on, and every 64th.
 
-use std::time::Instant;
-
-use crate::ground::time::Now;
+use crate::ground::time::{Instant, Now};
 
 /// So many starts make a window: then a look at the clock costs each less than a nanosecond.
 const WINDOW: u32 = 32;
@@ -99,7 +97,7 @@ impl Drain {
 }
 
 fn nanos(since: Instant, now: Instant) -> f64 {
-    now.saturating_duration_since(since).as_nanos() as f64
+    now.nanos_since(since) as f64
 }
 
 #[cfg(all(test, not(headworks_loom)))]

@@ -19,13 +19,13 @@
 //! 4. Claims are counted in the word itself, endings beside it: so the ledger can still be checked.
 //!    A task that is moved under the lock takes its claim along: the core counts those.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::config::Sample;
 use crate::Ending;
 use crate::ground::primitives::atomic::{AtomicU64, Ordering};
 use crate::ground::stripe::{Padded, STRIPES};
-use crate::ground::time;
+use crate::ground::time::{self, Instant};
 
 /// Seats may be taken here.
 const OPEN: u64 = 1;

@@ -4,9 +4,10 @@
 //! higher classes keep coming, and a lower one gets what they leave: that shows in the time between
 //! two of its starts. Looked at only while something with a deadline waits.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::Priority;
+use crate::ground::time::Instant;
 
 /// Each gap moves the mean by this share: who is let in when the estimate is lowest must not be
 /// wrong by much.
@@ -37,7 +38,7 @@ impl Pace {
         let OfClass { mean_ns, gaps, last } = &mut self.0[class.index()];
         if let Some(last) = last.replace(now) {
             *gaps = gaps.saturating_add(1);
-            let ns = now.saturating_duration_since(last).as_nanos() as f64;
+            let ns = now.nanos_since(last) as f64;
             *mean_ns += (ns - *mean_ns) * WEIGHT.max(1.0 / f64::from(*gaps));
         }
     }

@@ -4,7 +4,6 @@ use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::Instant;
 
 use super::core::{Door, No};
 use super::error::TaskError;
@@ -14,6 +13,7 @@ use super::seats::SeatNo;
 use super::shared::Shared;
 use super::task::Task;
 use crate::gates::wait_queue::{Place, Ticket};
+use crate::ground::time::Instant;
 use crate::ground::{stripe, time};
 use crate::{Ending, Reason, Refused};
 

@@ -1,9 +1,8 @@
 //! Who sits where: everything that runs now.
 
-use std::time::Instant;
-
 use super::crew::WorkerNo;
 use super::task::TaskId;
+use crate::ground::time::Instant;
 
 /// The seats of a pool, and who has taken them.
 #[derive(Debug)]

@@ -6,7 +6,7 @@
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::runtime::{Handle, Id};
 use tokio::sync::watch;
@@ -30,7 +30,7 @@ use crate::gates::wait_queue::{Place, Ticket};
 use crate::ground::primitives::Mutex;
 use crate::ground::primitives::atomic::{AtomicBool, Ordering};
 use crate::ground::quiet::{drop_quietly, wake_quietly};
-use crate::ground::time::{self, Glance};
+use crate::ground::time::{self, Glance, Instant};
 use crate::{Ending, Priority};
 
 pub(super) type PoolCore = Core<Work>;

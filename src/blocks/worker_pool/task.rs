@@ -6,7 +6,7 @@ use std::future::Future;
 use std::hash::Hash;
 use std::num::NonZeroU32;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tracing::Span;
 use tracing::level_filters::LevelFilter;
@@ -16,7 +16,7 @@ use super::meters::Meters;
 use crate::Priority;
 use crate::gates::wait_queue::Place;
 use crate::ground::tenant::Tenant;
-use crate::ground::time;
+use crate::ground::time::{self, Instant};
 
 /// A future with its priority, tenant, deadline, timeout and weight. Any future is one, with
 /// `Normal` priority, no tenant, no deadline, the pool's timeout and weight 1.
@@ -78,8 +78,8 @@ impl<F: Future> Task<F> {
 
     /// Finish by then. Passed while it waits: it is never started, and ends `Expired`; passed
     /// while it runs: its future is dropped, and it ends `TimedOut`. Default: none.
-    pub fn deadline(mut self, deadline: Instant) -> Self {
-        self.place.deadline = Some(deadline);
+    pub fn deadline(mut self, deadline: impl Into<Instant>) -> Self {
+        self.place.deadline = Some(deadline.into());
         self
     }
 

@@ -43,7 +43,8 @@ pub struct PipelineConfig {
     /// Keys without a live run whose backoff is remembered; beyond, the oldest is forgotten.
     /// Default: 10,000.
     pub remembered_keys: usize,
-    /// Retries that the whole pipeline may spend. Default: 0.2 of the successes and 3 per second.
+    /// Retries that the whole pipeline may spend. A success here is a run that completed: it earns
+    /// once, however many phases it has. Default: 0.2 of the successes and 3 per second.
     pub retry_budget: RetryBudgetConfig,
     /// How long a critical attempt is waited for beyond its timeout, deadline or cancel, before
     /// the intent ends indeterminate. Default: 10 s.
@@ -186,8 +187,12 @@ pub struct PhaseConfig {
     pub timeout: Option<Duration>,
     /// See [`critical`](Self::critical). Default: `false`.
     pub critical: bool,
-    /// How failed attempts are repeated before the key's backoff. Default: 3 attempts, 100 ms ×2
-    /// up to 30 s with full jitter.
+    /// How failed attempts are repeated before the key's backoff. Where a backend asks for a longer
+    /// wait than `retry_after_most` the round ends at once: the next one begins after that wait or
+    /// the key's backoff, whichever is longer, but at most 1.5 h later. What a block on this side
+    /// refuses inside an attempt ([`PhaseError::refused`](super::PhaseError::refused)) is waited
+    /// out until the deadline, and counts neither as an attempt nor against the budget. Default: 3
+    /// attempts, 100 ms ×2 up to 30 s with full jitter.
     pub retry: RetryPolicy,
     /// Opens when the backend fails; attempts then wait for its next probe. Default: `None`.
     pub breaker: Option<CircuitBreaker>,

@@ -2,11 +2,11 @@
 
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::chain::AttemptRules;
 use super::control::{Control, Go};
-use crate::ground::time;
+use crate::ground::time::{self, Instant};
 
 /// What a phase may know about the attempt it is in.
 #[derive(Debug)]

@@ -6,13 +6,13 @@
 
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::Instant;
 
 use tokio::sync::Notify;
 
 use super::phase::PhaseError;
 use crate::ground::primitives::Mutex;
 use crate::ground::primitives::atomic::{AtomicBool, Ordering};
+use crate::ground::time::Instant;
 
 /// How an attempt ended.
 #[derive(Debug)]

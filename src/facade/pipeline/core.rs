@@ -4,7 +4,7 @@
 //! into [`Effects`]. `progress.rs` has the events after admission.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::control::Control;
 use super::gate::Gate;
@@ -17,7 +17,7 @@ use crate::gates::wait_queue::{Plan, Room, Rules};
 use crate::ground::deadlines::Deadlines;
 use crate::ground::rng::Rng;
 use crate::ground::slab::Slab;
-use crate::ground::time;
+use crate::ground::time::{self, Instant};
 use crate::retry::{Backoff, RetryBudget};
 use crate::{Ending, Ledger, Priority, Reason};
 
@@ -142,12 +142,18 @@ impl<B> Core<B> {
         ask.weight.get() <= self.seats.min(narrowest)
     }
 
-    /// Step 2: what can be known by looking. Changes nothing.
-    pub(super) fn peek(&self, ask: &Ask, now: Instant) -> Result<(), (Reason, Option<Instant>)> {
+    /// Step 2: what can be known by looking. Changes nothing here; a breaker may see by it that
+    /// its opening is over, and who listens to that is woken after the lock.
+    pub(super) fn peek(
+        &self,
+        ask: &Ask,
+        now: Instant,
+        fx: &mut Effects<B>,
+    ) -> Result<(), (Reason, Option<Instant>)> {
         for gate in &self.gates {
             let Some(breaker) = &gate.breaker else { continue };
             breaker
-                .peek_at(now)
+                .peek_telling(now, |woken| fx.wakers.extend(woken))
                 .map_err(|open| (Reason::CircuitOpen, Some(open.next_probe_at())))?;
         }
         self.is_feasible(ask, now).then_some(()).ok_or((Reason::DeadlineInfeasible, None))
@@ -221,6 +227,7 @@ impl<B> Core<B> {
             state: State::Parked { until: None },
             begun: false,
             failures: 0,
+            refusals: 0,
             tickets: 1,
             alarm: None,
             trace: Trace::new(now),
@@ -276,6 +283,7 @@ impl<B> Core<B> {
         let control = std::mem::replace(&mut run.control, control);
         run.gate = 0;
         run.failures = 0;
+        run.refusals = 0;
         run.state = State::Parked { until: None };
         let tickets = std::mem::replace(&mut run.tickets, 1);
         let mut trace = std::mem::replace(&mut run.trace, Trace::new(now));

@@ -3,7 +3,6 @@
 //! Values of the user's are dropped here, and their wakers woken; a panic of theirs is contained.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use super::core::Core;
 use super::drain::Returned;
@@ -15,7 +14,7 @@ use super::trace::Trace;
 use crate::Ending;
 use crate::ground::quiet::{drop_quietly, quietly, wake_quietly};
 use crate::ground::tenant::Tenant;
-use crate::ground::time;
+use crate::ground::time::{self, Instant};
 
 impl<P: Send + Sync + 'static, O: Send + Sync + 'static> Shared<P, O> {
     /// Ends every operation: decides under the lock whom to wake, and does all the rest after it.

@@ -3,14 +3,14 @@
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::intent::Intent;
 use super::progress::Abandoned;
 use super::run::Effects;
 use super::shared::Shared;
 use crate::Ledger;
-use crate::ground::time;
+use crate::ground::time::{self, Instant};
 
 /// What a shutdown found, once everything was over.
 #[derive(Debug)]

@@ -1,15 +1,15 @@
 //! One phase's gate: the line before it, and what must hold for an attempt to pass.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::task::Waker;
+use std::time::Duration;
 
 use super::config::PhaseConfig;
 use super::run::RunId;
-use crate::Outcome;
 use crate::circuit_breaker::{CircuitBreaker, OwnedCallPermit};
 use crate::gates::wait_queue::{Rules, WaitQueue};
 use crate::ground::metrics::Mean;
-use crate::ground::time;
+use crate::ground::time::{self, Instant};
 use crate::rate_limit::RateLimiter;
 use crate::retry::RetryPolicy;
 
@@ -77,11 +77,21 @@ impl Gate {
     /// it is worth asking again. Neither is lost to a refusal by the other: a look at the limiter
     /// comes first, and its token is the last that can fail (it does when somebody else who shares
     /// the limiter was faster; only then a permit is given back unused).
-    pub(super) fn pass(&mut self, now: Instant) -> Result<Option<OwnedCallPermit>, Closed> {
+    ///
+    /// Others may listen to the breaker: theirs are the `wakers`, for after the pipeline's lock.
+    pub(super) fn pass(
+        &mut self,
+        now: Instant,
+        wakers: &mut Vec<Waker>,
+    ) -> Result<Option<OwnedCallPermit>, Closed> {
         if let Some(Err(refused)) = self.egress.as_ref().map(|egress| egress.peek_at(1, now)) {
             return Err(self.close(refused.earliest(), false, now));
         }
-        let permit = match self.breaker.as_ref().map(|breaker| breaker.try_acquire_owned_at(now)) {
+        let permit = self
+            .breaker
+            .as_ref()
+            .map(|breaker| breaker.try_acquire_owned_telling(now, |woken| wakers.extend(woken)));
+        let permit = match permit {
             None => None,
             Some(Ok(permit)) => Some(permit),
             Some(Err(open)) => return Err(self.close(Some(open.next_probe_at()), true, now)),
@@ -90,7 +100,7 @@ impl Gate {
             None | Some(Ok(())) => Ok(permit),
             Some(Err(refused)) => {
                 if let Some(permit) = permit {
-                    permit.report_at(Outcome::Ignored, now);
+                    permit.give_back(now, |woken| wakers.extend(woken));
                 }
                 Err(self.close(refused.earliest(), false, now))
             }
@@ -111,10 +121,11 @@ impl Gate {
     }
 
     /// An attempt has ended somewhere: the breaker, which may stand before other phases too, may
-    /// have heard what opens this gate. Takes nothing.
-    pub(super) fn look_again(&mut self, now: Instant) {
-        let closed_by = self.breaker.as_ref().filter(|_| self.closed_by_breaker);
-        if self.closed_until.is_some() && closed_by.is_some_and(|it| it.peek_at(now).is_ok()) {
+    /// have heard what opens this gate. Takes nothing. `wakers`: as for [`pass`](Self::pass).
+    pub(super) fn look_again(&mut self, now: Instant, wakers: &mut Vec<Waker>) {
+        let is_closed_by_breaker = self.closed_until.is_some() && self.closed_by_breaker;
+        let Some(breaker) = self.breaker.as_ref().filter(|_| is_closed_by_breaker) else { return };
+        if breaker.peek_telling(now, |woken| wakers.extend(woken)).is_ok() {
             self.closed_until = None;
         }
     }

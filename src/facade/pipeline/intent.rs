@@ -2,10 +2,10 @@
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::Priority;
-use crate::ground::time;
+use crate::ground::time::{self, Instant};
 
 /// One unit of work: which object it is about, how urgent it is, and what is to be done.
 ///
@@ -78,8 +78,8 @@ impl<P> Intent<P> {
 
     /// Sets [`deadline`](Self::deadline).
     #[must_use]
-    pub fn deadline(self, deadline: Instant) -> Self {
-        Self { deadline: Some(deadline), ..self }
+    pub fn deadline(self, deadline: impl Into<Instant>) -> Self {
+        Self { deadline: Some(deadline.into()), ..self }
     }
 
     /// Sets [`deadline`](Self::deadline) so long from now.

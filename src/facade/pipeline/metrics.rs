@@ -1,9 +1,9 @@
 //! What a pipeline shows of itself.
 
 use std::borrow::Cow;
-use std::time::Instant;
 
 use super::shared::Shared;
+use crate::ground::time::Instant;
 use crate::retry::RetryBudgetSnapshot;
 use crate::{Ledger, Priority, Reason};
 

@@ -35,12 +35,15 @@
 //! # Failure
 //! A retryable error is repeated as the phase's policy and the pipeline's one budget allow; then
 //! the run waits for its key's backoff and begins a new round, until its deadline. Success resets
-//! the backoff. A permanent error, or a panic, ends it `Failed`.
+//! the backoff. A permanent error, or a panic, ends it `Failed`. What a limiter, breaker or pool on
+//! this side refused is no failure: it is waited out, and costs neither attempt nor budget. The
+//! budget earns once for each run that completes.
 
 // Invariants
 // 1. The core (`core.rs`, `progress.rs`) is pure and behind one lock; whatever it decides about
-//    wakers, tickets and values of the user's happens after the unlock (`delivery.rs`). Lock
-//    order: core → limiter or breaker; never the other way.
+//    wakers, tickets and values of the user's happens after the unlock (`delivery.rs`), and so
+//    does the waking of whoever listens to a phase's breaker. Lock order: core → limiter or
+//    breaker; never the other way.
 // 2. A run is exactly one of queued (in one gate's line), parked, or inside an attempt; `busy`
 //    is the weight of the last kind, `parked` the number of the second.
 // 3. Work never waits beside an idle seat: every operation ends in `settle`, which rouses a

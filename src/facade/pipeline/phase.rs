@@ -6,7 +6,8 @@ use std::marker::PhantomData;
 use std::time::Duration;
 
 use super::context::PhaseContext;
-use crate::Outcome;
+use crate::retry::RetryClass;
+use crate::{Classify, Verdict};
 
 /// One step of every intent's way. The output of one phase is the input of the next.
 ///
@@ -45,77 +46,85 @@ pub enum Step<O> {
 }
 
 /// Why an attempt failed. Opaque, but for what the pipeline needs to know.
+///
+/// `?` makes one of every error that knows its [`Verdict`]: those of this crate's blocks do.
+///
+/// ```
+/// use headworks::RateLimiter;
+/// use headworks::pipeline::PhaseError;
+/// use headworks::rate_limit::Quota;
+///
+/// fn ask(limiter: &RateLimiter) -> Result<(), PhaseError> {
+///     limiter.try_acquire(1)?;
+///     Ok(())
+/// }
+/// let limiter = RateLimiter::new(Quota::per_second(1))?;
+/// assert!(ask(&limiter).is_ok());
+/// assert!(ask(&limiter).unwrap_err().is_retryable(), "refused, and waited out");
+/// # Ok::<(), headworks::ConfigError>(())
+/// ```
 #[derive(Debug)]
 pub struct PhaseError {
-    pub(super) kind: ErrorKind,
-    /// How the breaker of the phase sees it.
-    pub(super) outcome: Outcome,
+    /// What it says about the backend, to the phase's breaker, and about another attempt.
+    pub(super) verdict: Verdict,
     source: Box<dyn std::error::Error + Send + Sync>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum ErrorKind {
-    Retryable,
-    Permanent,
-    Overloaded { retry_after: Option<Duration> },
 }
 
 impl PhaseError {
     /// Another attempt may succeed: the backend failed. Counts against its breaker.
     pub fn retryable(source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
-        Self::new(ErrorKind::Retryable, Outcome::Failure, source)
+        Self::new(Verdict::failure(), source)
     }
 
     /// No attempt will succeed: the intent ends `Failed`. Says nothing about the backend.
     pub fn permanent(source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
-        Self::new(ErrorKind::Permanent, Outcome::Ignored, source)
+        Self::new(Verdict::permanent(), source)
     }
 
     /// The backend asks for patience: another attempt makes sense, not before `retry_after`.
-    /// Not a failure of the backend.
+    /// Counts against its breaker as [`Overloaded`](crate::circuit_breaker::Overloaded) says.
     pub fn overloaded(
         source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
         retry_after: Option<Duration>,
     ) -> Self {
-        Self::new(ErrorKind::Overloaded { retry_after }, Outcome::Ignored, source)
+        Self::new(Verdict::overloaded(retry_after), source)
+    }
+
+    /// A limiter, breaker or pool on this side refused: the backend has not seen it. Another
+    /// attempt is made later, not before `retry_after`; this one was none, so it uses up no
+    /// attempt and no retry budget.
+    pub fn refused(
+        source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+        retry_after: Option<Duration>,
+    ) -> Self {
+        Self::new(Verdict::refused(retry_after), source)
     }
 
     /// Whether another attempt makes sense.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
-        self.kind != ErrorKind::Permanent
+        self.verdict.retry() != RetryClass::Stop
     }
 
-    fn new(
-        kind: ErrorKind,
-        outcome: Outcome,
-        source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
-    ) -> Self {
-        Self { kind, outcome, source: source.into() }
+    fn new(verdict: Verdict, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self { verdict, source: source.into() }
     }
 }
 
-/// Retryable or not by itself, not before its `Retry-After`; the breaker sees it as the transport
-/// does.
-#[cfg(feature = "http")]
-impl From<crate::http_transport::TransportError> for PhaseError {
-    fn from(error: crate::http_transport::TransportError) -> Self {
-        let (outcome, retry_after) = (error.outcome(), error.retry_after());
-        let kind = match retry_after {
-            _ if !error.is_retryable() => ErrorKind::Permanent,
-            None if outcome == Outcome::Failure => ErrorKind::Retryable,
-            _ => ErrorKind::Overloaded { retry_after },
-        };
-        Self::new(kind, outcome, error)
+/// By what the error itself says.
+impl<E: Classify + std::error::Error + Send + Sync + 'static> From<E> for PhaseError {
+    fn from(error: E) -> Self {
+        Self::new(error.verdict(), error)
     }
 }
 
 impl fmt::Display for PhaseError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self.kind {
-            ErrorKind::Retryable => "the attempt failed",
-            ErrorKind::Permanent => "the phase can't succeed",
-            ErrorKind::Overloaded { .. } => "the backend is overloaded",
+        f.write_str(match self.verdict {
+            it if it.retry() == RetryClass::Stop => "the phase can't succeed",
+            it if it.is_refused() => "refused on this side",
+            it if it.is_overloaded() => "the backend is overloaded",
+            _ => "the attempt failed",
         })
     }
 }

@@ -2,14 +2,14 @@
 //! ticket is cancelled, and how everything ends.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::control::{Control, Go};
 use super::core::{Core, Life};
 use super::run::{AttemptEnd, Doom, Effects, RunId, Running, State};
 use crate::circuit_breaker::OwnedCallPermit;
 use crate::gates::wait_queue::Take;
-use crate::ground::time;
+use crate::ground::time::{self, Instant};
 use crate::retry::RetryClass;
 use crate::{Ending, Priority};
 
@@ -35,7 +35,7 @@ impl<B> Core<B> {
                 // Nothing of its class or below may start before it.
                 return None;
             }
-            if let Ok(permit) = self.gates[gate].pass(now) {
+            if let Ok(permit) = self.gates[gate].pass(now, &mut fx.wakers) {
                 return self.seat(gate, permit, now);
             }
         }
@@ -123,12 +123,14 @@ impl<B> Core<B> {
         let (since, doom, given_up) = (running.since, running.doom, running.given_up);
         run.trace.ran(since, now);
         let gate = self.park(id);
-        self.gates.iter_mut().for_each(|gate| gate.look_again(now));
+        self.gates.iter_mut().for_each(|gate| gate.look_again(now, &mut fx.wakers));
         let is_last = gate + 1 == self.gates.len();
         if end == AttemptEnd::Done {
             self.gates[gate].took.sample(now.saturating_duration_since(since));
-            self.budget.success();
             if is_last {
+                // Once for each run, and not before its end: what succeeds before the phase that
+                // fails would earn for all that it repeats.
+                self.budget.success();
                 return self.end(id, Ending::Completed, now, fx);
             }
         }
@@ -139,13 +141,16 @@ impl<B> Core<B> {
             return self.end(id, doom.ending(), now, fx);
         }
         match end {
-            AttemptEnd::Again(_) | AttemptEnd::Retry { .. } if self.has_successor(id) => {
+            AttemptEnd::Again(_) | AttemptEnd::Retry { .. } | AttemptEnd::Refused { .. }
+                if self.has_successor(id) =>
+            {
                 // It would wait now, and what waits makes way for what is newer.
                 self.end(id, Ending::Superseded, now, fx);
             }
             AttemptEnd::Done => self.advance(id, now),
             AttemptEnd::Again(after) => self.park_for(id, Some(after), now),
             AttemptEnd::Retry { after } => self.retry(id, gate, after, now),
+            AttemptEnd::Refused { after } => self.wait_out(id, gate, after, now),
             AttemptEnd::Permanent => self.end(id, Ending::Failed, now, fx),
             AttemptEnd::Stopped => self.end(id, Ending::Cancelled, now, fx),
         }
@@ -166,27 +171,42 @@ impl<B> Core<B> {
         if let Some(run) = self.run_mut(id) {
             run.gate += 1;
             run.failures = 0;
+            run.refusals = 0;
             self.stand(id, now);
         }
     }
 
-    /// Another attempt while the policy and the budget have one; else the key's backoff, and then
-    /// a new round.
+    /// Refused on this side: as long as it was told to, or by the policy's backoff. No failure, so
+    /// neither an attempt nor budget is used up; a seat is, so it is not asked without end.
+    fn wait_out(&mut self, id: RunId, gate: usize, after: Option<Duration>, now: Instant) {
+        let Some(run) = self.run_mut(id) else { return };
+        run.refusals = run.refusals.saturating_add(1);
+        let refusals = run.refusals;
+        let wish = after.unwrap_or_default().min(LONGEST_WISH);
+        let wait = self.gates[gate].retry.not_before(wish, refusals, &mut self.rng);
+        self.park_for(id, Some(wait), now);
+    }
+
+    /// Another attempt while the policy and the budget have one, and nobody asked for a longer wait
+    /// than the policy has; else the key's backoff, and then a new round.
     fn retry(&mut self, id: RunId, gate: usize, after: Option<Duration>, now: Instant) {
         let Some(run) = self.run_mut(id) else { return };
         run.failures += 1;
+        run.refusals = 0;
         let failures = run.failures;
         let key = Arc::clone(&run.ask.key);
         let class = after.map_or(RetryClass::Retry, RetryClass::RetryAfter);
         let wait = self.gates[gate].retry.wait(class, failures, &mut self.rng);
-        let paid = wait.filter(|_| self.budget.try_withdraw_at(now).is_ok());
+        let paid = wait.ok().filter(|_| self.budget.try_withdraw_at(now).is_ok());
         let wait = paid.unwrap_or_else(|| {
             let rounds = self.keys.failed(&key);
             if let Some(run) = self.run_mut(id) {
                 run.failures = 0;
             }
             let backoff = self.key_backoff.ceiling(rounds);
-            let wish = after.unwrap_or_default().min(self.gates[gate].retry.retry_after_most);
+            // Not before the wish, and spread: many were told the same.
+            let wish = after.unwrap_or_default().min(LONGEST_WISH);
+            let wish = wish + self.rng.up_to(wish / 2);
             self.rng.around(backoff, KEY_JITTER).max(wish)
         });
         self.park_for(id, Some(wait), now);
@@ -352,6 +372,9 @@ impl<B> Core<B> {
 /// How far a key's backoff strays from its doubling, so that keys that failed together do not
 /// come back together.
 const KEY_JITTER: f64 = 0.2;
+
+/// However long a backend or a block on this side asks to be left alone.
+const LONGEST_WISH: Duration = Duration::from_secs(3_600);
 
 /// The index of the highest class.
 const HIGHEST: usize = Priority::ALL.len() - 1;

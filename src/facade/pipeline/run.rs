@@ -3,14 +3,13 @@
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::task::Waker;
-use std::time::Instant;
 
 use super::control::Control;
 use super::keys::Version;
 use super::trace::Trace;
 use crate::gates::wait_queue::{Place, Ticket};
 use crate::ground::tenant::Tenant;
-use crate::ground::time;
+use crate::ground::time::{self, Instant};
 use crate::{Ending, Priority};
 
 /// Names a run while it is live.
@@ -40,6 +39,8 @@ pub(super) struct Run<B> {
     pub(super) begun: bool,
     /// Failed attempts of this round.
     pub(super) failures: u32,
+    /// Refusals on this side in a row.
+    pub(super) refusals: u32,
     /// Tickets that will end with it.
     pub(super) tickets: u64,
     /// The instant it has among the alarms.
@@ -134,6 +135,10 @@ pub(super) enum AttemptEnd {
     Again(std::time::Duration),
     /// Another attempt makes sense, not before `after`.
     Retry {
+        after: Option<std::time::Duration>,
+    },
+    /// A block on this side refused inside of it: no failure. Another one, not before `after`.
+    Refused {
         after: Option<std::time::Duration>,
     },
     Permanent,

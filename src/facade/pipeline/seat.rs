@@ -3,21 +3,20 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::Instant;
 
 use super::chain::Drive;
 use super::control::{Control, Report};
 use super::core::Life;
-use super::phase::ErrorKind;
 use super::progress::Grant;
 use super::run::{AttemptEnd, Effects, RunId};
 use super::shared::Shared;
 use super::ticket::Failure;
-use crate::Outcome;
+use crate::Verdict;
 use crate::blocks::worker_pool::crew::{Crew, Leaving, Next, Post, Turn, WorkerNo};
 use crate::circuit_breaker::OwnedCallPermit;
 use crate::ground::quiet::drop_quietly;
-use crate::ground::time;
+use crate::ground::time::{self, Instant};
+use crate::retry::RetryClass;
 
 /// One attempt to make.
 pub(super) struct Attempt<P, O> {
@@ -104,10 +103,10 @@ impl<P: Send + Sync + 'static, O: Send + Sync + 'static> Post for Shared<P, O> {
         })
         .await;
         std::mem::forget(unfinished);
-        let Judged { end, outcome, output, failure } = Judged::of(polled);
+        let Judged { end, verdict, output, failure } = Judged::of(polled);
         if let Some(permit) = permit {
-            match outcome {
-                Some(outcome) => permit.report(outcome),
+            match verdict {
+                Some(verdict) => permit.report(verdict),
                 // Cancelled: it counts by its age.
                 None => drop(permit),
             }
@@ -167,47 +166,52 @@ enum Polled<O> {
 /// What an attempt means to the core, to the breaker (`None`: cancelled) and to the tickets.
 struct Judged<O> {
     end: AttemptEnd,
-    outcome: Option<Outcome>,
+    verdict: Option<Verdict>,
     output: Option<Arc<O>>,
     failure: Option<Failure>,
 }
 
 impl<O> Judged<O> {
     fn of(polled: Polled<O>) -> Self {
-        let judged = |end, outcome, failure| Self { end, outcome, output: None, failure };
+        let judged = |end, verdict, failure| Self { end, verdict, output: None, failure };
         match polled {
             Polled::Completed(output) => Self {
                 end: AttemptEnd::Done,
-                outcome: Some(Outcome::Success),
+                verdict: Some(Verdict::success()),
                 output: Some(output),
                 failure: None,
             },
             Polled::Reported(Report::Done) => {
-                judged(AttemptEnd::Done, Some(Outcome::Success), None)
+                judged(AttemptEnd::Done, Some(Verdict::success()), None)
             }
             Polled::Reported(Report::Again(after)) => {
-                judged(AttemptEnd::Again(after), Some(Outcome::Success), None)
+                judged(AttemptEnd::Again(after), Some(Verdict::success()), None)
             }
             Polled::Reported(Report::Failed(error)) => {
-                let end = match error.kind {
-                    ErrorKind::Retryable => AttemptEnd::Retry { after: None },
-                    ErrorKind::Overloaded { retry_after } => {
-                        AttemptEnd::Retry { after: retry_after }
-                    }
-                    ErrorKind::Permanent => AttemptEnd::Permanent,
+                let verdict = error.verdict;
+                let after = match verdict.retry() {
+                    RetryClass::RetryAfter(after) => Some(after),
+                    _ => None,
                 };
-                judged(end, Some(error.outcome), Some(error.into()))
+                let end = match verdict.retry() {
+                    RetryClass::Stop => AttemptEnd::Permanent,
+                    _ if verdict.is_refused() => AttemptEnd::Refused { after },
+                    _ => AttemptEnd::Retry { after },
+                };
+                judged(end, Some(verdict), Some(error.into()))
             }
             Polled::Reported(Report::TimedOut) => {
                 let end = AttemptEnd::Retry { after: None };
-                judged(end, Some(Outcome::Failure), Some(Failure::TimedOut))
+                judged(end, Some(Verdict::failure()), Some(Failure::TimedOut))
             }
             Polled::Reported(Report::Stopped) => judged(AttemptEnd::Stopped, None, None),
             Polled::Panicked(payload) => {
                 let message = message_of(&*payload);
                 drop_quietly(payload);
                 let failure = Failure::Panicked(message);
-                judged(AttemptEnd::Permanent, Some(Outcome::Ignored), Some(failure))
+                // Nobody answered, as far as is known.
+                let verdict = Verdict::permanent().unsent();
+                judged(AttemptEnd::Permanent, Some(verdict), Some(failure))
             }
         }
     }

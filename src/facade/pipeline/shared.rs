@@ -2,7 +2,6 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
-use std::time::Instant;
 
 use tokio::sync::Notify;
 
@@ -21,7 +20,7 @@ use crate::gates::wait_queue::{self, Plan};
 use crate::ground::primitives::{Mutex, MutexGuard};
 use crate::ground::quiet::drop_quietly;
 use crate::ground::tenant::Tenant;
-use crate::ground::time;
+use crate::ground::time::{self, Instant};
 use crate::rate_limit::{TieredRateLimiter, TryAcquireError};
 use crate::{Reason, Refused, Scope};
 
@@ -185,7 +184,7 @@ impl<P: Send + Sync + 'static, O: Send + Sync + 'static> Shared<P, O> {
                 (run, None)
             }
             Admission::New { parked } => {
-                if let Err((reason, at)) = core.peek(&ask, now) {
+                if let Err((reason, at)) = core.peek(&ask, now, fx) {
                     return Err(refuse(intent, reason, at));
                 }
                 let overtakes = head.is_none() && core.room.stands_before(ask.class);

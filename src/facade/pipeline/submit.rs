@@ -9,7 +9,6 @@
 
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Instant;
 
 use super::intent::Intent;
 use super::run::Effects;
@@ -18,7 +17,7 @@ use super::ticket::Ticket;
 use crate::gates::wait_queue::{Entered, Place, Ticket as RoomTicket, Turn};
 use crate::ground::quiet::{drop_quietly, wake_quietly};
 use crate::ground::tenant::Tenant;
-use crate::ground::time;
+use crate::ground::time::{self, Instant};
 use crate::{Reason, Refused, Scope};
 
 /// A place in the waiting room, left when dropped.

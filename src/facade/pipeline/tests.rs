@@ -1,8 +1,12 @@
 //! The core by tables and explicit `now`: no runtime, no future, no clock.
 
+use std::future::Future;
 use std::num::NonZeroU32;
+use std::pin::pin;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::task::{Context, Waker};
+use std::time::Duration;
 
 use super::config::{PhaseConfig, PipelineConfig};
 use super::control::Control;
@@ -16,6 +20,7 @@ use crate::gates::wait_queue::Plan;
 use crate::ground::rng::Rng;
 use crate::ground::slab::Slab;
 use crate::ground::tenant::Tenant;
+use crate::ground::time::Instant;
 use crate::rate_limit::{Quota, RateLimiter};
 use crate::retry::{RetryBudget, RetryBudgetConfig};
 use crate::{Ending, Priority, Reason};
@@ -66,7 +71,7 @@ impl Table {
                 run
             }
             Admission::New { parked } => {
-                core.peek(&ask, *now).map_err(|(reason, _)| reason)?;
+                core.peek(&ask, *now, fx).map_err(|(reason, _)| reason)?;
                 match core.plan(&ask, *now) {
                     Plan::Refuse => return Err(Reason::QueueFull),
                     plan => core.admit(plan, ask, parked, carried, *now, fx),
@@ -335,11 +340,55 @@ fn a_gate_that_its_breaker_closes_keeps_its_head_and_asks_once() {
     assert_eq!(table.core.budget.snapshot().withdrawn, 0);
 }
 
+/// Whoever listens to a breaker may call the pipeline when woken: under its lock that would hang.
+#[test]
+fn who_listens_to_a_breaker_is_woken_after_the_lock() {
+    struct Told(AtomicU32);
+    impl std::task::Wake for Told {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+    type Act = fn(&mut Table, RunId);
+    let acts: [(&str, Act); 3] = [
+        ("a gate asks", |table, _| assert_eq!(table.next(), Some("b"))),
+        ("admission looks", |table, _| assert!(table.offer(ask("c"), "c").is_ok())),
+        ("an attempt ends", |table, running| table.attempted(running, AttemptEnd::Done)),
+    ];
+    for (name, act) in acts {
+        let mut table = Table::new(config(), []);
+        let breaker = CircuitBreakerConfig::default()
+            .with_consecutive_failures(Some(NonZeroU32::MIN))
+            .with_open_for(S)
+            .with_open_jitter_ratio(0.0);
+        let breaker = CircuitBreaker::new_at(breaker, Rng::seeded(1), table.now).unwrap();
+        let phase = remote().with_breaker(breaker.clone());
+        table.core.gates = vec![Gate::new("one", &phase, config().rules())];
+        let running = table.offer(ask("a"), "a").unwrap();
+        assert_eq!(table.next(), Some("a"));
+        table.offer(ask("b"), "b").unwrap();
+        breaker.try_acquire_at(table.now).unwrap().report_at(crate::Outcome::Failure, table.now);
+        assert_eq!(table.next(), None, "the gate is closed");
+        let told = Arc::new(Told(AtomicU32::new(0)));
+        let waker = Waker::from(Arc::clone(&told));
+        let mut events = breaker.events().unwrap();
+        let mut next = pin!(events.recv());
+        assert!(next.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+        table.now += 2 * S;
+        if name == "a gate asks" {
+            table.pass(Duration::ZERO);
+        }
+        act(&mut table, running);
+        assert_eq!(told.0.load(Ordering::Relaxed), 0, "{name}: under the lock");
+        assert_eq!(table.fx.wakers.len(), 1, "{name}: not told");
+    }
+}
+
 #[test]
 fn a_gate_without_egress_tokens_opens_when_there_is_one() {
     let mut table = Table::new(config(), []);
     let quota = Quota::per_second(1).with_burst(2);
-    let egress = RateLimiter::new_at(quota.into(), table.now).unwrap();
+    let egress = RateLimiter::new(quota).unwrap();
     table.core.gates = vec![Gate::new("one", &remote().with_egress(egress), config().rules())];
     for name in ["a", "b", "c", "d"] {
         table.offer(ask(name), name).unwrap();
@@ -364,7 +413,7 @@ fn a_missing_egress_token_costs_neither_a_probe_nor_a_share_of_the_ramp() {
     breaker.try_acquire_at(table.now).unwrap().report_at(crate::Outcome::Failure, table.now);
     table.pass(S);
     let quota = Quota::new(1, 10 * S);
-    let egress = Arc::new(RateLimiter::new_at(quota.into(), table.now).unwrap());
+    let egress = Arc::new(RateLimiter::new(quota).unwrap());
     egress.try_acquire_at(1, table.now).unwrap();
     let phase = remote().with_breaker(breaker.clone()).with_egress(Arc::clone(&egress));
     table.core.gates = vec![Gate::new("one", &phase, self::config().rules())];
@@ -382,6 +431,75 @@ fn a_missing_egress_token_costs_neither_a_probe_nor_a_share_of_the_ramp() {
     assert!(table.until_next() >= 21 * S);
     assert_eq!(table.next(), Some("b"));
     assert_eq!(egress.snapshot().refused, 2, "each time it was refused");
+}
+
+/// When it is due again.
+fn due_of(table: &Table, run: RunId) -> Duration {
+    match table.core.run(run).unwrap().state {
+        State::Parked { until: Some(until) } => until - table.now,
+        ref state => panic!("{state:?}"),
+    }
+}
+
+#[test]
+fn a_refusal_on_this_side_costs_no_attempt_and_no_budget() {
+    let mut table = Table::new(config(), [remote()]);
+    let run = table.offer(ask("a"), "a").unwrap();
+    for refusals in 1..=100 {
+        assert_eq!(table.all(), ["a"]);
+        let after = (refusals % 2 == 0).then_some(2 * S);
+        table.attempted(run, AttemptEnd::Refused { after });
+        let due = due_of(&table, run);
+        match after {
+            Some(_) => assert!(due >= 2 * S && due <= 2 * S + 30 * S, "not before: {due:?}"),
+            None => assert!(due <= 30 * S, "by the policy's backoff: {due:?}"),
+        }
+        table.pass(due + 2 * MS);
+    }
+    assert_eq!(table.core.budget.snapshot().withdrawn, 0);
+    assert_eq!(table.core.run(run).unwrap().failures, 0);
+    assert_eq!(table.core.keys.get("a").map(|key| key.failures), Some(0), "no round is over");
+    assert_eq!(table.all(), ["a"]);
+    table.attempted(run, AttemptEnd::Refused { after: Some(Duration::MAX) });
+    assert!(due_of(&table, run) <= 5_400 * S, "not for ever");
+}
+
+#[test]
+fn a_run_earns_once_at_its_end() {
+    let budget = RetryBudgetConfig::default().with_ratio(1.0).with_floor_per_second(0);
+    let mut table = Table::new(config(), [remote(), remote(), remote()]);
+    table.core.budget = RetryBudget::new_at(budget, table.now).unwrap();
+    let saved = |table: &Table| table.core.budget.snapshot().saved;
+    let fails = table.offer(ask("fails"), "fails").unwrap();
+    for end in [AttemptEnd::Done, AttemptEnd::Done, AttemptEnd::Permanent] {
+        table.next();
+        table.attempted(fails, end);
+    }
+    assert_eq!(saved(&table), 0, "what went well before the end pays for no repetition");
+    let completes = table.offer(ask("completes"), "completes").unwrap();
+    for _ in 0..3 {
+        table.next();
+        table.attempted(completes, AttemptEnd::Done);
+    }
+    assert_eq!(saved(&table), 1);
+}
+
+#[test]
+fn runs_told_the_same_come_back_spread_when_their_attempts_are_used_up() {
+    let one = crate::retry::RetryPolicy::default().with_max_attempts(NonZeroU32::MIN);
+    for wish in [10 * S, 600 * S] {
+        let mut table = Table::new(config(), [remote().with_retry(one.clone())]);
+        let keys: Vec<_> = (0..60).map(|key| format!("{key}")).collect();
+        let runs: Vec<_> = keys.iter().map(|key| table.offer(ask(key), "a").unwrap()).collect();
+        table.all();
+        runs.iter().for_each(|&run| {
+            table.attempted(run, AttemptEnd::Retry { after: Some(wish) });
+        });
+        let due: Vec<_> = runs.iter().map(|&run| due_of(&table, run)).collect();
+        assert!(due.iter().all(|due| (wish..=wish * 3 / 2).contains(due)), "{due:?}");
+        let (first, last) = (due.iter().min().unwrap(), due.iter().max().unwrap());
+        assert!(*last - *first > wish / 4, "{first:?}..{last:?}");
+    }
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! How an intent's time was spent.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use crate::ground::time::Instant;
 
 /// How an intent's time was spent, from its acceptance to its end.
 #[derive(Clone, Debug)]

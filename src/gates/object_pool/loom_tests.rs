@@ -3,14 +3,14 @@
 //! a borrow that does not see what went before.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use loom::thread;
 
 use super::config::Limits;
-use super::number::{Lease, Numbers};
 use super::stock::{Pushed, Stock};
-use crate::ground::time;
+use crate::ground::thread_number::{Lease, Numbers};
+use crate::ground::time::{self, Instant};
 
 struct World {
     numbers: Numbers,

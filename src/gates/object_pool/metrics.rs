@@ -36,7 +36,7 @@ pub struct ObjectPoolSnapshot {
     pub kept: u64,
     /// Came back, and were dropped because `reset` said so.
     pub dropped_by_reset: u64,
-    /// Came back in a panic, or their `reset` panicked.
+    /// Came back while their thread panicked, or their `reset` panicked.
     pub dropped_by_panic: u64,
     /// Came back, and there was no room.
     pub dropped_by_bound: u64,

@@ -19,8 +19,8 @@
 //! - At most [`max_idle`](ObjectPoolConfig::max_idle) values are idle, with all threads together.
 //! - Steady use allocates nothing.
 //! - `create`, `reset`, `validate` and the drop of a value may use the same pool, and may panic: the
-//!   counts stay exact. A value whose `reset` panicked, or that comes back in a panic that began
-//!   while it was out, is dropped.
+//!   counts stay exact. A value whose `reset` panicked, or that comes back while its thread panics,
+//!   is dropped.
 //! - A pool that is used shrinks to its [`floor`](ObjectPoolConfig::floor) by itself: what nobody
 //!   needed for an epoch is dropped in the next, a magazine at a time, by whoever gives values back.
 //!
@@ -58,7 +58,6 @@ mod depot;
 mod loom_tests;
 mod magazine;
 mod metrics;
-mod number;
 mod places;
 mod pool;
 mod pooled;

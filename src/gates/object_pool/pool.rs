@@ -4,17 +4,16 @@ use std::any::Any;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind};
 use std::sync::Arc;
-use std::time::Instant;
 
 use super::config::ObjectPoolConfig;
 use super::metrics::{ObjectPoolSnapshot, Tally};
-use super::number;
 use super::places::{Place, Places};
 use super::pooled::{OwnedPooled, Pooled};
 use super::stock::{Pushed, Stock};
 use crate::ConfigError;
 use crate::ground::quiet::drop_quietly;
-use crate::ground::time;
+use crate::ground::thread_number;
+use crate::ground::time::{self, Instant};
 
 type Create<T> = Box<dyn Fn() -> T + Send + Sync>;
 type Hook<T> = Box<dyn Fn(&mut T) -> bool + Send + Sync>;
@@ -45,21 +44,6 @@ pub struct ObjectPool<T> {
     tally: Tally,
     places: Places,
     config: ObjectPoolConfig,
-}
-
-/// What must be known of a value when it comes back.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Loan {
-    in_panic: bool,
-    place: Place,
-}
-
-impl Loan {
-    /// Whether a panic of this thread began since.
-    #[inline]
-    fn is_poisoned(self) -> bool {
-        !self.in_panic && std::thread::panicking()
-    }
 }
 
 impl<T: Send> ObjectPool<T> {
@@ -131,8 +115,8 @@ impl<T> ObjectPool<T> {
     #[inline]
     #[track_caller]
     pub fn take(&self) -> Pooled<'_, T> {
-        let (value, loan) = self.lend();
-        Pooled::new(self, value, loan)
+        let (value, place) = self.lend();
+        Pooled::new(self, value, place)
     }
 
     /// As [`take`](Self::take), with a guard that shares the pool and so can be sent into a task.
@@ -147,8 +131,8 @@ impl<T> ObjectPool<T> {
     #[inline]
     #[track_caller]
     pub fn take_owned(self: &Arc<Self>) -> OwnedPooled<T> {
-        let (value, loan) = self.lend();
-        OwnedPooled::new(Arc::clone(self), value, loan)
+        let (value, place) = self.lend();
+        OwnedPooled::new(Arc::clone(self), value, place)
     }
 
     /// What [`trim_after`](ObjectPoolConfig::trim_after) asks for by now, at once. Needed only for a
@@ -181,14 +165,14 @@ impl<T> ObjectPool<T> {
 
     #[inline]
     #[track_caller]
-    pub(super) fn lend(&self) -> (T, Loan) {
-        let value = match self.stock.pop(number::mine()) {
+    pub(super) fn lend(&self) -> (T, Place) {
+        let value = match self.stock.pop(thread_number::mine()) {
             Some(value) if self.validate.is_none() => value,
             popped => self.lend_checked(popped),
         };
-        let loan = Loan { in_panic: std::thread::panicking(), place: Place::here() };
-        self.places.went_out(loan.place);
-        (value, loan)
+        let place = Place::here();
+        self.places.went_out(place);
+        (value, place)
     }
 
     #[cold]
@@ -196,7 +180,7 @@ impl<T> ObjectPool<T> {
         while let Some(value) = popped {
             match self.check(value) {
                 Some(valid) => return valid,
-                None => popped = self.stock.pop(number::mine()),
+                None => popped = self.stock.pop(thread_number::mine()),
             }
         }
         let made = (self.create)();
@@ -218,9 +202,9 @@ impl<T> ObjectPool<T> {
 
     /// A value comes back.
     #[inline]
-    pub(super) fn give_back(&self, mut value: T, loan: Loan) {
-        self.places.came_back(loan.place);
-        if loan.is_poisoned() {
+    pub(super) fn give_back(&self, mut value: T, place: Place) {
+        self.places.came_back(place);
+        if std::thread::panicking() {
             return self.lose(value, Loss::Panic(None));
         }
         match catch_unwind(AssertUnwindSafe(|| (self.reset)(&mut value))) {
@@ -232,7 +216,7 @@ impl<T> ObjectPool<T> {
 
     #[inline]
     fn keep(&self, value: T) {
-        match self.stock.push(number::mine(), value) {
+        match self.stock.push(thread_number::mine(), value) {
             Pushed::Kept => {}
             Pushed::Look => _ = self.trim_some_at(time::now()),
             Pushed::Full(value) => self.lose(value, Loss::Bound),
@@ -253,15 +237,17 @@ impl<T> ObjectPool<T> {
     }
 
     /// A value leaves for good.
-    pub(super) fn let_go(&self, loan: Loan) {
-        self.places.came_back(loan.place);
+    pub(super) fn let_go(&self, place: Place) {
+        self.places.came_back(place);
         self.tally.detached.add(1);
     }
 
     /// At most a magazine of what nobody needs. Whether there was any.
     #[cold]
     fn trim_some_at(&self, now: Instant) -> bool {
-        let Some(mut victims) = self.stock.look_at(number::mine(), now) else { return false };
+        let Some(mut victims) = self.stock.look_at(thread_number::mine(), now) else {
+            return false;
+        };
         for value in victims.magazine.oldest(victims.count) {
             drop_quietly(value);
             self.tally.trimmed.add(1);

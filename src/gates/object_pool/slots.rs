@@ -2,8 +2,8 @@
 //! The same scheme as in J. Bonwick and J. Adams, "Magazines and Vmem", USENIX 2001, section 3.
 //!
 //! 1. *One thread.* The part of a slot is touched only through the [`Number`] of its index, and so
-//!    by one thread at a time (`number.rs`, 1 and 4); what one thread did there is seen by the next
-//!    that has the number (`number.rs`, 3).
+//!    by one thread at a time (`thread_number.rs`, 1 and 4); what one thread did there is seen by
+//!    the next that has the number (`thread_number.rs`, 3).
 //! 2. *One borrow.* A part is borrowed in [`Slots::part`] only, for a function of this file that
 //!    moves values and magazines and calls nothing else: no code of a user's runs, nothing is
 //!    allocated or dropped meanwhile. So no second borrow begins inside of the first.
@@ -15,9 +15,9 @@ use std::mem;
 use std::sync::OnceLock;
 
 use super::magazine::Magazine;
-use super::number::{NUMBERS, Number};
 use crate::ground::primitives::atomic::{AtomicU64, Ordering};
 use crate::ground::primitives::cell::UnsafeCell;
+use crate::ground::thread_number::{NUMBERS, Number};
 
 /// One for each number. Until a thread comes, nothing but a pointer.
 pub(super) struct Slots<T>(Box<[OnceLock<Box<Slot<T>>>; NUMBERS]>);

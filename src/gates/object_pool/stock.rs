@@ -1,15 +1,14 @@
 //! The idle values of one pool: those of threads, and the depot. Nothing of a user's runs in here:
 //! values come in and go out by value.
 
-use std::time::Instant;
-
 use super::config::Limits;
 use super::depot::{Depot, Victims};
 use super::magazine::Magazine;
-use super::number::Number;
 use super::slots::{Side, Slots};
 use crate::ground::primitives::Mutex;
 use crate::ground::primitives::atomic::{AtomicU64, Ordering};
+use crate::ground::thread_number::Number;
+use crate::ground::time::Instant;
 
 /// So many values are kept between two looks at the clock, which costs as much as three of them.
 const LOOK: u64 = 64;
@@ -117,7 +116,7 @@ impl<T> Stock<T> {
     }
 
     fn ns(&self, now: Instant) -> u64 {
-        u64::try_from(now.saturating_duration_since(self.since).as_nanos()).unwrap_or(u64::MAX)
+        now.nanos_since(self.since)
     }
 
     /// Now and then, by who uses the pool: some of what is too much, at most a magazine. To be

@@ -10,13 +10,13 @@ use std::num::NonZeroU32;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::semaphore::Entry;
 use super::waiting::Waiting;
 use super::*;
 use crate::Priority::{self, High, Low, Normal, Urgent};
-use crate::ground::time;
+use crate::ground::time::{self, Instant};
 
 type Acquiring<'a> = Pin<Box<dyn Future<Output = Result<Permit<'a>, AcquireError>> + 'a>>;
 

@@ -2,12 +2,12 @@
 
 use std::hash::Hash;
 use std::num::NonZeroU32;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::Priority;
 use crate::gates::wait_queue::Place;
 use crate::ground::tenant::Tenant;
-use crate::ground::time;
+use crate::ground::time::{self, Instant};
 
 /// What somebody wants from a [`PrioritySemaphore`](crate::PrioritySemaphore): made from a
 /// [`Priority`] alone where that is all.
@@ -64,8 +64,8 @@ impl Want {
 
     /// Sets [`deadline`](Self::deadline).
     #[must_use]
-    pub fn with_deadline(self, deadline: Instant) -> Self {
-        Self { deadline: Some(deadline), ..self }
+    pub fn with_deadline(self, deadline: impl Into<Instant>) -> Self {
+        Self { deadline: Some(deadline.into()), ..self }
     }
 
     /// Sets [`deadline`](Self::deadline) so long from now.

@@ -1,7 +1,6 @@
 //! One class: its lanes, served by deficit round robin.
 
 use std::collections::HashMap;
-use std::time::Instant;
 
 use super::codel::{CoDel, Delay, Shedding};
 use super::lane::{Entry, Lane, LaneId, Owner};
@@ -10,6 +9,7 @@ use super::weights::Weights;
 use crate::ground::list::{Links, List};
 use crate::ground::slab::Slab;
 use crate::ground::tenant::Tenant;
+use crate::ground::time::Instant;
 
 /// Tenants of a class with a lane of their own at a time. Enough for every operator seen; a
 /// bound on what a flood of made-up tenants can cost.

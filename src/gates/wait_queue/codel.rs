@@ -10,8 +10,9 @@
 //! and one then. It ends as soon as the oldest is younger than the target. As in CoDel, the last
 //! one that waits is never dropped: a seat would stay empty for it.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use crate::ground::time::Instant;
 use crate::{ConfigError, Priority};
 
 /// How long a queue may stand before a class sheds load: see [`Overload`].

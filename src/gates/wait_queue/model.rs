@@ -3,11 +3,12 @@
 
 use std::collections::VecDeque;
 use std::num::NonZeroU32;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::{CoDel, Overload, Place, Plan, Rules, Take, Thresholds, Ticket, WaitQueue};
 use crate::Priority;
 use crate::ground::tenant::Tenant;
+use crate::ground::time::Instant;
 
 const BOUND: u32 = 4;
 /// A deadline is found at most this late (see `deadlines.rs`).

@@ -7,7 +7,7 @@ mod standing;
 pub(crate) use standing::Drain;
 
 use std::num::NonZeroU32;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::class::Class;
 use super::codel::Shedding;
@@ -18,6 +18,7 @@ use crate::ground::deadlines::Deadlines;
 use crate::ground::list::Links;
 use crate::ground::slab::{Slab, Ticket};
 use crate::ground::tenant::Tenant;
+use crate::ground::time::Instant;
 
 /// See the room's head.
 #[derive(Debug)]

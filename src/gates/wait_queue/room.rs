@@ -13,7 +13,6 @@
 
 use std::collections::HashMap;
 use std::task::Waker;
-use std::time::Instant;
 
 use super::codel::Overload;
 use super::queue::{Committed, Plan, Take, WaitQueue};
@@ -21,7 +20,7 @@ use super::rules::{Place, Rules};
 use crate::Priority;
 use crate::ground::slab::Ticket;
 use crate::ground::tenant::Tenant;
-use crate::ground::time::Now;
+use crate::ground::time::{Instant, Now};
 
 /// Behind its owner's lock, the same as the queue it stands before.
 #[derive(Debug)]

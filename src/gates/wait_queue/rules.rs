@@ -1,12 +1,12 @@
 //! What a queue is told: its rules, and the place a waiter asks for.
 
 use std::num::NonZeroU32;
-use std::time::Instant;
 
 use super::codel::Overload;
 use crate::ConfigError;
 use crate::Priority;
 use crate::ground::tenant::Tenant;
+use crate::ground::time::Instant;
 
 /// How much of a queue's cap each class may fill, as ratios in `0.0..=1.0`.
 ///

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::num::NonZeroU32;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use proptest::prelude::*;
 
@@ -11,7 +11,7 @@ use super::model::Pair;
 use super::{CoDel, Overload, Place, Plan, Rules, Take, Thresholds, WaitQueue};
 use crate::Priority::{self, High, Low, Normal, Urgent};
 use crate::ground::tenant::Tenant;
-use crate::ground::time;
+use crate::ground::time::{self, Instant};
 
 fn queue(cap: usize) -> WaitQueue<u32> {
     WaitQueue::new(Rules::new(cap))
@@ -544,7 +544,7 @@ fn seeds_agree_with_the_model() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 1000, failure_persistence: None, ..Default::default() })]
+    #![proptest_config(crate::ground::cases::cases(1_000))]
     #[test]
     fn every_step_agrees_with_the_model(ops in prop::collection::vec(any::<[u8; 4]>(), 0..300)) {
         Pair::new(time::now()).run(&ops);

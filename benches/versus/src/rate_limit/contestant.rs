@@ -1,8 +1,8 @@
 //! What every limiter is asked to do.
 
+use headworks::Instant;
 use std::num::NonZeroU32;
 use std::sync::Arc;
-use std::time::Instant;
 
 /// Per second, and the burst: more than any row asks for, and the finest that all of them count.
 pub const PLENTY: NonZeroU32 = NonZeroU32::new(10_000_000).unwrap();
@@ -34,11 +34,16 @@ impl Expect {
 pub trait Limiter: Send + Sync {
     const NAME: &'static str;
 
+    /// A time as it is told to it; nothing, where it has a clock of its own.
+    type Now: Copy;
+
+    fn now() -> Self::Now;
+
     /// Of [`PLENTY`], or of one an hour.
     fn new(expect: Expect) -> Self;
 
-    /// One token; a limiter without keys ignores the key, and one with a clock of its own the time.
-    fn allows(&self, key: &Key, now: Instant) -> bool;
+    /// One token; a limiter without keys ignores the key.
+    fn allows(&self, key: &Key, now: Self::Now) -> bool;
 }
 
 /// A limiter of many small keys, or the map that it is built on.

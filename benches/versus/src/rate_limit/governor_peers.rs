@@ -1,7 +1,7 @@
 //! governor, with the clock it comes with and with one that stands still.
 
+use headworks::Instant;
 use std::num::NonZeroU32;
-use std::time::Instant;
 
 use governor::clock::{FakeRelativeClock, MonotonicClock};
 use governor::middleware::NoOpMiddleware;
@@ -24,11 +24,15 @@ pub struct Direct(DefaultDirectRateLimiter);
 impl Limiter for Direct {
     const NAME: &'static str = "governor (quanta clock)";
 
+    type Now = ();
+
+    fn now() {}
+
     fn new(expect: Expect) -> Self {
         Self(RateLimiter::direct(quota(expect)))
     }
 
-    fn allows(&self, _: &Key, _: Instant) -> bool {
+    fn allows(&self, _: &Key, (): ()) -> bool {
         self.0.check().is_ok()
     }
 }
@@ -41,28 +45,36 @@ pub struct DirectFakeClock(
 impl Limiter for DirectFakeClock {
     const NAME: &'static str = "governor (fake clock)";
 
+    type Now = ();
+
+    fn now() {}
+
     fn new(expect: Expect) -> Self {
         Self(RateLimiter::direct_with_clock(quota(expect), FakeRelativeClock::default()))
     }
 
-    fn allows(&self, _: &Key, _: Instant) -> bool {
+    fn allows(&self, _: &Key, (): ()) -> bool {
         self.0.check().is_ok()
     }
 }
 
 /// With std's clock, as ours.
 pub struct DirectStdClock(
-    RateLimiter<NotKeyed, InMemoryState, MonotonicClock, NoOpMiddleware<Instant>>,
+    RateLimiter<NotKeyed, InMemoryState, MonotonicClock, NoOpMiddleware<std::time::Instant>>,
 );
 
 impl Limiter for DirectStdClock {
     const NAME: &'static str = "governor (std clock)";
 
+    type Now = ();
+
+    fn now() {}
+
     fn new(expect: Expect) -> Self {
         Self(RateLimiter::direct_with_clock(quota(expect), MonotonicClock))
     }
 
-    fn allows(&self, _: &Key, _: Instant) -> bool {
+    fn allows(&self, _: &Key, (): ()) -> bool {
         self.0.check().is_ok()
     }
 }
@@ -72,11 +84,15 @@ pub struct Keyed(DefaultKeyedRateLimiter<Key>);
 impl Limiter for Keyed {
     const NAME: &'static str = "governor keyed (quanta clock)";
 
+    type Now = ();
+
+    fn now() {}
+
     fn new(expect: Expect) -> Self {
         Self(RateLimiter::keyed(quota(expect)))
     }
 
-    fn allows(&self, key: &Key, _: Instant) -> bool {
+    fn allows(&self, key: &Key, (): ()) -> bool {
         self.0.check_key(key).is_ok()
     }
 }
@@ -88,12 +104,16 @@ pub struct KeyedFakeClock(
 impl Limiter for KeyedFakeClock {
     const NAME: &'static str = "governor keyed (fake clock)";
 
+    type Now = ();
+
+    fn now() {}
+
     fn new(expect: Expect) -> Self {
         let states = DashMapStateStore::default();
         Self(RateLimiter::new(quota(expect), states, FakeRelativeClock::default()))
     }
 
-    fn allows(&self, key: &Key, _: Instant) -> bool {
+    fn allows(&self, key: &Key, (): ()) -> bool {
         self.0.check_key(key).is_ok()
     }
 }
@@ -123,6 +143,10 @@ pub struct KeyedThenDirect {
 impl Limiter for KeyedThenDirect {
     const NAME: &'static str = "governor keyed, then direct (quanta clock)";
 
+    type Now = ();
+
+    fn now() {}
+
     fn new(expect: Expect) -> Self {
         Self {
             per_key: RateLimiter::keyed(quota(expect)),
@@ -130,7 +154,7 @@ impl Limiter for KeyedThenDirect {
         }
     }
 
-    fn allows(&self, key: &Key, _: Instant) -> bool {
+    fn allows(&self, key: &Key, (): ()) -> bool {
         self.per_key.check_key(key).is_ok() && self.global.check().is_ok()
     }
 }

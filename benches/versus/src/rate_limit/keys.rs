@@ -3,7 +3,9 @@
 //! machine's.
 
 use std::hint::black_box;
-use std::time::Instant;
+use std::time::Instant as StdInstant;
+
+use headworks::Instant;
 
 use super::contestant::KeyedLimiter;
 use super::{governor_peers, others, ours};
@@ -54,12 +56,12 @@ fn sample<L: KeyedLimiter>(keys: usize, asked: &[u64]) -> Vec<f64> {
         assert!(limiter.allows(key(rank), start), "every key is new");
     }
     let bytes = count.stop().live_bytes as f64 / keys as f64;
-    let now = Instant::now();
+    let (from, now) = (StdInstant::now(), Instant::now());
     let mut allowed = 0;
     for &key in asked {
         allowed += usize::from(limiter.allows(key, black_box(now)));
     }
-    let took = now.elapsed();
+    let took = from.elapsed();
     assert_eq!(allowed, asked.len(), "{}", L::NAME);
     vec![took.as_nanos() as f64 / asked.len() as f64, bytes]
 }

@@ -1,7 +1,9 @@
 //! The smaller peers, and a bare map.
 
 use std::collections::HashMap;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use headworks::Instant;
 
 use parking_lot::Mutex;
 
@@ -11,6 +13,10 @@ pub struct LeakyBucket(leaky_bucket::RateLimiter);
 
 impl Limiter for LeakyBucket {
     const NAME: &'static str = "leaky-bucket";
+
+    type Now = ();
+
+    fn now() {}
 
     fn new(expect: Expect) -> Self {
         let all = PLENTY.get() as usize;
@@ -23,7 +29,7 @@ impl Limiter for LeakyBucket {
         Self(limiter.build())
     }
 
-    fn allows(&self, _: &Key, _: Instant) -> bool {
+    fn allows(&self, _: &Key, (): ()) -> bool {
         self.0.try_acquire(1)
     }
 }
@@ -32,6 +38,10 @@ pub struct Ratelimit(ratelimit::Ratelimiter);
 
 impl Limiter for Ratelimit {
     const NAME: &'static str = "ratelimit";
+
+    type Now = ();
+
+    fn now() {}
 
     fn new(expect: Expect) -> Self {
         // It knows no rate below one a second; a sample is shorter than that.
@@ -48,7 +58,7 @@ impl Limiter for Ratelimit {
         Self(limiter.build().expect("in range"))
     }
 
-    fn allows(&self, _: &Key, _: Instant) -> bool {
+    fn allows(&self, _: &Key, (): ()) -> bool {
         self.0.try_wait().is_ok()
     }
 }

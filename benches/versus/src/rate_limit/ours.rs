@@ -1,7 +1,7 @@
 //! `headworks::RateLimiter` and `headworks::TieredRateLimiter`.
 
+use headworks::Instant;
 use std::num::NonZeroUsize;
-use std::time::Instant;
 
 use headworks::rate_limit::{Quota, RateLimiterConfig, TieredQuota, Tokens};
 use headworks::{RateLimiter, TieredRateLimiter};
@@ -20,11 +20,15 @@ pub struct Direct(RateLimiter);
 impl Limiter for Direct {
     const NAME: &'static str = "headworks";
 
+    type Now = ();
+
+    fn now() {}
+
     fn new(expect: Expect) -> Self {
         Self(RateLimiter::new(quota(expect)).expect("a quota in range"))
     }
 
-    fn allows(&self, _: &Key, _: Instant) -> bool {
+    fn allows(&self, _: &Key, (): ()) -> bool {
         self.0.try_acquire(1).is_ok()
     }
 }
@@ -34,6 +38,12 @@ pub struct DirectAt(RateLimiter);
 
 impl Limiter for DirectAt {
     const NAME: &'static str = "headworks (passed now)";
+
+    type Now = Instant;
+
+    fn now() -> Instant {
+        Instant::now()
+    }
 
     fn new(expect: Expect) -> Self {
         Self(Direct::new(expect).0)
@@ -51,12 +61,16 @@ pub struct Leased(RateLimiter);
 impl Limiter for Leased {
     const NAME: &'static str = "headworks (leases)";
 
+    type Now = ();
+
+    fn now() {}
+
     fn new(expect: Expect) -> Self {
         let config = RateLimiterConfig::from(quota(expect)).with_tokens(Tokens::Leased);
         Self(RateLimiter::new(config).expect("a burst that can be leased from"))
     }
 
-    fn allows(&self, _: &Key, _: Instant) -> bool {
+    fn allows(&self, _: &Key, (): ()) -> bool {
         self.0.try_acquire(1).is_ok()
     }
 }
@@ -67,6 +81,10 @@ pub struct Tiered(TieredRateLimiter<Key>);
 impl Limiter for Tiered {
     const NAME: &'static str = "headworks tiered";
 
+    type Now = ();
+
+    fn now() {}
+
     fn new(expect: Expect) -> Self {
         assert!(KEYS < TieredQuota::default().max_keys.get(), "every key has its own bucket");
         let quotas =
@@ -74,7 +92,7 @@ impl Limiter for Tiered {
         Self(TieredRateLimiter::new(quotas).expect("quotas in range"))
     }
 
-    fn allows(&self, key: &Key, _: Instant) -> bool {
+    fn allows(&self, key: &Key, (): ()) -> bool {
         self.0.try_acquire(key, 1).is_ok()
     }
 }
@@ -84,6 +102,12 @@ pub struct TieredAt(TieredRateLimiter<Key>);
 
 impl Limiter for TieredAt {
     const NAME: &'static str = "headworks tiered (passed now)";
+
+    type Now = Instant;
+
+    fn now() -> Instant {
+        Instant::now()
+    }
 
     fn new(expect: Expect) -> Self {
         Self(Tiered::new(expect).0)

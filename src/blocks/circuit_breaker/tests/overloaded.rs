@@ -74,3 +74,50 @@ fn a_wish_is_forgotten_with_its_generation() {
     calls(&breaker, Failure, 10, now);
     assert_eq!(breaker.peek_at(now).unwrap_err().retry_after(), 30 * S);
 }
+
+#[test]
+fn a_backend_that_only_asks_for_patience_does_not_stay_half_open() {
+    for (counts, state) in [
+        (Overloaded::Ignored, State::Closed),
+        (Overloaded::Failure, State::Open),
+        (Overloaded::Opens, State::Open),
+    ] {
+        let (breaker, now) = opened(plain().with_overloaded(counts));
+        let now = now + 30 * S;
+        (0..5).for_each(|_| {
+            if let Ok(probe) = breaker.try_acquire_at(now) {
+                probe.report_at(Verdict::overloaded(Some(S)), now);
+            }
+        });
+        assert_eq!(breaker.state_at(now), state, "{counts:?}");
+    }
+}
+
+#[test]
+fn a_backend_that_answers_nothing_but_404_does_not_stay_half_open() {
+    let (breaker, now) = opened(plain());
+    let now = now + 30 * S;
+    let answers = (1..1_000).find(|_| {
+        calls(&breaker, Ignored, 1, now);
+        breaker.state_at(now) == State::Closed
+    });
+    assert_eq!(answers, Some(10), "five say nothing, five more that it answers");
+
+    let (breaker, now) = opened(plain());
+    let now = now + 30 * S;
+    calls(&breaker, Ignored, 5, now);
+    calls(&breaker, Failure, 3, now);
+    assert_eq!(breaker.state_at(now), State::Open, "failures weigh as ever");
+}
+
+#[test]
+fn what_was_refused_on_this_side_or_cancelled_is_no_answer() {
+    let (breaker, now) = opened(plain());
+    let now = now + 30 * S;
+    for _ in 0..100 {
+        breaker.try_acquire_at(now).unwrap().report_at(Verdict::refused(None), now);
+        breaker.try_acquire_at(now).unwrap().abandon_at(now);
+        breaker.try_acquire_owned_at(now).unwrap().give_back(now, drop);
+    }
+    assert_eq!(breaker.state_at(now), State::HalfOpen);
+}

@@ -52,6 +52,48 @@ fn who_is_idle_makes_place_and_who_is_held_stays() {
 }
 
 #[test]
+fn an_open_circuit_is_not_forgotten_while_a_closed_one_can_be() {
+    let breakers = registry(10);
+    let start = time::now();
+    calls(&breakers.get_at(&0, start), Failure, 10, start);
+    (1..10).for_each(|key| drop(breakers.get_at(&key, start)));
+    let now = start + 3_600 * S;
+    (100..109).for_each(|key| drop(breakers.get_at(&key, now)));
+    assert_eq!((breakers.forgotten(), breakers.len()), (9, 10));
+    assert_eq!(breakers.get_at(&0, now).state_at(now), State::HalfOpen, "to be tried first");
+}
+
+#[test]
+fn of_open_circuits_only_the_one_that_nobody_asked_for_the_longest_makes_place() {
+    let breakers = registry(10);
+    let start = time::now();
+    for key in 0..10 {
+        calls(&breakers.get_at(&key, start + key * S), Failure, 10, start + key * S);
+    }
+    let now = start + 3_600 * S;
+    let came = (100..120).position(|key| {
+        drop(breakers.get_at(&key, now));
+        breakers.forgotten() == 1
+    });
+    assert!(came.is_some_and(|came| came <= 6), "within two laps: {came:?}");
+    let mut keys: Vec<_> = breakers.snapshot().into_iter().map(|(key, _)| key).collect();
+    keys.sort_unstable();
+    assert!((1..10).all(|key| keys.contains(&key)) && !keys.contains(&0), "{keys:?}");
+}
+
+#[test]
+fn what_somebody_forced_is_never_forgotten() {
+    let breakers = registry(2);
+    let start = time::now();
+    breakers.get_at(&0, start).force_open();
+    breakers.get_at(&1, start).force_closed();
+    let now = start + 3_600 * S;
+    (100..200).for_each(|key| drop(breakers.get_at(&key, now)));
+    assert_eq!((breakers.forgotten(), breakers.len()), (0, 2));
+    assert_eq!(breakers.get_at(&0, now).state_at(now), State::Open);
+}
+
+#[test]
 fn an_impossible_breaker_is_named() {
     let config = BreakerRegistryConfig::default()
         .with_breaker(CircuitBreakerConfig::default().with_failure_ratio(2.0));

@@ -1,10 +1,11 @@
 //! The idle lists: newest used first, oldest closed first.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::muxed::Muxed;
 use super::{Closing, Core, Held, Share};
 use crate::blocks::http_transport::metrics::CloseReason;
+use crate::ground::time::Instant;
 
 #[derive(Debug)]
 pub(super) struct Idle<C> {

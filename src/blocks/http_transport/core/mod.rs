@@ -9,7 +9,7 @@ mod places;
 mod table;
 
 use std::collections::HashMap;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 pub(super) use self::muxed::{First, Share, Speaks};
 use self::table::Host;
@@ -17,6 +17,7 @@ use super::host::HostKey;
 use super::metrics::{CloseReason, HostCounts, PoolCounts};
 use crate::gates::wait_queue::{Place, Ticket};
 use crate::ground::priority::Priority;
+use crate::ground::time::Instant;
 
 /// The numbers of the configuration that decide.
 #[derive(Clone, Copy, Debug)]

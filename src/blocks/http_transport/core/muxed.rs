@@ -1,11 +1,10 @@
 //! Connections that carry many requests at once: who gets a stream of which, and when the next
 //! connection is dialled.
 
-use std::time::Instant;
-
 use super::{Closing, Core, Grant, Grants, Held, HostId};
 use crate::blocks::http_transport::metrics::CloseReason;
 use crate::gates::wait_queue::Rules;
+use crate::ground::time::Instant;
 
 /// What several requests can hold at once.
 pub(in crate::blocks::http_transport) trait Share: Sized {

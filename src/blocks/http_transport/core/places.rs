@@ -1,11 +1,10 @@
 //! Places under both caps, and whose turn it is.
 
-use std::time::Instant;
-
 use super::muxed::{Share, Speaks};
 use super::{Core, Grant, Grants};
 use crate::gates::wait_queue::{Rules, Take};
 use crate::ground::priority::Priority;
+use crate::ground::time::Instant;
 
 impl<C: Share, W> Core<C, W> {
     pub(super) fn has_place(&self, index: usize) -> bool {

@@ -1,6 +1,6 @@
 //! The core against a model that is too slow and too simple to be wrong.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use proptest::prelude::*;
 
@@ -9,6 +9,7 @@ use super::super::metrics::CloseReason;
 use super::table::{key, limits, origin};
 use crate::Priority;
 use crate::gates::wait_queue::Ticket;
+use crate::ground::time::Instant;
 
 const HOSTS: [&str; 3] = ["a", "b", "c"];
 
@@ -343,7 +344,7 @@ impl World {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2_000))]
+    #![proptest_config(crate::ground::cases::cases(2_000))]
 
     /// Short enough that no starvation turn comes up: those have tests of their own.
     #[test]

@@ -1,6 +1,6 @@
 //! Shared connections: case by case, and whatever happens against what must always hold.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use proptest::prelude::*;
 
@@ -8,6 +8,7 @@ use super::super::core::{Ask, Closing, Core, First, Grant, Grants, Held, HostId,
 use super::super::metrics::CloseReason;
 use super::table::{key, limits, origin};
 use crate::Priority;
+use crate::ground::time::Instant;
 
 const HOSTS: [&str; 2] = ["a", "b"];
 

@@ -1,6 +1,6 @@
 //! What the core decides, case by case.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::super::core::{
     Ask, Closing, Core, Grant, Grants, Held, HostId, Limits, Look, Share, Speaks,
@@ -8,6 +8,7 @@ use super::super::core::{
 use super::super::host::HostKey;
 use super::super::metrics::CloseReason;
 use crate::Priority;
+use crate::ground::time::Instant;
 
 pub(super) fn key(name: &str) -> HostKey {
     HostKey::of(&format!("http://{name}/").parse().unwrap()).unwrap()

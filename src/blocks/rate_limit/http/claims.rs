@@ -59,7 +59,8 @@ pub(crate) fn client_ip(data: &[u8]) {
     }
 }
 
-const FIELDS: [&str; 10] = [
+/// What a hint is read from.
+pub(super) const FIELDS: [&str; 10] = [
     "ratelimit",
     "ratelimit-policy",
     "x-ratelimit-limit",

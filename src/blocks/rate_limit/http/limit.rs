@@ -4,13 +4,13 @@ use std::borrow::Borrow;
 use std::fmt;
 use std::hash::Hash;
 use std::sync::Arc;
-use std::time::Instant;
 
 use http::Request;
 
 use super::fields::Standing;
 use super::key::RequestKey;
 use crate::blocks::rate_limit::{Allowance, RateLimiter, TieredRateLimiter, TryAcquireError};
+use crate::ground::time::Instant;
 
 /// What a layer can ask about a request: an `Arc<RateLimiter>`, or a [`PerKey`]. Nobody else can
 /// name this trait.

@@ -76,6 +76,8 @@ impl Changing {
 }
 
 proptest! {
+    #![proptest_config(crate::ground::cases::cases(256))]
+
     /// Whatever it is changed to and when: never more than an exact bucket that is changed alike,
     /// and less by no more than the rounding of each change.
     #[test]
@@ -90,7 +92,7 @@ proptest! {
         let config = TieredQuota::default()
             .with_global(Quota::per_second(10_000_000).with_burst(u32::MAX))
             .with_per_key(first);
-        let tiered = TieredRateLimiter::<u32>::new_at(config, start).unwrap();
+        let tiered = TieredRateLimiter::<u32>::new(config).unwrap();
         // A key that was never used would be new at the first change.
         tiered.try_acquire_at(&7, 1, start).unwrap();
         limiter.try_acquire_at(1, start).unwrap();
@@ -182,7 +184,7 @@ fn tiered_limiter(per_key: Quota, keys: usize) -> (TieredRateLimiter<u32>, Insta
         .with_global(Quota::per_second(1_000_000).with_burst(1_000_000))
         .with_per_key(per_key)
         .with_max_keys(NonZeroUsize::new(keys).unwrap());
-    (TieredRateLimiter::new_at(config, now).unwrap(), now)
+    (TieredRateLimiter::new(config).unwrap(), now)
 }
 
 #[test]
@@ -190,7 +192,7 @@ fn who_waits_for_a_key_or_for_all_is_told_of_the_new_quota() {
     let slow = Quota::new(1, DAY);
     let config = TieredQuota::default().with_global(slow).with_per_key(slow);
     let now = time::now();
-    let limiter = TieredRateLimiter::<u32>::new_at(config, now).unwrap();
+    let limiter = TieredRateLimiter::<u32>::new(config).unwrap();
     limiter.try_acquire_at(&1, 1, now).unwrap();
     let mut sim = Sim::new(now);
     for key in [&1, &2, &3, &4] {
@@ -314,7 +316,7 @@ fn the_head_that_has_waited_too_long_hands_over() {
     let now = time::now();
     let quota = Quota::per_second(10).with_burst(5);
     let config = TieredQuota::default().with_global(quota).with_per_key(quota);
-    let limiter = TieredRateLimiter::<u32>::new_at(config, now).unwrap();
+    let limiter = TieredRateLimiter::<u32>::new(config).unwrap();
     limiter.try_acquire_at(&1, 5, now).unwrap();
     let mut sim = Sim::new(now);
     sim.enter_key_until(&limiter, &2, 5, High, now + 450 * MS);

@@ -9,7 +9,7 @@ use crate::ground::priority::Priority::Normal;
 fn leased(quota: Quota) -> (RateLimiter, Instant) {
     let now = time::now();
     let config = RateLimiterConfig::from(quota).with_tokens(Tokens::Leased);
-    (RateLimiter::new_at(config, now).unwrap(), now)
+    (RateLimiter::new(config).unwrap(), now)
 }
 
 #[test]
@@ -68,6 +68,8 @@ fn under_threads_no_more_than_burst_and_rate_and_hardly_less() {
 }
 
 proptest! {
+    #![proptest_config(crate::ground::cases::cases(256))]
+
     /// In every window, whichever stripes ask and however the quota changes: an exact bucket of the
     /// whole burst that is charged what was admitted never goes below zero; and nobody is refused
     /// while there is something in a lease.

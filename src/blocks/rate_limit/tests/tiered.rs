@@ -6,7 +6,7 @@ use super::*;
 
 fn tiered<K: Eq + std::hash::Hash>(quota: TieredQuota) -> (TieredRateLimiter<K>, Instant) {
     let now = time::now();
-    (TieredRateLimiter::new_at(quota, now).unwrap(), now)
+    (TieredRateLimiter::new(quota).unwrap(), now)
 }
 
 fn quota(global: u32, per_key: u32) -> TieredQuota {

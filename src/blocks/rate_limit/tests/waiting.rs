@@ -206,8 +206,7 @@ fn a_refund_serves_the_head_at_once() {
 fn a_full_line_refuses_and_a_close_ends_it() {
     let config = RateLimiterConfig::from(Quota::new(1, DAY));
     let now = time::now();
-    let limiter =
-        RateLimiter::new_at(config.with_max_waiters(NonZeroUsize::new(2).unwrap()), now).unwrap();
+    let limiter = RateLimiter::new(config.with_max_waiters(NonZeroUsize::new(2).unwrap())).unwrap();
     limiter.try_acquire_at(1, now).unwrap();
     let mut sim = Sim::new(now);
     for _ in 0..3 {
@@ -242,7 +241,7 @@ fn low_is_passed_over_at_most_32_times_in_a_row() {
 fn two_tiers(global: Quota, per_key: Quota) -> (TieredRateLimiter<u32>, Instant) {
     let now = time::now();
     let config = TieredQuota::default().with_global(global).with_per_key(per_key);
-    (TieredRateLimiter::new_at(config, now).unwrap(), now)
+    (TieredRateLimiter::new(config).unwrap(), now)
 }
 
 #[test]
@@ -388,6 +387,8 @@ async fn fifty_tasks_are_served_at_the_rate_in_order_of_priority() {
 }
 
 proptest! {
+    #![proptest_config(crate::ground::cases::cases(256))]
+
     /// Whatever comes, goes, is given back and however time passes: no more is admitted than an
     /// exact bucket would, there is at most one timer, and in the end everybody is served.
     #[test]

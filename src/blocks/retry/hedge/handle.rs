@@ -4,7 +4,7 @@ use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::config::HedgeConfig;
 use super::core::Core;
@@ -14,7 +14,7 @@ use crate::ground::config_error::ConfigError;
 use crate::ground::metrics::Counter;
 use crate::ground::outcome::{Outcome, RetryClass, Verdict};
 use crate::ground::primitives::Mutex;
-use crate::ground::time;
+use crate::ground::time::{self, Instant};
 
 /// Sends a call a second time when it takes unusually long, and takes the first answer. See
 /// [`HedgeConfig`] for when and how often. Clones are the same hedge; make one for each kind of
@@ -139,21 +139,35 @@ impl Hedge {
         judge: impl Fn(&Result<T, E>) -> Verdict,
         mut operation: impl FnMut(u32) -> F,
     ) -> Result<T, E> {
+        let first = operation(1);
+        let again = (idempotency == Idempotency::Idempotent).then_some(|| operation(2));
+        self.race(judge, first, again).await
+    }
+
+    /// `again` makes the second attempt, unless there may be none.
+    pub(super) async fn race<T, E, F: Future<Output = Result<T, E>>>(
+        &self,
+        judge: impl Fn(&Result<T, E>) -> Verdict,
+        first: F,
+        again: Option<impl FnOnce() -> F>,
+    ) -> Result<T, E> {
         let mut call = Call::begin(&self.shared);
-        let late_at = call.late_at.filter(|_| idempotency == Idempotency::Idempotent);
-        let mut first = pin!(operation(1));
+        let late_at = call.late_at.filter(|_| again.is_some());
+        let mut first = pin!(first);
         let result = match time::until(late_at, first.as_mut()).await {
             Some(result) => result,
-            None if call.may_hedge() => {
-                let second = pin!(operation(2));
-                let mut both = Both { first: Some(first), second: Some(second) };
-                let (which, result) = poll_fn(|cx| both.poll(cx, &judge)).await;
-                if which == Which::Second {
-                    self.shared.won.add(1);
+            None => match again.filter(|_| call.may_hedge()) {
+                Some(again) => {
+                    let second = pin!(again());
+                    let mut both = Both { first: Some(first), second: Some(second) };
+                    let (which, result) = poll_fn(|cx| both.poll(cx, &judge)).await;
+                    if which == Which::Second {
+                        self.shared.won.add(1);
+                    }
+                    result
                 }
-                result
-            }
-            None => first.await,
+                None => first.await,
+            },
         };
         call.end(judge(&result));
         result

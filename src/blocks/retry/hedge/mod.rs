@@ -18,9 +18,13 @@ mod config;
 mod core;
 mod handle;
 mod latencies;
+#[cfg(feature = "tower")]
+mod layer;
 
 #[cfg(all(test, not(headworks_loom)))]
 mod tests;
 
 pub use self::config::HedgeConfig;
 pub use self::handle::{Hedge, HedgeSnapshot};
+#[cfg(feature = "tower")]
+pub use self::layer::{HedgeLayer, Hedged};

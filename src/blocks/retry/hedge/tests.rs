@@ -14,6 +14,9 @@ use crate::ground::outcome::Verdict;
 use crate::ground::rng::Rng;
 use crate::retry::{Idempotency, RetryBudget, RetryBudgetConfig};
 
+#[cfg(feature = "tower")]
+mod layer;
+
 const MS: Duration = Duration::from_millis(1);
 
 fn n(n: u32) -> NonZeroU32 {
@@ -97,6 +100,8 @@ fn impossible_configurations_are_named() {
 }
 
 proptest! {
+    #![proptest_config(crate::ground::cases::cases(256))]
+
     /// Invariant 1, over any history.
     #[test]
     fn extra_load_is_bounded(

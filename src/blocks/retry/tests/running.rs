@@ -76,17 +76,24 @@ fn a_wait_is_spread_over_all_below_its_ceiling() {
 }
 
 #[test]
-fn a_backends_wish_is_a_lower_bound_up_to_its_cap() {
+fn a_backends_wish_is_a_lower_bound_and_above_the_cap_the_end() {
     let policy = RetryPolicy::default();
     let mut rng = Rng::seeded(3);
-    let mut wait = |wish| policy.wait(RetryClass::RetryAfter(wish), 1, &mut rng).unwrap();
+    let mut wait = |wish| policy.wait(RetryClass::RetryAfter(wish), 1, &mut rng);
     for _ in 0..100 {
-        assert!((5 * S..=15 * S / 2).contains(&wait(5 * S)), "spread over half as long again");
-        assert!((MS..=101 * MS).contains(&wait(MS)), "or over the backoff's ceiling");
-        assert!((30 * S..=45 * S).contains(&wait(Duration::MAX)));
+        let half_as_long_again = 5 * S..=15 * S / 2;
+        assert!(half_as_long_again.contains(&wait(5 * S).unwrap()));
+        assert!((MS..=101 * MS).contains(&wait(MS).unwrap()), "or over the backoff's ceiling");
+        assert!((30 * S..=45 * S).contains(&wait(30 * S).unwrap()));
+        assert_eq!(wait(30 * S + MS), Err(GaveUp::AskedForLonger), "not before its time");
+        assert_eq!(wait(Duration::MAX), Err(GaveUp::AskedForLonger));
     }
-    assert_eq!(policy.wait(RetryClass::Retry, 3, &mut rng), None, "three attempts in all");
-    assert_eq!(policy.wait(RetryClass::Stop, 1, &mut rng), None);
+    assert_eq!(
+        policy.wait(RetryClass::Retry, 3, &mut rng),
+        Err(GaveUp::Attempts),
+        "three attempts in all"
+    );
+    assert_eq!(policy.wait(RetryClass::Stop, 1, &mut rng), Err(GaveUp::Permanent));
 }
 
 #[tokio::test]
@@ -137,6 +144,24 @@ async fn a_refusal_on_this_side_uses_up_no_attempt_and_no_budget() {
     assert_eq!((all.snapshot().waited_out, all.snapshot().refused), (6, 2));
 }
 
+/// An open circuit says 30 s by default: a caller who is told so by a refusal waits for nothing.
+#[tokio::test]
+async fn an_open_circuit_is_not_waited_out() {
+    let (all, _) = retry(quick(3), 100);
+    let open = Verdict::refused(Some(24 * S));
+    assert_eq!(told(&all, Idempotent, &[open]).await, (Some(GaveUp::Refused), 1));
+}
+
+#[tokio::test]
+async fn who_is_asked_for_a_longer_wait_than_the_policy_has_is_told_how_long() {
+    let (all, budget) = retry(quick(3), 100);
+    let longer = FAILURE.not_before(31 * S);
+    let calls = AtomicU32::new(0);
+    let gave = all.run(Idempotent, Verdict::of, failing(&[longer], &calls)).await.unwrap_err();
+    assert_eq!((gave.why(), gave.retry_after()), (GaveUp::AskedForLonger, Some(31 * S)));
+    assert_eq!((budget.snapshot().withdrawn, all.snapshot().asked_for_longer), (0, 1));
+}
+
 #[cfg(feature = "tower")]
 #[test]
 fn a_status_says_what_its_error_would() {
@@ -146,7 +171,8 @@ fn a_status_says_what_its_error_would() {
         (304, Verdict::success()),
         (400, Verdict::permanent()),
         (404, Verdict::permanent()),
-        (408, Verdict::overloaded(None)),
+        (408, FAILURE),
+        (425, Verdict::transient()),
         (429, Verdict::overloaded(None)),
         (500, FAILURE),
         (501, FAILURE.stop()),
@@ -154,6 +180,7 @@ fn a_status_says_what_its_error_would() {
     ] {
         assert_eq!(of(code), verdict, "{code}");
     }
+    assert!(!of(425).is_overloaded() && !of(425).is_refused());
     let busy = Verdict::of_status(http::StatusCode::SERVICE_UNAVAILABLE, Some(S));
     assert_eq!(busy, FAILURE.not_before(S));
 }
@@ -216,9 +243,13 @@ async fn it_waits_as_asked_and_ends_in_time() {
     assert!((4 * S..=6 * S + 2 * MS).contains(&(time::now() - start)));
 
     let start = time::now();
-    let (refused, _) = retry(quick(3), 3);
-    told(&refused, Idempotent, &[Verdict::refused(Some(2 * S))]).await;
+    let (refused, _) = retry(quick(3).with_refusals_wait_most(5 * S), 3);
+    let two = Verdict::refused(Some(2 * S));
+    assert_eq!(told(&refused, Idempotent, &[two]).await, (None, 2));
     assert!((2 * S..=3 * S + MS).contains(&(time::now() - start)));
+    let start = time::now();
+    assert_eq!(told(&refused, Idempotent, &[two; 3]).await, (Some(GaveUp::Refused), 3));
+    assert!((4 * S..=6 * S + 2 * MS).contains(&(time::now() - start)), "in all they ask for 6 s");
 
     let start = time::now();
     let policy = quick(3).with_attempt_timeout(Some(2 * S)).with_total_timeout(Some(3 * S));

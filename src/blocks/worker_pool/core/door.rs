@@ -1,12 +1,12 @@
 //! Who may come in: at once, or through the waiting room.
 
 use std::task::Waker;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::{Core, Seeker};
 use crate::blocks::worker_pool::errands::Errands;
 use crate::gates::wait_queue::{Place, Plan, Ticket, Turn};
-use crate::ground::time::Now;
+use crate::ground::time::{Instant, Now};
 use crate::{Ending, Enforcement, Priority, Reason};
 
 /// Told to come back no sooner than this: below it, coming back costs more than waiting.

@@ -1,6 +1,6 @@
 //! Seats and slots that are lent out, to be used beside the lock (`lease.rs`).
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::{Core, Job, Seeker, TaskSlot};
 use crate::Priority;
@@ -10,7 +10,7 @@ use crate::blocks::worker_pool::seats::{Runner, SeatNo, Seated};
 use crate::blocks::worker_pool::task::TaskId;
 use crate::gates::wait_queue::{Place, Ticket};
 use crate::ground::list::NIL;
-use crate::ground::time::Now;
+use crate::ground::time::{Instant, Now};
 
 /// What the core knows of it.
 #[derive(Debug, Default)]

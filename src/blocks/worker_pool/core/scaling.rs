@@ -11,15 +11,13 @@
 //! 5. There are as many workers as seats, or as tasks on seats if those are more; the rest leave
 //!    when they find nothing to do.
 
-use std::time::Instant;
-
 use super::{Core, Seeker};
 use crate::Ending;
 use crate::blocks::worker_pool::config::Scale;
 use crate::blocks::worker_pool::crew::WorkerNo;
 use crate::blocks::worker_pool::errands::Errands;
 use crate::blocks::worker_pool::limit::{Autoscaler, Load, Sample, Tuner, Vegas};
-use crate::ground::time::Now;
+use crate::ground::time::{Instant, Now};
 
 #[derive(Debug)]
 pub(super) struct Scaling {

@@ -1,9 +1,9 @@
 //! Seats by the wait in the queue.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::blocks::worker_pool::config::Autoscale;
-use crate::ground::time::{Now, earlier, later};
+use crate::ground::time::{Instant, Now, earlier, later};
 
 /// Of the seats that were taken at once, one more for each so many are kept when the rest goes.
 const SPARE: u32 = 8;

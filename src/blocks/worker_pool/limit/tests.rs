@@ -1,12 +1,13 @@
 //! The two deciders, by explicit times.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::autoscaler::{Autoscaler, Load};
 use super::rule::Vegas;
 use super::tuner::Tuner;
 use super::window::Sample;
 use crate::blocks::worker_pool::Autoscale;
+use crate::ground::time::Instant;
 
 const MS: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);

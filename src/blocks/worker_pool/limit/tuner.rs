@@ -1,9 +1,8 @@
 //! The throughput guard: what more concurrency brought decides whether it is kept.
 
-use std::time::Instant;
-
 use super::rule::Rule;
 use super::window::{Measured, Sample, Window};
+use crate::ground::time::Instant;
 
 /// A trial changes the limit by this share: enough to be seen, little enough to be borne.
 const STEP: f64 = 0.1;

@@ -1,6 +1,8 @@
 //! Samples of single tasks, gathered until they say something.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use crate::ground::time::Instant;
 
 /// So many samples at the least.
 const FEWEST: f64 = 16.0;

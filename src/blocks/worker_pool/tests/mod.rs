@@ -7,7 +7,7 @@ mod waking;
 use std::cell::RefCell;
 use std::num::NonZeroU32;
 use std::task::Waker;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::config::{Limits, Scale};
 use super::core::{Core, Door, Job, Look, No, Seeker, Step, TaskSlot};
@@ -18,6 +18,7 @@ use super::seats::SeatNo;
 use super::task::TaskId;
 use super::{Concurrency, Timing, WorkerPoolConfig};
 use crate::gates::wait_queue::{Place, Rules, Ticket};
+use crate::ground::time::Instant;
 use crate::{Ending, Enforcement, Priority, Reason};
 
 type Pool = Core<One>;

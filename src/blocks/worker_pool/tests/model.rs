@@ -393,6 +393,8 @@ fn end_one(
 }
 
 proptest! {
+    #![proptest_config(crate::ground::cases::cases(256))]
+
     #[test]
     fn the_ledger_is_what_a_naive_count_says(
         seats in 1..6_u32,

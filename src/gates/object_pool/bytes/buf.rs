@@ -12,7 +12,7 @@ use bytes::{BufMut, Bytes};
 use zeroize::Zeroize;
 
 use super::pool::{Class, Shared};
-use crate::gates::object_pool::pool::Loan;
+use crate::gates::object_pool::places::Place;
 
 /// A buffer of a [`BytesPool`](crate::BytesPool), which goes back as this is dropped, or as the last
 /// of the [`Bytes`] is that it was [frozen](Self::freeze) into. Written to as a [`BufMut`] or an
@@ -23,7 +23,7 @@ pub struct PooledBuf<'a> {
     bytes: Vec<u8>,
     home: Home<'a>,
     /// None: it is larger than all classes.
-    class: Option<(Class, Loan)>,
+    class: Option<(Class, Place)>,
     is_secret: bool,
 }
 
@@ -85,8 +85,8 @@ impl<'a> PooledBuf<'a> {
     /// The buffer, for good: the pool forgets it. A secret is not zeroed then.
     #[must_use]
     pub fn detach(mut self) -> Vec<u8> {
-        if let Some((class, loan)) = self.class.take() {
-            self.home.let_go(class, loan);
+        if let Some((class, place)) = self.class.take() {
+            self.home.let_go(class, place);
         }
         self.is_secret = false;
         mem::take(&mut self.bytes)
@@ -133,12 +133,12 @@ impl<'a> PooledBuf<'a> {
 
     /// Gives back a buffer that was this one's.
     #[inline]
-    fn leave(&self, mut bytes: Vec<u8>, class: Option<(Class, Loan)>) {
+    fn leave(&self, mut bytes: Vec<u8>, class: Option<(Class, Place)>) {
         if self.is_secret {
             bytes.zeroize();
         }
-        if let Some((class, loan)) = class {
-            self.home.give_back(bytes, class, loan);
+        if let Some((class, place)) = class {
+            self.home.give_back(bytes, class, place);
         }
     }
 }

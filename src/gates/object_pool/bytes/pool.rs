@@ -2,14 +2,14 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Instant;
 
 use super::buf::PooledBuf;
 use super::config::BytesPoolConfig;
 use crate::ConfigError;
 use crate::gates::object_pool::metrics::ObjectPoolSnapshot;
-use crate::gates::object_pool::pool::{Loan, ObjectPool};
-use crate::ground::time;
+use crate::gates::object_pool::places::Place;
+use crate::gates::object_pool::pool::ObjectPool;
+use crate::ground::time::{self, Instant};
 
 /// Buffers by size classes, which are powers of two: to take one costs nanoseconds, whatever its
 /// size, and to send it off as [`Bytes`](bytes::Bytes) no copy. Cheap to clone; clones share.
@@ -126,17 +126,17 @@ impl BytesPool {
 pub(super) struct Class(usize);
 
 impl Shared {
-    /// A buffer for so many bytes; its class and loan, unless it is above all classes.
+    /// A buffer for so many bytes; its class, and where it was taken, unless it is above all classes.
     #[inline]
     #[track_caller]
-    pub(super) fn lend(&self, min_capacity: usize) -> (Vec<u8>, Option<(Class, Loan)>) {
+    pub(super) fn lend(&self, min_capacity: usize) -> (Vec<u8>, Option<(Class, Place)>) {
         // Of the next power of two; 0 and 1 have none above, and go to the smallest.
         let power = usize::BITS - min_capacity.saturating_sub(1).leading_zeros();
         let class = power.saturating_sub(self.smallest) as usize;
         match self.classes.get(class) {
             Some(pool) => {
-                let (buffer, loan) = pool.lend();
-                (buffer, Some((Class(class), loan)))
+                let (buffer, place) = pool.lend();
+                (buffer, Some((Class(class), place)))
             }
             None => (Vec::with_capacity(min_capacity), None),
         }
@@ -144,13 +144,13 @@ impl Shared {
 
     /// A buffer of this class comes back, as large as it was.
     #[inline]
-    pub(super) fn give_back(&self, buffer: Vec<u8>, Class(class): Class, loan: Loan) {
-        self.classes[class].give_back(buffer, loan);
+    pub(super) fn give_back(&self, buffer: Vec<u8>, Class(class): Class, place: Place) {
+        self.classes[class].give_back(buffer, place);
     }
 
     /// A buffer of this class leaves for good.
-    pub(super) fn let_go(&self, Class(class): Class, loan: Loan) {
-        self.classes[class].let_go(loan);
+    pub(super) fn let_go(&self, Class(class): Class, place: Place) {
+        self.classes[class].let_go(place);
     }
 }
 

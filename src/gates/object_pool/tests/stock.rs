@@ -1,14 +1,14 @@
 //! Threads are leases here, of numbers of the test's own: all on one thread, in any order.
 
 use std::collections::BTreeSet;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use proptest::prelude::*;
 
 use super::super::config::Limits;
-use super::super::number::{Lease, NUMBERS, Number, Numbers};
 use super::super::stock::{Pushed, Stock};
-use crate::ground::time;
+use crate::ground::thread_number::{Lease, Number, Numbers};
+use crate::ground::time::{self, Instant};
 
 const MS: Duration = Duration::from_millis(1);
 
@@ -32,19 +32,6 @@ fn trim_some(stock: &Stock<u32>, me: Option<Number>, now: Instant) -> usize {
     let dropped = victims.magazine.oldest(victims.count).count();
     stock.restore(victims.magazine);
     dropped
-}
-
-#[test]
-fn numbers_are_the_lowest_free_and_no_two_the_same() {
-    let numbers = Numbers::new();
-    let index = |lease: &Lease<'_>| lease.number().map(Number::index);
-    let mut leases: Vec<_> = (0..NUMBERS).map(|_| Lease::new(&numbers)).collect();
-    assert!(leases.iter().enumerate().all(|(at, lease)| index(lease) == Some(at)));
-    assert_eq!(index(&Lease::new(&numbers)), None, "those beyond share");
-    drop(leases.remove(7));
-    drop(leases.remove(3));
-    let (third, seventh) = (Lease::new(&numbers), Lease::new(&numbers));
-    assert_eq!((index(&third), index(&seventh)), (Some(3), Some(7)));
 }
 
 #[test]
@@ -182,6 +169,8 @@ fn op() -> impl Strategy<Value = Op> {
 }
 
 proptest! {
+    #![proptest_config(crate::ground::cases::cases(256))]
+
     /// Beside a set: whatever is pushed is popped once, dropped as a victim, or still there; and
     /// one thread alone finds all there is, and, until a trim leaves a magazine in part, all the
     /// room.

@@ -4,13 +4,14 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use proptest::prelude::*;
 
 use super::super::waiting::Waiting;
 use super::super::word::Took;
 use super::*;
+use crate::ground::time::Instant;
 
 /// As far as the clock of a test that ends is from it.
 const HOUR: Duration = Duration::from_secs(3600);
@@ -376,7 +377,7 @@ fn never<'a>() -> Acquiring<'a> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 1000, failure_persistence: None, ..Default::default() })]
+    #![proptest_config(crate::ground::cases::cases(1_000))]
     #[test]
     fn every_step_agrees_with_the_model(
         ops in prop::collection::vec(any::<[u8; 3]>(), 0..200),

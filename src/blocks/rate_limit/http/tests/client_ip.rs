@@ -272,6 +272,8 @@ fn written(header: ForwardingHeader, ip: IpAddr, form: u8) -> String {
 }
 
 proptest! {
+    #![proptest_config(crate::ground::cases::cases(256))]
+
     /// Straight to us: what it writes means nothing.
     #[test]
     fn a_client_can_not_choose_its_key(client in clients(), forged in forged()) {

@@ -1,4 +1,4 @@
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use http::HeaderMap;
 use http::header::HeaderName;
@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::super::fields::{LimitFields, PolicyName, Standing};
 use super::super::hint::RateLimitHint;
 use crate::blocks::rate_limit::{Quota, RateLimiter};
-use crate::ground::time;
+use crate::ground::time::{self, Instant};
 
 const S: Duration = Duration::from_secs(1);
 
@@ -26,7 +26,7 @@ fn written(standing: Standing, fields: LimitFields) -> HeaderMap {
 fn a_bucket_is_told_in_whole_seconds() {
     let limiter = |quota: Quota, taken: u32| {
         let now = time::now();
-        let limiter = RateLimiter::new_at(quota.into(), now).unwrap();
+        let limiter = RateLimiter::new(quota).unwrap();
         limiter.try_acquire_at(taken, now).unwrap();
         standing(&limiter, now)
     };
@@ -56,7 +56,7 @@ fn a_bucket_is_told_in_whole_seconds() {
 #[test]
 fn only_the_chosen_fields_are_written_and_lists_grow() {
     let now = time::now();
-    let limiter = RateLimiter::new_at(Quota::per_second(20).with_burst(40).into(), now).unwrap();
+    let limiter = RateLimiter::new(Quota::per_second(20).with_burst(40)).unwrap();
     let standing = standing(&limiter, now);
     let names = |fields| {
         let mut names: Vec<_> =
@@ -94,7 +94,7 @@ fn a_name_is_what_a_field_can_hold() {
 #[test]
 fn a_full_map_is_left_as_it_is() {
     let now = time::now();
-    let limiter = RateLimiter::new_at(Quota::per_second(1).into(), now).unwrap();
+    let limiter = RateLimiter::new(Quota::per_second(1)).unwrap();
     let mut headers = HeaderMap::new();
     let name = |n: u32| HeaderName::try_from(format!("x-{n}")).unwrap();
     let full = (0..50_000).find(|n| headers.try_append(name(*n), "1".parse().unwrap()).is_err());
@@ -113,6 +113,8 @@ fn quotas() -> impl Strategy<Value = Quota> {
 }
 
 proptest! {
+    #![proptest_config(crate::ground::cases::cases(256))]
+
     /// What one side writes the other reads, in both families.
     #[test]
     fn what_is_written_is_what_is_read(
@@ -121,7 +123,7 @@ proptest! {
         wait_ms in prop::option::of(0..86_400_000_u64),
     ) {
         let now = time::now();
-        let limiter = RateLimiter::new_at(quota.into(), now).unwrap();
+        let limiter = RateLimiter::new(quota).unwrap();
         limiter.try_acquire_at(taken % (quota.burst + 1), now).unwrap();
         let told = standing(&limiter, now);
         let told = wait_ms.map_or(told, |ms| told.refused(Duration::from_millis(ms)));
@@ -151,7 +153,7 @@ proptest! {
         late_ms in prop::collection::vec(0..50_u64, 1..200),
     ) {
         let mut now = time::now();
-        let limiter = RateLimiter::new_at(quota.into(), now).unwrap();
+        let limiter = RateLimiter::new(quota).unwrap();
         // Starts with an empty bucket.
         limiter.try_acquire_at(quota.burst, now).unwrap();
         let refused = limiter.try_acquire_at(1, now).unwrap_err();

@@ -75,6 +75,8 @@ fn what_breaks_the_grammar_is_malformed() {
 }
 
 proptest! {
+    #![proptest_config(crate::ground::cases::cases(256))]
+
     /// Nothing follows what is malformed, and no parameter is asked for in vain.
     #[test]
     fn any_text_is_read_to_an_end(line in "[ -~\t]{0,40}|[a\";=, 0-9.:?@%\\\\-]{0,40}") {

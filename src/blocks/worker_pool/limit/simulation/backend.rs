@@ -2,10 +2,11 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::blocks::worker_pool::limit::window::Sample;
 use crate::ground::rng::Rng;
+use crate::ground::time::Instant;
 
 /// Whatever sets a limit.
 pub(super) trait Control {

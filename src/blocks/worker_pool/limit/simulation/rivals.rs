@@ -1,11 +1,10 @@
 //! What was not chosen, and what there would be without the guard.
 
-use std::time::Instant;
-
 use super::backend::Control;
 use crate::blocks::worker_pool::limit::rule::{Rule, Vegas};
 use crate::blocks::worker_pool::limit::tuner::Tuner;
 use crate::blocks::worker_pool::limit::window::{Measured, Sample, Window};
+use crate::ground::time::Instant;
 
 impl<R: Rule> Control for Tuner<R> {
     fn limit(&self) -> u32 {

@@ -1,9 +1,10 @@
-//! The number of a thread, which no other thread that lives has: a place in each pool by itself.
+//! The number of a thread, which no other thread that lives has: what is kept for each number is
+//! touched by one thread at a time, and needs no read-modify-write.
 //!
 //! 1. A bit of the word is set while some [`Lease`] has its number. It is set by an exchange that
 //!    found it clear, and cleared by the drop of that lease; so two leases never share one.
-//! 2. A thread makes one lease, at its first use of a pool, and drops it as it ends. From then on,
-//!    in what else is torn down with the thread, it has no number.
+//! 2. A thread makes one lease, when it is first asked for its number, and drops it as it ends. From
+//!    then on, in what else is torn down with the thread, it has no number.
 //! 3. The clearing is a release and the setting an acquire: what a thread did under its number is
 //!    seen by the next one that gets it.
 //! 4. A [`Number`] can't leave its thread. It is used up in the operation that asked for it, and so
@@ -13,10 +14,11 @@ use std::cell::Cell;
 use std::marker::PhantomData;
 use std::sync::OnceLock;
 
-use crate::ground::primitives::atomic::{AtomicU64, Ordering};
+use super::primitives::THREADS_ARE_REAL;
+use super::primitives::atomic::{AtomicU64, Ordering};
 
-/// So many threads have numbers; those beyond share.
-pub(super) const NUMBERS: usize = u64::BITS as usize;
+/// So many threads have numbers; those beyond have none.
+pub(crate) const NUMBERS: usize = u64::BITS as usize;
 
 /// Of a thread that has not asked.
 const UNKNOWN: usize = usize::MAX;
@@ -25,22 +27,22 @@ const NONE: usize = NUMBERS;
 
 /// A thread's own number, on that thread.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Number(usize, PhantomData<*const ()>);
+pub(crate) struct Number(usize, PhantomData<*const ()>);
 
 impl Number {
     /// Below [`NUMBERS`].
     #[inline]
-    pub(super) fn index(self) -> usize {
+    pub(crate) fn index(self) -> usize {
         self.0
     }
 }
 
 /// Which numbers are taken.
 #[derive(Debug)]
-pub(super) struct Numbers(AtomicU64);
+pub(crate) struct Numbers(AtomicU64);
 
 impl Numbers {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(AtomicU64::new(0))
     }
 
@@ -57,7 +59,7 @@ impl Numbers {
 
 /// A number for as long as it lives; none if all were taken.
 #[derive(Debug)]
-pub(super) struct Lease<'a> {
+pub(crate) struct Lease<'a> {
     of: &'a Numbers,
     index: Option<usize>,
     /// It stays with its thread.
@@ -65,11 +67,11 @@ pub(super) struct Lease<'a> {
 }
 
 impl<'a> Lease<'a> {
-    pub(super) fn new(of: &'a Numbers) -> Self {
+    pub(crate) fn new(of: &'a Numbers) -> Self {
         Self { of, index: of.take(), here: PhantomData }
     }
 
-    pub(super) fn number(&self) -> Option<Number> {
+    pub(crate) fn number(&self) -> Option<Number> {
         self.index.map(|index| Number(index, PhantomData))
     }
 }
@@ -103,17 +105,53 @@ thread_local! {
 
 /// This thread's number.
 #[inline]
-pub(super) fn mine() -> Option<Number> {
+pub(crate) fn mine() -> Option<Number> {
     let mine = MINE.get();
     if mine < NUMBERS { Some(Number(mine, PhantomData)) } else { first(mine) }
 }
 
 #[cold]
 fn first(mine: usize) -> Option<Number> {
-    if mine == NONE {
+    if mine == NONE || !THREADS_ARE_REAL {
         return None;
     }
     let number = LEASE.try_with(|lease| lease.0.number()).ok().flatten();
     MINE.set(number.map_or(NONE, Number::index));
     number
+}
+
+#[cfg(all(test, not(headworks_loom)))]
+mod tests {
+    use super::*;
+
+    fn index(lease: &Lease<'_>) -> Option<usize> {
+        lease.number().map(Number::index)
+    }
+
+    #[test]
+    fn numbers_are_the_lowest_free_and_no_two_the_same() {
+        let numbers = Numbers::new();
+        let mut leases: Vec<_> = (0..NUMBERS).map(|_| Lease::new(&numbers)).collect();
+        assert!(leases.iter().enumerate().all(|(at, lease)| index(lease) == Some(at)));
+        assert_eq!(index(&Lease::new(&numbers)), None, "those beyond have none");
+        drop(leases.remove(7));
+        drop(leases.remove(3));
+        let (third, seventh) = (Lease::new(&numbers), Lease::new(&numbers));
+        assert_eq!((index(&third), index(&seventh)), (Some(3), Some(7)));
+    }
+
+    #[test]
+    fn a_thread_keeps_its_number_and_gives_it_back() {
+        // Other tests' threads have numbers too, so a few may find none; far more threads than
+        // there are numbers get one, after each other.
+        let numbered = (0..4 * NUMBERS).filter(|_| {
+            let thread = std::thread::spawn(|| {
+                let number = mine().map(Number::index);
+                assert_eq!(mine().map(Number::index), number);
+                number.is_some()
+            });
+            thread.join().unwrap()
+        });
+        assert!(numbered.count() > 2 * NUMBERS);
+    }
 }
