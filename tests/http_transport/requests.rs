@@ -101,6 +101,7 @@ async fn the_request_line_is_in_origin_form() {
     for (path, line) in [
         ("", "GET / HTTP/1.1"),
         ("/", "GET / HTTP/1.1"),
+        ("#fragment", "GET / HTTP/1.1"),
         ("?a=b", "GET /?a=b HTTP/1.1"),
         ("/a/../b%20c?d=e&f#fragment", "GET /a/../b%20c?d=e&f HTTP/1.1"),
     ] {

@@ -80,7 +80,7 @@ struct Silence {
     timer: Option<Pin<Box<Sleep>>>,
     /// Until when this silence may last. `None`: it has not begun.
     until: Option<Instant>,
-    /// What had been heard over a shared connection when it began.
+    /// How many answers had begun over a shared connection when it began.
     heard: Option<u64>,
 }
 
@@ -206,7 +206,7 @@ impl Body {
             Poll::Pending => Poll::Pending,
             Poll::Ready(()) => {
                 if let (Some(lease), true) = (&self.lease, heard == self.silence.heard) {
-                    // Not a byte for anybody: nobody else is to wait for this peer.
+                    // No answer for anybody meanwhile: nobody else is to wait for this peer.
                     lease.drain(CloseReason::Abandoned);
                 }
                 let late = self

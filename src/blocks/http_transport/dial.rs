@@ -135,10 +135,10 @@ pub(super) struct Stream {
 pub(super) struct Heard(Arc<AtomicU64>);
 
 impl Heard {
-    fn again(&self) {
+    pub(super) fn again(&self) {
         // Release: pairs with the Acquire below, though the channels to whoever reads it already
-        // order the two. One task reads the socket, so nothing is lost between load and store.
-        self.0.store(self.0.load(Ordering::Relaxed) + 1, Ordering::Release);
+        // order the two.
+        self.0.fetch_add(1, Ordering::Release);
     }
 
     pub(super) fn so_often(&self) -> u64 {

@@ -36,6 +36,7 @@ pub(super) struct H2 {
     sender: SendRequest<Bytes>,
     /// At most one order is ever on its way: of whoever takes the connection out of the pool.
     orders: mpsc::Sender<CloseReason>,
+    /// The heads of answers.
     heard: Heard,
     times: HostTimes,
     over: Arc<AtomicBool>,
@@ -46,9 +47,13 @@ impl H2 {
         &mut self.sender
     }
 
-    /// How often something came back so far, over all streams.
+    /// How many answers have begun so far, over all streams.
     pub(super) fn heard(&self) -> u64 {
         self.heard.so_often()
+    }
+
+    pub(super) fn was_answered(&self) {
+        self.heard.again();
     }
 
     pub(super) fn times(&self) -> &HostTimes {
@@ -74,7 +79,6 @@ pub(super) async fn handshake(
     config: &TransportConfig,
     times: HostTimes,
 ) -> Result<(H2, Driver), ::h2::Error> {
-    let heard = stream.heard();
     let (sender, mut connection) = Builder::new()
         .enable_push(false)
         .initial_max_send_streams(0)
@@ -95,7 +99,8 @@ pub(super) async fn handshake(
     let over = Arc::new(AtomicBool::new(false));
     let (probe, own_most) = (Some(sender.clone()), config.streams_per_connection);
     let longest = config.total_timeout.saturating_add(GRACE);
-    let conn = H2 { sender, orders: order, heard, times, over: Arc::clone(&over) };
+    let conn =
+        H2 { sender, orders: order, heard: Heard::default(), times, over: Arc::clone(&over) };
     Ok((conn, Driver { connection, probe, orders, over, own_most, longest }))
 }
 

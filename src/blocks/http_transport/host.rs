@@ -92,7 +92,9 @@ pub(super) fn prepare<B>(request: &mut Request<B>, host: &HostKey) -> Result<(),
             .map_err(|_| TransportError::InvalidUrl("its query is none"))?,
         _ => PathAndQuery::from_static("/"),
     };
-    *request.uri_mut() = Uri::from(target);
+    // The path of `http://a#b` looks like "/" and is written as nothing.
+    let target = Uri::from(target);
+    *request.uri_mut() = if target.path().is_empty() { Uri::default() } else { target };
     *request.version_mut() = Version::HTTP_11;
     let headers = request.headers_mut();
     headers.remove(CONTENT_LENGTH);

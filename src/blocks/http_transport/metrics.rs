@@ -22,8 +22,8 @@ pub enum CloseReason {
     Surplus,
     /// Gave its place to a host that may dial but for the overall cap.
     Displaced,
-    /// The answer was not read to its end: dropped, cancelled or timed out. Or a peer of HTTP/2 fell
-    /// silent.
+    /// The answer was not read to its end: dropped, cancelled or timed out. Over HTTP/2: timed out,
+    /// and nobody else was answered meanwhile.
     Abandoned,
     /// A request needed a new connection to its host, and this idle one held the place.
     Replaced,

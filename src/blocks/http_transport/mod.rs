@@ -27,13 +27,14 @@
 //!   is idempotent, can be replayed, and no byte of an answer had come. Three times at most.
 //! - One HTTP/2 connection is dialled for a herd of cold callers, and the next before its streams
 //!   run out. One whose server says `GOAWAY` takes no new requests, and those it carries end. One
-//!   that let a timeout pass without a byte for anybody takes no new ones either.
+//!   over which a request timed out while nobody was answered takes no new ones either.
 //!
 //! # When not to use it
 //!
 //! It follows no redirects, keeps no cookies, uses no proxy and decodes no compression. Requests
-//! over HTTP/2 have no trailers, and it takes nothing that servers push. It does not retry what failed: that is `retry`'s, and the breaker's
-//! classification is in [`TransportError::outcome`].
+//! over HTTP/2 have no trailers, and it takes nothing that servers push. It does not retry
+//! what failed: that is `retry`'s, and the breaker's classification is in
+//! [`TransportError::outcome`].
 //!
 //! # A connection's states
 //!

@@ -158,7 +158,7 @@ impl Lease {
         }
     }
 
-    /// How often something came back over a shared connection.
+    /// How many answers have begun over a shared connection.
     pub(super) fn heard(&self) -> Option<u64> {
         match &self.held {
             Some(Held { conn: Conn::H2(conn), .. }) => Some(conn.heard()),

@@ -109,12 +109,13 @@ async fn exchange(
             let late = || TransportError::HeaderTimeout;
             match allowance.spend(Phase::Header, limit, sent, late).await {
                 Ok(Ok(response)) => {
+                    conn.was_answered();
                     conn.times().answered(now().saturating_duration_since(began));
                     response.map(|answer| Incoming::H2(Box::new(answer)))
                 }
                 Ok(Err(failure)) => return Err(over_h2(&lease, failure)),
                 Err(late) => {
-                    // Not a byte for anybody: nobody else is to wait for this peer.
+                    // No answer for anybody meanwhile: nobody else is to wait for this peer.
                     if conn.heard() == heard {
                         lease.drain(CloseReason::Abandoned);
                     }
