@@ -176,6 +176,8 @@ where
     key: &'a Q,
     slot: Slot,
     wish: Wish,
+    /// Whether those who don't wait have been told of it.
+    is_told: bool,
     /// Its place in its key's line.
     own: Option<Ticket>,
     /// Its place in the global line, while it stands there.
@@ -197,7 +199,7 @@ where
     ) -> Self {
         let wish = Wish { cost, class, tenant: Tenant::of(key) };
         let slot = Slot::of(limiter.keys.hash(key));
-        Self { limiter, key, slot, wish, own: None, global: None, deadline }
+        Self { limiter, key, slot, wish, is_told: false, own: None, global: None, deadline }
     }
 
     pub(super) fn step(&mut self, waker: &Waker, now: Instant) -> Step {
@@ -205,7 +207,6 @@ where
         // One for each line it may stand in. Somebody else's code, as the drop of what is left of
         // them: not under the lock.
         let mut wakers = [waker, waker].map(|waker| Some(waker.clone()));
-        let was_in = self.own.is_some();
         let mut rooms = self.limiter.rooms.lock();
         let mut step = self.step_in(&mut rooms, &mut wakers, now, &mut wakes);
         if has_passed(self.deadline, now) && !matches!(step, Step::Done(_)) {
@@ -214,7 +215,7 @@ where
         if let Step::Done(Err(_)) = step {
             self.leave(&mut rooms, &mut wakes);
         }
-        self.tell(&rooms, was_in);
+        self.tell(&rooms);
         let spent = std::mem::take(&mut rooms.spent);
         drop(rooms);
         drop_quietly(spent);
@@ -304,9 +305,10 @@ where
     }
 
     /// Those who don't wait are told, under the lock.
-    fn tell(&self, rooms: &Rooms<K>, was_in: bool) {
+    fn tell(&mut self, rooms: &Rooms<K>) {
         let standing = &self.limiter.standing;
-        match (was_in, self.own.is_some()) {
+        let is_in = self.own.is_some();
+        match (std::mem::replace(&mut self.is_told, is_in), is_in) {
             (false, true) => standing.enter(self.slot),
             (true, false) => standing.leave(self.slot),
             _ => {}
@@ -333,7 +335,7 @@ where
         let mut wakes = Wakes::default();
         let mut rooms = self.limiter.rooms.lock();
         self.leave(&mut rooms, &mut wakes);
-        self.tell(&rooms, true);
+        self.tell(&rooms);
         let spent = std::mem::take(&mut rooms.spent);
         drop(rooms);
         drop_quietly(spent);
