@@ -33,6 +33,9 @@ pub(super) struct Shared {
     pool: Mutex<Pool>,
     /// One task per connection. Dropped with the pool, which ends them all.
     drivers: Mutex<JoinSet<()>>,
+    /// What JSON is written into.
+    #[cfg(feature = "json")]
+    pub(super) buffers: crate::BytesPool,
 }
 
 #[derive(Debug)]
@@ -69,7 +72,14 @@ impl Shared {
         };
         let pool = Pool { core: Core::new(limits), rng: Rng::from_entropy() };
         let (pool, drivers) = (Mutex::new(pool), Mutex::new(JoinSet::new()));
-        Self { config, connector, pool, drivers }
+        Self {
+            config,
+            connector,
+            pool,
+            drivers,
+            #[cfg(feature = "json")]
+            buffers: crate::BytesPool::new(),
+        }
     }
 
     /// A connection to `key`, in the order of the host's line.
