@@ -117,6 +117,16 @@ impl Bucket {
         self.level >= i128::from(cost) * PARTS + self.changes * PARTS / 500
     }
 
+    /// It has, and had without what came in the last moment: a timer may be a millisecond late.
+    fn has_had(&mut self, cost: u32) -> bool {
+        let moment = Duration::from_millis(2).as_nanos() as i128;
+        let gain = PARTS * i128::from(self.quota.rate) / self.quota.period.as_nanos() as i128;
+        self.level -= moment * gain;
+        let has = self.surely_has(cost);
+        self.level += moment * gain;
+        has
+    }
+
     fn take(&mut self, cost: u32) {
         assert!(self.has(cost), "too much was given");
         self.level -= i128::from(cost) * PARTS;
@@ -327,6 +337,17 @@ impl World {
                 Err(other) => panic!("{other}"),
             }
         }
+        self.nobody_is_forgotten();
+    }
+
+    /// Where there is enough for each of those who wait there is for whoever is first, and he was
+    /// told.
+    fn nobody_is_forgotten(&mut self) {
+        let Self { model, waiting, .. } = self;
+        let is_enough = |waiter: &Waiter| {
+            model.look(waiter.key).has_had(waiter.cost) && model.global.has_had(waiter.cost)
+        };
+        assert!(waiting.is_empty() || !waiting.iter().all(is_enough), "nobody was woken");
     }
 
     /// Every hour a quota here gives something.

@@ -6,26 +6,24 @@ use crate::ground::outcome::{Classify, Verdict};
 use crate::ground::time::Instant;
 
 /// The circuit is open, or half-open with all its probes under way: the call was not made.
-#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the circuit is open, retry in {:?}", self.retry_after())]
 pub struct CircuitOpen {
-    /// The next probe is so long after it: added up only when somebody asks.
-    base: Instant,
-    after_ns: u64,
+    until: Instant,
     refused_at: Instant,
 }
 
 impl CircuitOpen {
     #[inline(always)]
-    pub(super) fn new(base: Instant, after_ns: u64, refused_at: Instant) -> Self {
-        Self { base, after_ns, refused_at }
+    pub(super) fn new(until: Instant, refused_at: Instant) -> Self {
+        Self { until, refused_at }
     }
 
     /// When another call has a chance. While all probes are under way this is when the oldest of
     /// them is given up; one that reports earlier makes a place earlier.
     #[must_use]
     pub fn next_probe_at(&self) -> Instant {
-        self.base.plus_nanos(self.after_ns)
+        self.until
     }
 
     /// How long after the refusal that is.
@@ -34,15 +32,6 @@ impl CircuitOpen {
         self.next_probe_at().saturating_duration_since(self.refused_at)
     }
 }
-
-impl PartialEq for CircuitOpen {
-    fn eq(&self, other: &Self) -> bool {
-        let told = |open: &Self| (open.next_probe_at(), open.refused_at);
-        told(self) == told(other)
-    }
-}
-
-impl Eq for CircuitOpen {}
 
 /// As many as the breaker can remember are waiting or listening already. Come back later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

@@ -25,27 +25,26 @@ const ALERT: u64 = 2;
 /// Above them stands the newest epoch.
 const EPOCH: u32 = 2;
 
-/// In [`Front::until_ns`]: nobody knows until when.
+/// In [`Front::until`]: nobody knows until when.
 const FOR_EVER: u64 = u64::MAX;
 
 #[derive(Debug)]
 pub(super) struct Shared {
     front: Padded<Front>,
     stripes: Stripes,
-    /// What instants in the front are counted from.
-    from: Instant,
     rules: Rules,
     inner: Mutex<Inner>,
 }
 
-/// What may be known without the lock. Written under it, and only when something changes.
+/// What may be known without the lock. Written under it, and only when something changes. Instants
+/// by their nanoseconds.
 #[derive(Debug)]
 struct Front {
     flow: AtomicU64,
     /// While calls flow: when the core has to look, though nobody reports anything to it.
-    look_ns: AtomicU64,
+    look_at: AtomicU64,
     /// While they don't: until when everybody is refused; 0: ask the core.
-    until_ns: AtomicU64,
+    until: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -56,7 +55,7 @@ struct Rules {
     slow_after: Duration,
     slow_counts: bool,
     call_timeout: Duration,
-    open_for_ns: u64,
+    open_for: Duration,
     always_refuses: bool,
 }
 
@@ -77,17 +76,14 @@ impl Shared {
             slow_after: config.slow_threshold(),
             slow_counts: config.slow_ratio.is_some(),
             call_timeout: config.call_timeout,
-            open_for_ns: u64::try_from(config.open_for.as_nanos()).unwrap_or(u64::MAX),
+            open_for: config.open_for,
             always_refuses: config.enforcement == Enforcement::Full,
         };
         let core = Core::new(config, now, &stripes);
-        let front = Front {
-            flow: AtomicU64::new(0),
-            look_ns: AtomicU64::new(0),
-            until_ns: AtomicU64::new(0),
-        };
+        let front =
+            Front { flow: AtomicU64::new(0), look_at: AtomicU64::new(0), until: AtomicU64::new(0) };
         let inner = Mutex::new(Inner { core, rng, listeners: Listeners::default() });
-        let new = Self { front: Padded::new(front), stripes, from: now, rules, inner };
+        let new = Self { front: Padded::new(front), stripes, rules, inner };
         new.publish(&new.inner.lock().core, now);
         new
     }
@@ -118,7 +114,7 @@ impl Shared {
         }
         let now = now.get();
         // Relaxed, here and below: who reads an older one looks too early, or when the next does.
-        if self.since_start(now) < self.front.look_ns.load(Ordering::Relaxed) {
+        if now.nanos() < self.front.look_at.load(Ordering::Relaxed) {
             let since = Some(now);
             if self.rules.in_flight == InFlight::Ignored {
                 return Ok(Claim { epoch, since, place: Place::Nowhere });
@@ -134,12 +130,10 @@ impl Shared {
     /// Whether everybody is refused at `now`, as far as can be seen without the lock.
     #[inline(always)]
     fn refuse(&self, now: Instant) -> Option<CircuitOpen> {
-        let until_ns = self.front.until_ns.load(Ordering::Relaxed);
-        if until_ns == FOR_EVER {
-            return Some(CircuitOpen::new(now, self.rules.open_for_ns, now));
+        match self.front.until.load(Ordering::Relaxed) {
+            FOR_EVER => Some(CircuitOpen::new(now + self.rules.open_for, now)),
+            until => (now.nanos() < until).then(|| CircuitOpen::new(Instant::of(until), now)),
         }
-        let is_refused = self.since_start(now) < until_ns;
-        is_refused.then(|| CircuitOpen::new(self.from, until_ns, now))
     }
 
     #[cold]
@@ -156,7 +150,7 @@ impl Shared {
             }
             Admission::Refused { until } => {
                 core.counts.refused += 1;
-                Err(CircuitOpen::new(until, 0, now))
+                Err(CircuitOpen::new(until, now))
             }
         })
     }
@@ -171,7 +165,7 @@ impl Shared {
             self.with_all(now, tell, |core, cx, _| {
                 core.advance(cx);
                 let until = core.refused_until(now)?;
-                Some(CircuitOpen::new(until, 0, now))
+                Some(CircuitOpen::new(until, now))
             })
         })
     }
@@ -272,20 +266,20 @@ impl Shared {
 
     /// Under the lock. The flow comes last: who sees it open sees until when, or asks the core.
     fn publish(&self, core: &Core, now: Instant) {
-        let Front { flow, look_ns, until_ns } = &*self.front;
+        let Front { flow, look_at, until } = &*self.front;
         let flows = core.flows();
-        let until = match core.refused_until(now) {
+        let refused = match core.refused_until(now) {
             _ if flows || !self.rules.always_refuses => 0,
             Some(_) if core.is_forced() => FOR_EVER,
-            Some(until) => self.since_start(until),
+            Some(until) => until.nanos(),
             None => 0,
         };
-        let look = core.next().map_or(u64::MAX, |at| self.since_start(at));
+        let look = core.next().map_or(u64::MAX, Instant::nanos);
         let alert = if core.is_alert(&self.stripes) { ALERT } else { 0 };
         let flows = if flows { FLOWS } else { 0 };
         for (word, value) in [
-            (look_ns, look),
-            (until_ns, until),
+            (look_at, look),
+            (until, refused),
             (flow, core.watch().epoch() << EPOCH | alert | flows),
         ] {
             // Relaxed: written under the lock only. Release: pairs with `admit`.
@@ -293,14 +287,5 @@ impl Shared {
                 word.store(value, Ordering::Release);
             }
         }
-    }
-
-    #[inline(always)]
-    fn since_start(&self, at: Instant) -> u64 {
-        let since = at.saturating_duration_since(self.from);
-        since
-            .as_secs()
-            .saturating_mul(1_000_000_000)
-            .saturating_add(u64::from(since.subsec_nanos()))
     }
 }

@@ -112,8 +112,7 @@ impl Marks {
 
     /// An older `now` than the last changes nothing: what ends then counts in the newest bucket.
     fn advance(&mut self, now: Instant, total: Tally) {
-        let since = now.saturating_duration_since(self.from).as_nanos();
-        let to = u64::try_from(since).unwrap_or(u64::MAX) / self.width_ns;
+        let to = now.nanos_since(self.from) / self.width_ns;
         for bucket in (self.at + 1..=to).take(BUCKETS) {
             self.marks[(bucket % BUCKETS as u64) as usize] = total;
         }

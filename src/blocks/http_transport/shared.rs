@@ -36,6 +36,9 @@ pub(super) struct Shared {
     times: AllTimes,
     /// One task per connection. Dropped with the pool, which ends them all.
     drivers: Mutex<JoinSet<()>>,
+    /// What JSON is written into.
+    #[cfg(feature = "json")]
+    pub(super) buffers: crate::BytesPool,
 }
 
 #[derive(Debug)]
@@ -81,8 +84,15 @@ impl Shared {
         };
         let pool = Pool { core: Core::new(limits), rng: Rng::from_entropy() };
         let (pool, drivers) = (Mutex::new(pool), Mutex::new(JoinSet::new()));
-        let (config, connector) = (Arc::new(config), Arc::new(connector));
-        Self { config, connector, pool, times: AllTimes::default(), drivers }
+        Self {
+            config: Arc::new(config),
+            connector: Arc::new(connector),
+            pool,
+            times: AllTimes::default(),
+            drivers,
+            #[cfg(feature = "json")]
+            buffers: crate::BytesPool::new(),
+        }
     }
 
     /// A connection to `key`, in the order of the host's line.

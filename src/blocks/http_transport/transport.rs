@@ -100,6 +100,11 @@ impl Transport {
     pub(super) fn max_json_bytes(&self) -> usize {
         self.shared.config.max_json_bytes
     }
+
+    #[cfg(feature = "json")]
+    pub(super) fn buffers(&self) -> &crate::BytesPool {
+        &self.shared.buffers
+    }
 }
 
 pub(super) fn parse(url: impl TryInto<Uri>) -> Result<Uri, TransportError> {

@@ -194,7 +194,8 @@ pub struct TieredQuota {
     pub per_key: Quota,
     /// Keys remembered at a time, at most 2³¹. When all of them are in use, further keys share
     /// 1,024 buckets by hash (4,096 if they are millions). One that is remembered takes at most 72
-    /// bytes and twice its own size, beside what it holds on the heap. Default: 100,000.
+    /// bytes and twice its own size, beside what it holds on the heap; one with a quota of its own
+    /// at most 72 more. Default: 100,000.
     pub max_keys: NonZeroUsize,
     /// How long a key whose bucket is full again may stay remembered while there is room. Default:
     /// 1 h.

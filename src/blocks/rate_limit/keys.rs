@@ -65,6 +65,9 @@ struct Entry<K> {
 
 const NO_OWN: u32 = u32::MAX;
 
+/// What a quota of a key's own takes, in a list that may be twice as long: see `max_keys`.
+const _: () = assert!(size_of::<Gcra>() == 32);
+
 /// One key's word, locked.
 #[derive(Debug)]
 pub(super) struct Held<'a, K> {
@@ -77,7 +80,8 @@ pub(super) struct Held<'a, K> {
     is_counted: bool,
     /// The key of the entry to be. Dropped after the unlock, as the next ones.
     new: Option<K>,
-    /// Dropped after the unlock (fields are, in this order): a key is the caller's.
+    /// Dropped after the unlock (fields are, in this order): a key is the caller's. While the rooms
+    /// are locked too, they [leave](Self::leave) first.
     forgotten: Vec<K>,
 }
 
@@ -114,12 +118,17 @@ impl<K: Eq + Hash> Keys<K> {
     }
 
     #[inline]
+    pub(super) fn hash<Q: Hash + ?Sized>(&self, key: &Q) -> u64 {
+        self.hasher.hash_one(key)
+    }
+
+    #[inline]
     pub(super) fn lock<Q>(&self, key: &Q) -> Held<'_, K>
     where
         K: Borrow<Q>,
         Q: Eq + Hash + ?Sized,
     {
-        let hash = self.hasher.hash_one(key);
+        let hash = self.hash(key);
         // Other bits than the table's.
         let shard = (hash >> 32) as usize & (self.shards.len() - 1);
         let shard = self.shards[shard].lock();
@@ -134,10 +143,14 @@ impl<K: Eq + Hash> Keys<K> {
         for shard in &self.shards {
             let shard = &mut *shard.lock();
             let from = std::mem::replace(&mut shard.quota, *quota);
-            let entries = shard.table.iter_mut().filter(|entry| entry.own == NO_OWN);
-            let shared = shard.shared.iter_mut().filter(|word| **word != NEVER_USED);
-            for word in entries.map(|entry| &mut entry.word).chain(shared) {
-                *word = from.convert(*word, quota, now);
+            for entry in shard.table.iter_mut().filter(|entry| entry.own == NO_OWN) {
+                entry.word = from.convert(entry.word, quota, now);
+            }
+            let word_now = from.word(now);
+            for word in &mut shard.shared {
+                // A full one is that of keys which aren't remembered, and so are new.
+                let is_full = from.is_full(*word, word_now);
+                *word = if is_full { NEVER_USED } else { from.convert(*word, quota, now) };
             }
         }
     }
@@ -169,6 +182,15 @@ impl<K: Eq + Hash> Held<'_, K> {
         match self.entry() {
             Some(entry) => self.shard.quota_of(entry),
             None => self.shard.quota,
+        }
+    }
+
+    /// Unlocks; the keys that are not needed any more go to `spent`.
+    #[inline]
+    pub(super) fn leave(mut self, spent: &mut Vec<K>) {
+        spent.extend(self.new.take());
+        if !self.forgotten.is_empty() {
+            spent.append(&mut self.forgotten);
         }
     }
 
@@ -274,9 +296,10 @@ impl<K: Eq + Hash> Held<'_, K> {
         let mut is_new = false;
         if self.is_absent() && self.make_room(now) {
             let shared = self.word();
-            is_new = shared == NEVER_USED;
+            is_new = self.shard.quota.is_full(shared, self.shard.quota.word(now));
             (self.is_counted, self.new) = (true, Some(key));
-            self.write_new(shared);
+            // A full one's word is told in the former quota.
+            self.write_new(if is_new { NEVER_USED } else { shared });
         } else {
             self.forgotten.push(key);
         }

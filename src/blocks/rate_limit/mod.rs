@@ -52,7 +52,8 @@
 //! 7. [Leases](Tokens::Leased) are carved out of the burst, so that the bound stays: a stripe never
 //!    holds or has coming more than one.
 //! 8. Lock order: rooms (who waits), then one shard of the keys. Wakers are cloned before
-//!    the lock, and woken and dropped after it.
+//!    the locks; they are woken and dropped, and keys dropped, after them. Whose key nobody waits
+//!    for does not go through the rooms.
 
 mod allowance;
 mod bucket;
@@ -68,6 +69,7 @@ mod limiter;
 mod line;
 mod metrics;
 mod rooms;
+mod standing;
 mod tiered;
 mod waiting;
 

@@ -6,7 +6,6 @@
 //! head. So one timer per waiting key, and one for all: who stands in the global line has none of
 //! its key's.
 
-use crate::ground::primitives::atomic::Ordering;
 use std::borrow::Borrow;
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -14,7 +13,8 @@ use std::task::Waker;
 
 use super::error::{AcquireError, Denied};
 use super::line::{Line, Step, Turn, Wakes, Wish, has_passed};
-use super::tiered::{CLOSED, TieredRateLimiter};
+use super::standing::Slot;
+use super::tiered::TieredRateLimiter;
 use crate::gates::wait_queue::Ticket;
 use crate::ground::priority::Priority;
 use crate::ground::quiet::drop_quietly;
@@ -31,17 +31,34 @@ const PER_KEY: usize = 64;
 #[derive(Debug)]
 pub(super) struct Rooms<K> {
     /// No line here is empty.
-    by_key: HashMap<K, Line>,
+    by_key: HashMap<K, Room>,
+    /// Rooms there have been.
+    entered: u64,
     /// At most the head of each key, and a former head until it is polled again.
     global: Line,
     len: usize,
-    /// Of a line that is gone, to be dropped after the unlock: a key is the caller's.
-    spent: Option<K>,
+    /// Of lines that are gone, and forgotten ones, to be dropped after the unlock: a key is the
+    /// caller's.
+    spent: Vec<K>,
+}
+
+/// Those who wait for one key.
+#[derive(Debug)]
+pub(super) struct Room {
+    line: Line,
+    /// Keys are woken in the order in which they came.
+    number: u64,
 }
 
 impl<K: Eq + Hash> Rooms<K> {
     pub(super) fn new() -> Self {
-        Self { by_key: HashMap::new(), global: Line::new(KEYS * PER_KEY), len: 0, spent: None }
+        Self {
+            by_key: HashMap::new(),
+            entered: 0,
+            global: Line::new(KEYS * PER_KEY),
+            len: 0,
+            spent: Vec::new(),
+        }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -57,7 +74,7 @@ impl<K: Eq + Hash> Rooms<K> {
     {
         let of_all = self.global.cost();
         match self.by_key.get(key) {
-            Some(line) => Some((Scope::Key, [line.cost(), of_all])),
+            Some(room) => Some((Scope::Key, [room.line.cost(), of_all])),
             None if self.global.is_empty() => None,
             None => Some((Scope::Global, [0, of_all])),
         }
@@ -70,7 +87,7 @@ impl<K: Eq + Hash> Rooms<K> {
         Q: Eq + Hash + ?Sized,
     {
         let mut wakes = Wakes::default();
-        wakes.extend(self.by_key.get_mut(key).and_then(Line::head));
+        wakes.extend(self.by_key.get_mut(key).and_then(|room| room.line.head()));
         wakes.extend(self.global.head());
         wakes
     }
@@ -78,16 +95,22 @@ impl<K: Eq + Hash> Rooms<K> {
     /// Whom to wake when all quotas may have changed.
     pub(super) fn all_heads(&mut self) -> Wakes {
         let mut wakes = Wakes::default();
-        wakes.extend(self.by_key.values_mut().filter_map(Line::head));
+        let mut rooms = in_order(&mut self.by_key);
+        wakes.extend(rooms.iter_mut().filter_map(|room| room.line.head()));
         wakes.extend(self.global.head());
         wakes
     }
 
+    /// What those in the global line want, if there are any.
+    fn wanted(&self) -> Option<u64> {
+        (!self.global.is_empty()).then(|| self.global.cost())
+    }
+
     /// Everybody out: whom to wake, and the keys to drop, after the unlock.
-    pub(super) fn close(&mut self) -> (Wakes, HashMap<K, Line>) {
+    pub(super) fn close(&mut self) -> (Wakes, HashMap<K, Room>) {
         let mut wakes = Wakes::default();
         let mut by_key = std::mem::take(&mut self.by_key);
-        by_key.values_mut().for_each(|line| line.close(&mut wakes));
+        in_order(&mut by_key).into_iter().for_each(|room| room.line.close(&mut wakes));
         self.global.close(&mut wakes);
         self.len = 0;
         (wakes, by_key)
@@ -108,11 +131,13 @@ impl<K: Eq + Hash> Rooms<K> {
             if self.by_key.len() == KEYS {
                 return Err(Scope::Global);
             }
-            self.by_key.insert(key.to_owned(), Line::new(PER_KEY));
+            self.entered += 1;
+            let room = Room { line: Line::new(PER_KEY), number: self.entered };
+            self.by_key.insert(key.to_owned(), room);
         }
-        let line = self.by_key.get_mut(key).ok_or(Scope::Global)?;
+        let room = self.by_key.get_mut(key).ok_or(Scope::Global)?;
         let own = Wish { tenant: Tenant::NONE, ..wish };
-        let ticket = line.enter(own, now, wakes).ok_or(Scope::Key)?;
+        let ticket = room.line.enter(own, now, wakes).ok_or(Scope::Key)?;
         self.len += 1;
         Ok(ticket)
     }
@@ -123,14 +148,21 @@ impl<K: Eq + Hash> Rooms<K> {
         K: Borrow<Q>,
         Q: Eq + Hash + ?Sized,
     {
-        if let Some(line) = self.by_key.get_mut(key) {
+        if let Some(Room { line, .. }) = self.by_key.get_mut(key) {
             how(line);
             self.len -= 1;
             if line.is_empty() {
-                self.spent = self.by_key.remove_entry(key).map(|(key, _)| key);
+                self.spent.extend(self.by_key.remove_entry(key).map(|(key, _)| key));
             }
         }
     }
+}
+
+/// The order of a map is not the same in two runs.
+fn in_order<K>(by_key: &mut HashMap<K, Room>) -> Vec<&mut Room> {
+    let mut rooms: Vec<_> = by_key.values_mut().collect();
+    rooms.sort_unstable_by_key(|room| room.number);
+    rooms
 }
 
 /// One that waits. In line from its first step until it is done or dropped.
@@ -142,7 +174,10 @@ where
 {
     limiter: &'a TieredRateLimiter<K>,
     key: &'a Q,
+    slot: Slot,
     wish: Wish,
+    /// Whether those who don't wait have been told of it.
+    is_told: bool,
     /// Its place in its key's line.
     own: Option<Ticket>,
     /// Its place in the global line, while it stands there.
@@ -163,7 +198,8 @@ where
         deadline: Option<Instant>,
     ) -> Self {
         let wish = Wish { cost, class, tenant: Tenant::of(key) };
-        Self { limiter, key, wish, own: None, global: None, deadline }
+        let slot = Slot::of(limiter.keys.hash(key));
+        Self { limiter, key, slot, wish, is_told: false, own: None, global: None, deadline }
     }
 
     pub(super) fn step(&mut self, waker: &Waker, now: Instant) -> Step {
@@ -179,8 +215,8 @@ where
         if let Step::Done(Err(_)) = step {
             self.leave(&mut rooms, &mut wakes);
         }
-        self.count(&rooms);
-        let spent = rooms.spent.take();
+        self.tell(&rooms);
+        let spent = std::mem::take(&mut rooms.spent);
         drop(rooms);
         drop_quietly(spent);
         wakes.wake();
@@ -194,8 +230,7 @@ where
         now: Instant,
         wakes: &mut Wakes,
     ) -> Step {
-        // Relaxed: set under the lock that is held here.
-        if self.limiter.waiting.load(Ordering::Relaxed) == CLOSED {
+        if self.limiter.standing.is_closed() {
             return Step::Done(Err(AcquireError::Closed));
         }
         let own = match self.own {
@@ -207,8 +242,8 @@ where
             },
         };
         let [for_key, for_all] = wakers;
-        let line = rooms.by_key.get_mut(self.key);
-        let turn = line.map(|line| line.turn(own, for_key.take(), wakes));
+        let room = rooms.by_key.get_mut(self.key);
+        let turn = room.map(|room| room.line.turn(own, for_key.take(), wakes));
         if turn != Some(Turn::Yours) {
             // Somebody more important came to the head of the key.
             self.leave_global(rooms, wakes);
@@ -245,7 +280,7 @@ where
         if rooms.global.turn(global, waker.take(), wakes) == Turn::Wait {
             return Step::Wait;
         }
-        match limiter.commit(key, wish.cost, now) {
+        match limiter.commit(key, wish.cost, now, &mut rooms.spent) {
             Ok(()) => {
                 rooms.global.served(global, wish, now, wakes);
                 rooms.out(key, |line| line.served(own, wish, now, wakes));
@@ -269,12 +304,16 @@ where
         }
     }
 
-    fn count(&self, rooms: &Rooms<K>) {
-        let waiting = &self.limiter.waiting;
-        // Relaxed: written under the lock only, which is held here.
-        if waiting.load(Ordering::Relaxed) != CLOSED {
-            waiting.store(rooms.len, Ordering::Relaxed);
+    /// Those who don't wait are told, under the lock.
+    fn tell(&mut self, rooms: &Rooms<K>) {
+        let standing = &self.limiter.standing;
+        let is_in = self.own.is_some();
+        match (std::mem::replace(&mut self.is_told, is_in), is_in) {
+            (false, true) => standing.enter(self.slot),
+            (true, false) => standing.leave(self.slot),
+            _ => {}
         }
+        standing.tell(rooms.len, rooms.wanted());
     }
 
     fn leave_global(&mut self, rooms: &mut Rooms<K>, wakes: &mut Wakes) {
@@ -296,8 +335,8 @@ where
         let mut wakes = Wakes::default();
         let mut rooms = self.limiter.rooms.lock();
         self.leave(&mut rooms, &mut wakes);
-        self.count(&rooms);
-        let spent = rooms.spent.take();
+        self.tell(&rooms);
+        let spent = std::mem::take(&mut rooms.spent);
         drop(rooms);
         drop_quietly(spent);
         wakes.wake();

@@ -14,6 +14,8 @@ use crate::ground::time::{self, Instant};
 mod changing;
 mod leases;
 mod oracle;
+mod overflow;
+mod rooms;
 mod tiered;
 mod waiting;
 

@@ -9,13 +9,13 @@ use super::bucket::Bucket;
 use super::config::{Quota, TieredQuota};
 use super::core::{Gcra, Short};
 use super::error::{AcquireError, Denied, TryAcquireError};
-use super::keys::Keys;
+use super::keys::{Held, Keys};
 use super::line::drive;
 use super::metrics::{RateLimiterSnapshot, Refusals};
 use super::rooms::{Rooms, Waiting};
+use super::standing::{Before, Slot, Standing};
 use crate::ground::config_error::ConfigError;
 use crate::ground::primitives::Mutex;
-use crate::ground::primitives::atomic::{AtomicUsize, Ordering};
 use crate::ground::priority::Priority;
 use crate::ground::quiet::drop_quietly;
 use crate::ground::refused::Scope;
@@ -48,17 +48,12 @@ pub struct TieredRateLimiter<K> {
     pub(super) bucket: Bucket,
     pub(super) keys: Keys<K>,
     refusals: Refusals,
-    /// How many wait, or [`CLOSED`]; written under the lock of the rooms: while nobody does, nobody
-    /// asks there.
-    pub(super) waiting: AtomicUsize,
+    pub(super) standing: Standing,
     pub(super) rooms: Mutex<Rooms<K>>,
     /// Held while the quota of all keys is changed.
     changing: Mutex<()>,
     max_wait: Option<Duration>,
 }
-
-/// More than can wait.
-pub(super) const CLOSED: usize = usize::MAX;
 
 const GLOBAL: [&str; 2] = ["rate_limit.global.rate", "rate_limit.global.burst"];
 const PER_KEY: [&str; 2] = ["rate_limit.per_key.rate", "rate_limit.per_key.burst"];
@@ -76,7 +71,7 @@ impl<K: Eq + Hash> TieredRateLimiter<K> {
             bucket: Bucket::new(&Gcra::new(config.global, GLOBAL)?),
             keys: Keys::new(config.max_keys.get(), config.idle_key, per_key),
             refusals: Refusals::new(config.enforcement),
-            waiting: AtomicUsize::new(0),
+            standing: Standing::new(),
             rooms: Mutex::new(Rooms::new()),
             changing: Mutex::new(()),
             max_wait: config.max_wait,
@@ -91,8 +86,9 @@ impl<K: Eq + Hash> TieredRateLimiter<K> {
     /// never. [`TryAcquireError::Closed`]: never again.
     ///
     /// # Cost
-    /// One short lock among up to 64, one look-up, one compare-and-swap. Allocates for a new key
-    /// only.
+    /// One short lock of a shard of the keys, one look-up, one compare-and-swap. Allocates for a new
+    /// key only. While somebody waits, a second hash; one more lock if he waits for this key, or for
+    /// one that shares its 64th of the hashes.
     pub fn try_acquire<Q>(&self, key: &Q, cost: u32) -> Result<(), TryAcquireError>
     where
         K: Borrow<Q>,
@@ -117,11 +113,11 @@ impl<K: Eq + Hash> TieredRateLimiter<K> {
         Q: Eq + Hash + ToOwned<Owned = K> + ?Sized,
     {
         let now = now.into();
-        // Relaxed: who doesn't see those who wait yet came before them, and who doesn't see the
-        // close, before that.
-        let taken = match self.waiting.load(Ordering::Relaxed) {
-            0 => self.commit(key, cost, now),
-            _ => self.unless_others_wait(key, cost, now),
+        let mut spent = Vec::new();
+        let taken = if self.standing.is_empty() {
+            self.commit(key, cost, now, &mut spent)
+        } else {
+            self.unless_others_wait(key, cost, now, &mut spent)
         };
         match taken {
             Ok(()) => Ok(()),
@@ -132,12 +128,38 @@ impl<K: Eq + Hash> TieredRateLimiter<K> {
     /// The commit order: the key is checked under its lock (and made, if it is a new one), the
     /// global word is taken last, the key is written, unlock. There is nothing to roll back: a
     /// refusal by either tier leaves the other bit for bit untouched.
-    pub(super) fn commit<Q>(&self, key: &Q, cost: u32, now: Instant) -> Result<(), Denied>
+    ///
+    /// `spent` gets the keys that are forgotten meanwhile, to be dropped when nothing is locked.
+    #[inline]
+    pub(super) fn commit<Q>(
+        &self,
+        key: &Q,
+        cost: u32,
+        now: Instant,
+        spent: &mut Vec<K>,
+    ) -> Result<(), Denied>
     where
         K: Borrow<Q>,
         Q: Eq + Hash + ToOwned<Owned = K> + ?Sized,
     {
         let mut held = self.keys.lock(key);
+        let taken = self.commit_held(key, cost, now, &mut held);
+        held.leave(spent);
+        taken
+    }
+
+    #[inline]
+    fn commit_held<Q>(
+        &self,
+        key: &Q,
+        cost: u32,
+        now: Instant,
+        held: &mut Held<'_, K>,
+    ) -> Result<(), Denied>
+    where
+        K: Borrow<Q>,
+        Q: Eq + Hash + ToOwned<Owned = K> + ?Sized,
+    {
         let quota = held.quota();
         let Some(next) = quota.try_take(held.word(), quota.word(now), cost) else {
             return Err(self.why_key(&quota, held.word(), cost, now));
@@ -212,16 +234,24 @@ impl<K: Eq + Hash> TieredRateLimiter<K> {
     /// No barging: while somebody waits for this key, or for the turn of all, the tokens are for
     /// those in line.
     #[cold]
-    fn unless_others_wait<Q>(&self, key: &Q, cost: u32, now: Instant) -> Result<(), Denied>
+    fn unless_others_wait<Q>(
+        &self,
+        key: &Q,
+        cost: u32,
+        now: Instant,
+        spent: &mut Vec<K>,
+    ) -> Result<(), Denied>
     where
         K: Borrow<Q>,
         Q: Eq + Hash + ToOwned<Owned = K> + ?Sized,
     {
-        if self.waiting.load(Ordering::Relaxed) == CLOSED {
-            return Err(Denied::Closed);
-        }
-        let before = self.rooms.lock().before(key);
-        let Some((scope, before)) = before else { return self.commit(key, cost, now) };
+        let before = match self.standing.before(Slot::of(self.keys.hash(key))) {
+            Before::Closed => return Err(Denied::Closed),
+            Before::Nobody => None,
+            Before::All(wanted) => Some((Scope::Global, [0, wanted])),
+            Before::Key => self.rooms.lock().before(key),
+        };
+        let Some((scope, before)) = before else { return self.commit(key, cost, now, spent) };
         self.look(key, cost, now, before)?;
         let (_, quota) = self.bucket.look();
         Err(Denied::by(scope, &quota, Short::Early(0), cost, now))
@@ -452,7 +482,7 @@ impl<K: Eq + Hash> TieredRateLimiter<K> {
     /// twice is harmless.
     pub fn close(&self) {
         let mut rooms = self.rooms.lock();
-        self.waiting.store(CLOSED, Ordering::Relaxed);
+        self.standing.close();
         let (wakes, keys) = rooms.close();
         drop(rooms);
         drop_quietly(keys);

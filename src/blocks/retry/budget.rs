@@ -284,8 +284,7 @@ impl Floor {
     }
 
     fn take(&self, now: Instant) -> bool {
-        let now = now.saturating_duration_since(self.epoch).as_nanos();
-        let now = u64::try_from(now).unwrap_or(u64::MAX / 2);
+        let now = now.nanos_since(self.epoch);
         let word = &self.full_at_ns;
         let mut was = word.load(Ordering::Relaxed);
         loop {

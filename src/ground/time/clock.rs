@@ -48,7 +48,7 @@ pub(super) fn now() -> Instant {
     }
     let anchor = ANCHOR.get();
     match anchor.read(counter::ticks) {
-        Some(name) => Instant::named(name),
+        Some(name) => Instant::of(name),
         None => look(anchor),
     }
 }
@@ -128,7 +128,7 @@ fn rate(nanos: u64, ticks: u64) -> u64 {
 fn look(last: Anchor) -> Instant {
     let std = || Instant::from(std_now()).nanos();
     if !counter::is_trusted() {
-        return Instant::named(std());
+        return Instant::of(std());
     }
     // Relaxed: a number by itself.
     let last =
@@ -139,7 +139,7 @@ fn look(last: Anchor) -> Instant {
     if anchor.span > 0 {
         RATE.store(anchor.rate, Ordering::Relaxed);
     }
-    Instant::named(name)
+    Instant::of(name)
 }
 
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]

@@ -41,10 +41,10 @@ impl Instant {
         clock::now()
     }
 
-    /// The first one at the earliest.
+    /// The one with these [nanoseconds](Self::nanos); the first one at the earliest.
     #[inline]
-    pub(super) fn named(name: u64) -> Self {
-        Self(NonZeroU64::new(name).unwrap_or(NonZeroU64::MIN))
+    pub(crate) fn of(nanos: u64) -> Self {
+        Self(NonZeroU64::new(nanos).unwrap_or(NonZeroU64::MIN))
     }
 
     /// Since some instant long ago, the same for all.
@@ -126,7 +126,7 @@ impl Sub<Duration> for Instant {
 
     #[inline]
     fn sub(self, before: Duration) -> Self {
-        Self::named(self.0.get().saturating_sub(nanos(before)))
+        Self::of(self.0.get().saturating_sub(nanos(before)))
     }
 }
 
@@ -143,7 +143,7 @@ impl Sub for Instant {
 impl From<StdInstant> for Instant {
     fn from(at: StdInstant) -> Self {
         let first = clock::first();
-        Self::named(match at.checked_duration_since(first) {
+        Self::of(match at.checked_duration_since(first) {
             Some(after) => clock::FIRST.saturating_add(nanos(after)),
             None => clock::FIRST.saturating_sub(nanos(first - at)),
         })

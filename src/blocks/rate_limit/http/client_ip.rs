@@ -30,11 +30,13 @@ impl PeerAddr {
 /// let key = |text: &str| ClientIp::from(text.parse::<std::net::IpAddr>().unwrap());
 /// assert_eq!(key("2001:db8::1"), key("2001:db8::2:3"), "one subscriber has the whole /64");
 /// assert_eq!(key("::ffff:192.0.2.1"), key("192.0.2.1"));
+/// assert_eq!(key("64:ff9b::c000:201"), key("192.0.2.1"), "through a translator");
 /// assert_ne!(key("192.0.2.1"), key("192.0.2.2"));
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum ClientIp {
-    /// An IPv4 address; also one that was written as IPv6 (`::ffff:192.0.2.1`).
+    /// An IPv4 address; also one that was written as IPv6 (`::ffff:192.0.2.1`), or that a translator
+    /// put into the prefix for them (`64:ff9b::/96`, RFC 6052): all of IPv4 lies in one /64 there.
     V4(Ipv4Addr),
     /// The upper half of an IPv6 address: a /64, the least that a subscriber gets (RFC 6177), all
     /// of whose addresses are his to choose. (Who has a /48 has 65,536 of them: what holds him is the
@@ -48,10 +50,12 @@ impl From<IpAddr> for ClientIp {
     fn from(address: IpAddr) -> Self {
         match address.to_canonical() {
             IpAddr::V4(v4) => Self::V4(v4),
-            IpAddr::V6(v6) => {
-                let [a, b, c, d, e, f, g, h, ..] = v6.octets();
-                Self::V6([a, b, c, d, e, f, g, h])
-            }
+            IpAddr::V6(v6) => match v6.octets() {
+                [0, 0x64, 0xff, 0x9b, 0, 0, 0, 0, 0, 0, 0, 0, a, b, c, d] => {
+                    Self::V4(Ipv4Addr::new(a, b, c, d))
+                }
+                [a, b, c, d, e, f, g, h, ..] => Self::V6([a, b, c, d, e, f, g, h]),
+            },
         }
     }
 }

@@ -145,3 +145,14 @@ fn a_change_recalls_what_is_leased_and_what_is_still_coming() {
     assert!(limiter.try_acquire_at(94, now).is_err());
     assert!(limiter.try_acquire_at(93, now).is_ok(), "96 but for three");
 }
+
+#[test]
+fn what_comes_four_changes_late_finds_no_room() {
+    let leases = crate::rate_limit::leases::Leases::default();
+    let room = leases.reserve(0, 0, 8);
+    assert_eq!((room, leases.recall_for(4)), (8, 0));
+    assert_eq!(leases.reserve(0, 4, 8), 8, "the same place of the bucket, and another quota");
+    assert_eq!(leases.fill(0, 0, room, room), 8, "all of it goes back");
+    assert_eq!(leases.fill(0, 4, 8, 8), 0);
+    assert_eq!(leases.held(), 8);
+}

@@ -30,6 +30,16 @@ fn by_forwarded<const N: usize>(peer: &str, lines: [&str; N]) -> IpAddr {
 }
 
 #[test]
+fn whom_a_translator_speaks_for_has_a_bucket_of_his_own() {
+    let key = |text| ClientIp::from(ip(text));
+    assert_eq!(key("64:ff9b::192.0.2.1"), key("192.0.2.1"));
+    assert_ne!(key("64:ff9b::192.0.2.1"), key("64:ff9b::192.0.2.2"));
+    for beside in ["64:ff9b:0:0:0:1:c000:201", "64:ff9b:1::c000:201", "64:ff9c::c000:201"] {
+        assert!(matches!(key(beside), ClientIp::V6(_)), "{beside}");
+    }
+}
+
+#[test]
 fn the_first_untrusted_address_from_the_right_is_the_client() {
     for (peer, lines, client) in [
         ("198.51.100.1", ["1.2.3.4"].as_slice(), "198.51.100.1"),
