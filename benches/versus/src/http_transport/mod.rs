@@ -65,7 +65,7 @@ fn cold<C: Caller>(server: &Server) -> Contestant<'_> {
     Contestant::new(C::NAME, move || {
         let runtime = runtime();
         let client = Arc::new(runtime.block_on(C::new(server, 0)));
-        let mut opened = || {
+        let opened = || {
             let before = server.opened();
             runtime.block_on(herd(&client, COLD, 1));
             (server.opened() - before) as f64
