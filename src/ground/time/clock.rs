@@ -42,7 +42,7 @@ fn std_now() -> StdInstant {
 
 /// Now.
 #[inline]
-pub(super) fn now() -> Instant {
+pub(crate) fn now() -> Instant {
     if cfg!(feature = "test-util") {
         return std_now().into();
     }

@@ -16,13 +16,8 @@ use std::time::Duration;
 
 use tokio::task::unconstrained;
 
+pub(crate) use clock::now;
 pub use instant::Instant;
-
-/// Now.
-#[inline]
-pub(crate) fn now() -> Instant {
-    Instant::now()
-}
 
 /// The time of one operation, however it is known.
 pub(crate) trait Now: Copy {

@@ -70,8 +70,12 @@ fn one_that_waits_sends_no_other_key_through_its_lock() {
     let mut of_its_key = Waiting::new(&limiter, &1, 1, Normal, None);
     assert!(matches!(of_its_key.step(Waker::noop(), now), Step::Until(_)));
     let slot = |key: u32| Slot::of(limiter.keys.hash(&key));
-    let mut others = (2..).filter(|&key| slot(key) != slot(1));
-    let mut other = || others.next().unwrap();
+    let mut taken = vec![slot(1)];
+    let mut other = || {
+        let free = (2..).find(|&key| !taken.contains(&slot(key))).unwrap();
+        taken.push(slot(free));
+        free
+    };
     let (second, third, fourth) = (other(), other(), other());
 
     let held = limiter.rooms.lock();
