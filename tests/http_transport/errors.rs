@@ -79,7 +79,7 @@ async fn a_status_is_classified() {
         ("501 Never", false, Outcome::Failure),
         ("400 Bad", false, Outcome::Ignored),
         ("404 None", false, Outcome::Ignored),
-        ("408 Slow", true, Outcome::Ignored),
+        ("408 Slow", true, Outcome::Failure),
         ("302 There", false, Outcome::Ignored),
     ] {
         let error = post(whole(status, "Location: http://elsewhere/\r\n", "")).await.unwrap_err();

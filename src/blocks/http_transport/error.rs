@@ -217,12 +217,13 @@ impl TransportError {
 
     /// What it says about the backend, for a circuit breaker.
     ///
-    /// 5xx and everything that broke on the way is a failure; 429 and the other 4xx are ignored (the
-    /// backend works), and so is what never left this process.
+    /// 5xx, 408 and everything that broke on the way is a failure; 429 and the other 4xx are
+    /// ignored (the backend works), and so is what never left this process.
     #[must_use]
     pub fn outcome(&self) -> Outcome {
         match self {
             Self::Status { status, .. } if status.is_server_error() => Outcome::Failure,
+            Self::Status { status: StatusCode::REQUEST_TIMEOUT, .. } => Outcome::Failure,
             Self::Status { .. } => Outcome::Ignored,
             Self::InvalidUrl(_) | Self::UnsupportedScheme(_) | Self::InvalidRequest(_) => {
                 Outcome::Ignored
