@@ -5,7 +5,7 @@
 
 use std::ops::Deref;
 
-use super::thread_number::{self, Number};
+use super::thread_number;
 
 /// So many lines of each kind: threads that have the same number share one.
 pub(crate) const STRIPES: usize = 8;
@@ -29,9 +29,8 @@ impl<T> Deref for Padded<T> {
     }
 }
 
-/// This thread's stripe. Those of the first threads with a [number](super::thread_number) differ;
-/// those without share one.
+/// This thread's stripe. Those of the first threads with a [number](super::thread_number) differ.
 #[inline]
 pub(crate) fn mine() -> usize {
-    thread_number::mine().map_or(0, Number::index) % STRIPES
+    thread_number::mine_or_shared() % STRIPES
 }

@@ -49,7 +49,7 @@ impl Tally {
                 own.store(count.wrapping_add(1), Ordering::Relaxed);
                 number(count, me)
             }
-            other => self.add_beside(other.unwrap_or(0) % OWNERS),
+            other => self.add_beside(other.unwrap_or_else(thread_number::mine_or_shared) % OWNERS),
         }
     }
 

@@ -14,15 +14,15 @@ use std::cell::Cell;
 use std::marker::PhantomData;
 use std::sync::OnceLock;
 
-use super::primitives::THREADS_ARE_REAL;
 use super::primitives::atomic::{AtomicU64, Ordering};
+use super::primitives::{StaticU64, THREADS_ARE_REAL};
 
 /// So many threads have numbers; those beyond have none.
 pub(crate) const NUMBERS: usize = u64::BITS as usize;
 
 /// Of a thread that has not asked.
 const UNKNOWN: usize = usize::MAX;
-/// Of a thread that found none free, or is being torn down.
+/// From here on: of a thread that found none free, or is being torn down, above the one it shares.
 const NONE: usize = NUMBERS;
 
 /// A thread's own number, on that thread.
@@ -103,6 +103,27 @@ thread_local! {
     static LEASE: Mine = Mine(Lease::new(NUMBERED.get_or_init(Numbers::new)));
 }
 
+/// How many threads found none.
+static OTHERS: StaticU64 = StaticU64::new(0);
+
+/// This thread's number; or, of a thread that has none, one that it shares. Below [`NUMBERS`].
+#[inline]
+pub(crate) fn mine_or_shared() -> usize {
+    let mine = MINE.get();
+    if mine < NUMBERS { mine } else { shared(mine) }
+}
+
+#[cold]
+fn shared(mine: usize) -> usize {
+    if mine == UNKNOWN {
+        first(mine);
+    }
+    match MINE.get() {
+        UNKNOWN => 0,
+        mine => mine % NUMBERS,
+    }
+}
+
 /// This thread's number.
 #[inline]
 pub(crate) fn mine() -> Option<Number> {
@@ -112,11 +133,13 @@ pub(crate) fn mine() -> Option<Number> {
 
 #[cold]
 fn first(mine: usize) -> Option<Number> {
-    if mine == NONE || !THREADS_ARE_REAL {
+    if mine != UNKNOWN || !THREADS_ARE_REAL {
         return None;
     }
     let number = LEASE.try_with(|lease| lease.0.number()).ok().flatten();
-    MINE.set(number.map_or(NONE, Number::index));
+    // Relaxed: only the number matters.
+    let other = || NONE + OTHERS.fetch_add(1, Ordering::Relaxed) as usize % NUMBERS;
+    MINE.set(number.map_or_else(other, Number::index));
     number
 }
 

@@ -427,3 +427,64 @@ async fn a_connection_that_fell_silent_gets_no_more_requests() {
     assert_eq!(get(&transport, server.url("/")).await.unwrap(), "ok");
     assert_eq!(silent.load(Ordering::SeqCst), 2, "the third went elsewhere");
 }
+
+/// It was healthy to the last: others go on over it.
+#[tokio::test]
+async fn the_end_of_the_whole_says_nothing_against_the_connection() {
+    let server = serving(100, |request, mut respond| async move {
+        if request.uri().path() != "/drips" {
+            return say(respond, "ok");
+        }
+        let mut body = respond.send_response(Response::new(()), false).unwrap();
+        while body.send_data(Bytes::from_static(b"."), false).is_ok() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+    let transport = transport(config().with_total_timeout(Duration::from_millis(500)));
+    let error = get(&transport, server.url("/drips")).await.unwrap_err();
+    assert!(matches!(error, TransportError::TotalTimeout { .. }), "{error:?}");
+    assert_eq!(get(&transport, server.url("/")).await.unwrap(), "ok");
+    assert_eq!(transport.snapshot().in_all.opened, 1);
+}
+
+/// The peer is told, and the caller learns that it was his own body.
+#[tokio::test]
+async fn a_body_that_fails_after_the_answer_has_begun_ends_the_request() {
+    struct Fails(Option<Bytes>, tokio::sync::oneshot::Receiver<()>);
+    impl http_body::Body for Fails {
+        type Data = Bytes;
+        type Error = &'static str;
+
+        fn poll_frame(
+            mut self: std::pin::Pin<&mut Self>,
+            cx: &mut std::task::Context<'_>,
+        ) -> std::task::Poll<Option<Result<http_body::Frame<Bytes>, &'static str>>> {
+            if let Some(piece) = self.0.take() {
+                return std::task::Poll::Ready(Some(Ok(http_body::Frame::data(piece))));
+            }
+            let now = std::pin::Pin::new(&mut self.1).poll(cx);
+            now.map(|_| Some(Err("broken")))
+        }
+    }
+    let (told, mut hears) = tokio::sync::mpsc::channel(1);
+    let server = serving(100, move |request, mut respond| {
+        let told = told.clone();
+        async move {
+            let _body = respond.send_response(Response::new(()), false).unwrap();
+            let mut incoming = request.into_body();
+            while let Some(Ok(_)) = incoming.data().await {}
+            told.send(()).await.unwrap();
+        }
+    })
+    .await;
+    let (fails, wait) = tokio::sync::oneshot::channel();
+    let body = TransportBody::stream(Fails(Some(Bytes::from_static(b"one")), wait));
+    let transport = transport(config());
+    let request = Request::post(server.url("/")).body(body).unwrap();
+    let answer = patiently(transport.send(request)).await.unwrap();
+    fails.send(()).unwrap();
+    let error = patiently(answer.into_body().bytes(100)).await.unwrap_err();
+    assert!(matches!(error, TransportError::RequestBody(_)), "{error:?}");
+    assert_eq!(patiently(hears.recv()).await, Some(()), "the peer does not wait for the rest");
+}

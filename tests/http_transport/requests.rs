@@ -137,6 +137,13 @@ async fn a_stream_of_unknown_length_goes_out_in_chunks_and_a_failing_one_ends_th
     assert!(request.ends_with("\r\n\r\n3\r\none\r\n3\r\ntwo\r\n0\r\n\r\n"), "{request}");
 
     let transport = transport(Preset::Default);
+    let body = TransportBody::stream(Pieces(vec![Ok("one")].into_iter()));
+    let error = transport.send(Request::get(server.url("/")).body(body).unwrap()).await;
+    let error = error.map(drop).unwrap_err();
+    assert!(
+        matches!(error, TransportError::InvalidRequest(_)),
+        "it would lack its body: {error:?}"
+    );
     let body = TransportBody::stream(Pieces(vec![Ok("one"), Err("broken")].into_iter()));
     let request = Request::put(server.url("/")).body(body).unwrap();
     let (answer, peer) = tokio::join!(transport.send(request), server.accept());

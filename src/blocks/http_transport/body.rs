@@ -205,13 +205,16 @@ impl Body {
         match over {
             Poll::Pending => Poll::Pending,
             Poll::Ready(()) => {
-                if let (Some(lease), true) = (&self.lease, heard == self.silence.heard) {
-                    // No answer for anybody meanwhile: nobody else is to wait for this peer.
-                    lease.drain(CloseReason::Abandoned);
-                }
                 let late = self
                     .allowance
                     .late(self.silence.until, Phase::Body, || TransportError::BodyIdleTimeout);
+                // A silence of its full length, and no answer for anybody meanwhile: nobody else is
+                // to wait for this peer. (The end of the whole tells nothing about it.)
+                let is_dead =
+                    matches!(late, TransportError::BodyIdleTimeout) && heard == self.silence.heard;
+                if let Some(lease) = self.lease.as_ref().filter(|_| is_dead) {
+                    lease.drain(CloseReason::Abandoned);
+                }
                 self.fail(late)
             }
         }

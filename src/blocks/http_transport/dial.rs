@@ -23,7 +23,7 @@ use super::{h1, h2};
 use crate::ground::primitives::atomic::{AtomicU64, Ordering};
 use crate::ground::time::now;
 
-/// Dials. One per configuration; the TLS side is shared by all of a factory.
+/// Dials. One per configuration.
 #[derive(Debug)]
 pub(super) struct Connector {
     tcp: HttpConnector,
@@ -37,6 +37,8 @@ impl Connector {
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
         tcp.set_keepalive(config.tcp_keep_alive);
+        // Shared out among a name's addresses, so that a dead one of several is passed over.
+        tcp.set_connect_timeout(Some(config.dial_timeout));
         Self {
             tcp,
             #[cfg(feature = "tls")]

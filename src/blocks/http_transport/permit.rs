@@ -22,17 +22,22 @@ pub(super) struct Place {
 
 #[derive(Clone, Copy, Debug)]
 enum Stage {
-    Dialling,
+    Dialling { has_failed: bool },
     Open { id: u64, retire_at: Option<Instant>, reason: CloseReason },
 }
 
 impl Place {
     pub(super) fn new(shared: &Arc<Shared>, host: HostId) -> Self {
-        Self { shared: Arc::downgrade(shared), host, stage: Stage::Dialling }
+        Self { shared: Arc::downgrade(shared), host, stage: Stage::Dialling { has_failed: false } }
     }
 
     pub(super) fn host(&self) -> HostId {
         self.host
+    }
+
+    /// The dial failed: it was not merely given up.
+    pub(super) fn fails(&mut self) {
+        self.stage = Stage::Dialling { has_failed: true };
     }
 
     /// The dial succeeded.
@@ -65,7 +70,7 @@ impl Place {
     fn no_later_than_old(&self, at: Instant, now: Instant) -> Instant {
         match self.stage {
             Stage::Open { retire_at: Some(old), .. } if old > now => at.min(old),
-            Stage::Open { .. } | Stage::Dialling => at,
+            Stage::Open { .. } | Stage::Dialling { .. } => at,
         }
     }
 
@@ -94,7 +99,7 @@ impl Drop for Place {
     fn drop(&mut self) {
         let Some(shared) = self.shared.upgrade() else { return };
         match self.stage {
-            Stage::Dialling => shared.not_opened(self.host),
+            Stage::Dialling { has_failed } => shared.not_opened(self.host, has_failed),
             Stage::Open { id, reason, .. } => shared.closed(self.host, id, reason),
         }
     }

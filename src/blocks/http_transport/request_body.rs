@@ -7,17 +7,19 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http_body::{Frame, SizeHint};
+use http::Method;
+use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::BodyExt;
 use http_body_util::combinators::UnsyncBoxBody;
 
-use super::error::Cause;
+use super::error::{Cause, TransportError};
 
 /// The body of a request: [`Bytes`] without an allocation, or a boxed stream.
 ///
 /// Made `From` `()`, [`Bytes`], `Vec<u8>`, `String` and static slices, or with
 /// [`stream`](Self::stream). Bytes are *replayable*: an idempotent request that carries them may be
-/// sent a second time when a pooled connection turns out to be dead. A stream is sent once.
+/// sent again when a pooled connection turns out to be dead, and over HTTP/2 any that the server
+/// says it has not begun with; three times at most. A stream is sent once.
 pub struct TransportBody(Inner);
 
 enum Inner {
@@ -34,7 +36,8 @@ impl TransportBody {
 
     /// A body that is produced while it is sent. One allocation.
     ///
-    /// Its own size hint decides between `Content-Length` and chunked. When it fails, the request
+    /// Its own size hint decides between `Content-Length` and chunked (which a GET or HEAD can't
+    /// be: it is refused). When it fails, the request
     /// ends as [`RequestBody`](super::TransportError::RequestBody) and its connection is closed.
     pub fn stream<S>(stream: S) -> Self
     where
@@ -42,6 +45,15 @@ impl TransportBody {
         S::Error: Into<Box<dyn StdError + Send + Sync>>,
     {
         Self(Inner::Stream(stream.map_err(Cause::new).boxed_unsync()))
+    }
+
+    /// hyper would leave it out without a word.
+    pub(super) fn check_length(&self, method: &Method) -> Result<(), TransportError> {
+        let is_known = self.is_end_stream() || self.size_hint().exact().is_some();
+        if is_known || !matches!(*method, Method::GET | Method::HEAD) {
+            return Ok(());
+        }
+        Err(TransportError::InvalidRequest("a GET or HEAD whose body has no known length"))
     }
 
     /// The same bytes again; `None` for a stream.

@@ -34,6 +34,7 @@ pub(super) async fn send(
 ) -> Result<Response<Body>, TransportError> {
     let key = HostKey::of(request.uri())?;
     prepare(&mut request, &key)?;
+    request.body().check_length(request.method())?;
     let allowance = Allowance::new(now(), shared.config.total_timeout);
     let mut want = Want::Any;
     let mut sends = 0;
@@ -115,8 +116,9 @@ async fn exchange(
                 }
                 Ok(Err(failure)) => return Err(over_h2(&lease, failure)),
                 Err(late) => {
-                    // No answer for anybody meanwhile: nobody else is to wait for this peer.
-                    if conn.heard() == heard {
+                    // No answer for anybody meanwhile: nobody else is to wait for this peer. (The
+                    // end of the whole tells nothing about it.)
+                    if matches!(late, TransportError::HeaderTimeout) && conn.heard() == heard {
                         lease.drain(CloseReason::Abandoned);
                     }
                     return Err(Failed::Late(late));

@@ -183,13 +183,14 @@ impl Shared {
     async fn dial(
         self: &Arc<Self>,
         key: &HostKey,
-        place: Place,
+        mut place: Place,
         allowance: Allowance,
     ) -> Result<Lease, TransportError> {
         tokio::runtime::Handle::try_current()
             .map_err(|error| TransportError::Dial { host: key.name(), cause: Cause::new(error) })?;
         let times = self.times.of(key.name());
-        let opened = self.connector.connect(key, &self.config, allowance, times).await?;
+        let opened = self.connector.connect(key, &self.config, allowance, times).await;
+        let opened = opened.inspect_err(|_| place.fails())?;
         // `None` only from a pool that forgot its host, which it does not while there is a place.
         self.add(opened, place, First::Dialler).ok_or(TransportError::PoolWaitTimeout)
     }
@@ -309,9 +310,9 @@ impl Shared {
         self.pool.lock().core.declined(host);
     }
 
-    pub(super) fn not_opened(self: &Arc<Self>, host: HostId) {
+    pub(super) fn not_opened(self: &Arc<Self>, host: HostId, has_failed: bool) {
         let mut grants = Grants::new();
-        self.pool.lock().core.not_opened(host, now(), &mut grants);
+        self.pool.lock().core.not_opened(host, has_failed, now(), &mut grants);
         self.hand_out(Closing::new(), grants);
     }
 

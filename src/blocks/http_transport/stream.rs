@@ -188,8 +188,13 @@ impl Answer {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, TransportError>>> {
         if let Some(upload) = &mut self.upload
-            && upload.poll(cx).is_ready()
+            && let Poll::Ready(sent) = upload.poll(cx)
         {
+            if let Err(cause) = sent {
+                // Or the peer would wait for the rest.
+                upload.send.send_reset(Reason::CANCEL);
+                return Poll::Ready(Some(Err(TransportError::RequestBody(cause))));
+            }
             self.upload = None;
         }
         match std::task::ready!(self.receive.poll_data(cx)) {

@@ -235,7 +235,7 @@ fn bare(word: u64) -> u64 {
     word - tag(word)
 }
 
-/// The word of a full bucket that no other change gives, at whatever `now`.
+/// The word of a full bucket that none of 65,536 changes in a row gives another time at one `now`.
 fn full_by(quota: &Gcra, now: Instant, generation: u64) -> u64 {
     let since = (1 + generation % (1 << 16)) << TAG_BITS;
     match quota.word(now).wrapping_sub(since) {

@@ -135,9 +135,10 @@ impl Gcra {
         if cost > burst {
             return Err(Short::TooLarge { burst });
         }
-        // Not above `all`, which fits.
-        let units = u64::from(cost) * each;
-        let ahead = self.ahead(word, now) + units;
+        // Not above `all`, which fits; but for a quota that was read while it was written, and is
+        // thrown away.
+        let units = u64::from(cost).wrapping_mul(each);
+        let ahead = self.ahead(word, now).wrapping_add(units);
         let ahead =
             if before == 0 { ahead } else { ahead.saturating_add(before.saturating_mul(each)) };
         if ahead <= all { Ok(full_in(now, ahead)) } else { Err(Short::Early(ahead - all)) }

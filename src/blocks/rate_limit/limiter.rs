@@ -93,14 +93,16 @@ impl RateLimiter {
     ///
     /// # Cost
     /// A look at the clock and one compare-and-swap; a refusal writes a counter only. No lock, no
-    /// allocation.
+    /// allocation. With [leases](super::Tokens::Leased) a compare-and-swap without the clock, and a
+    /// short lock for each lease.
     pub fn try_acquire(&self, cost: u32) -> Result<(), TryAcquireError> {
         self.ask(cost, &Glance::default())
     }
 
     /// As [`try_acquire`](Self::try_acquire), at a time that the caller knows: one look at the
     /// clock for several decisions, or a replay. All callers of one limiter must read the same
-    /// clock; a `now` older than the last one, or long after it, admits nothing beyond the bound.
+    /// clock; a `now` up to ten minutes older than the last one, or long after it, admits nothing
+    /// beyond the bound.
     ///
     /// # Errors
     /// As [`try_acquire`](Self::try_acquire).
@@ -110,6 +112,20 @@ impl RateLimiter {
         now: impl Into<Instant>,
     ) -> Result<(), TryAcquireError> {
         self.ask(cost, now.into())
+    }
+
+    /// The same for who holds a lock of its own: from the bucket even where tokens are leased, so
+    /// that nobody is to be woken.
+    pub(crate) fn try_acquire_unleased_at(
+        &self,
+        cost: u32,
+        now: Instant,
+    ) -> Result<(), TryAcquireError> {
+        // Relaxed: as in `ask`.
+        match self.waiting.load(Ordering::Relaxed) {
+            0 => self.take(cost, now).or_else(|denied| self.refusals.tell(denied)),
+            before => self.ask_behind(cost, before, now),
+        }
     }
 
     #[inline]

@@ -409,8 +409,8 @@ impl<K: Eq + Hash> TieredRateLimiter<K> {
     /// [`ConfigError`] names the field that can't work; then nothing has changed.
     ///
     /// # Cost
-    /// Walks all keys, some thousands at a time under one of the locks, so others go on meanwhile:
-    /// until it returns, some keys live by the former quota still.
+    /// Walks all keys, a shard (some thousands, or `max_keys / 4,096`) at a time under its lock, so
+    /// others go on meanwhile: until it returns, some keys live by the former quota still.
     pub fn set_per_key_quota(&self, quota: Quota) -> Result<(), ConfigError> {
         self.set_per_key_quota_at(quota, time::now())
     }

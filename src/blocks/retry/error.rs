@@ -110,9 +110,13 @@ impl<E: Classify> Classify for AttemptError<E> {
     }
 }
 
-/// As the last attempt's, but for good: retries don't multiply through layers.
+/// As the last attempt's, but for good: retries don't multiply through layers. Not for good where it
+/// gave up only because it would have had to wait for longer than it may: who has the time waits.
 impl<E: Classify> Classify for RetryError<E> {
     fn verdict(&self) -> Verdict {
-        self.last.verdict().stop()
+        match self.why {
+            GaveUp::Refused | GaveUp::AskedForLonger => self.last.verdict(),
+            _ => self.last.verdict().stop(),
+        }
     }
 }

@@ -96,7 +96,7 @@ impl Gate {
             Some(Ok(permit)) => Some(permit),
             Some(Err(open)) => return Err(self.close(Some(open.next_probe_at()), true, now)),
         };
-        match self.egress.as_ref().map(|egress| egress.try_acquire_at(1, now)) {
+        match self.egress.as_ref().map(|egress| egress.try_acquire_unleased_at(1, now)) {
             None | Some(Ok(())) => Ok(permit),
             Some(Err(refused)) => {
                 if let Some(permit) = permit {

@@ -33,7 +33,7 @@
 //!   threads only the caller's own: with each thread that does not come back to the pool two
 //!   magazines stay, of at most 32 values each, until the pool is dropped or a new thread gets its
 //!   place. They count towards `max_idle`.
-//! - 64 threads have magazines of their own, of which each pool lends half of its own; those beyond
+//! - The first 64 threads that use any block have magazines of their own, of which each pool lends half of its own; those beyond
 //!   share one, under the lock.
 
 // Invariants

@@ -35,7 +35,8 @@ fn nanos(duration: Duration) -> u64 {
 impl Instant {
     /// Now.
     ///
-    /// Never earlier than what the same thread saw before, and within 2 µs of std's clock.
+    /// Never earlier than what the same thread saw before, and within 2 µs of std's clock while the
+    /// system does not slew that (then within a tenth of a millisecond).
     #[inline]
     pub fn now() -> Self {
         clock::now()

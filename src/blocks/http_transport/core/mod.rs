@@ -265,13 +265,19 @@ impl<C: Share, W> Core<C, W> {
         }
     }
 
-    /// A dial came to nothing: its place is free. Who dials instead?
-    pub(super) fn not_opened(&mut self, host: HostId, now: Instant, grants: &mut Grants<C, W>) {
+    /// A dial failed, or was given up: its place is free. Who dials instead?
+    pub(super) fn not_opened(
+        &mut self,
+        host: HostId,
+        has_failed: bool,
+        now: Instant,
+        grants: &mut Grants<C, W>,
+    ) {
         let Some(index) = self.find(host) else { return };
         let known = &mut self.hosts[index];
         known.counts.dialling -= 1;
         self.totals.dialling -= 1;
-        if known.speaks == Speaks::Unknown {
+        if has_failed && known.muxed.is_empty() {
             // Nobody is to wait for a host that may be down: each finds out for itself.
             known.speaks = Speaks::Single;
         }

@@ -116,6 +116,12 @@ impl<C: Share, W> Core<C, W> {
             First::Line => None,
         };
         self.fill(index, at, now, grants);
+        if self.hosts[index].muxed[at].streams == 0 && self.must_yield(index) {
+            self.passed = 0;
+            self.turn = index + 1;
+            closing.push((self.remove(index, at), CloseReason::Displaced));
+            return None;
+        }
         self.rest(index, id, now, closing);
         self.serve(now, grants);
         own

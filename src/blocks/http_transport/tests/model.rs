@@ -239,7 +239,7 @@ impl World {
         } else {
             self.connections.remove(at);
             let mut grants = Grants::new();
-            self.core.not_opened(self.ids[host].unwrap(), self.now, &mut grants);
+            self.core.not_opened(self.ids[host].unwrap(), true, self.now, &mut grants);
             self.expect_dialler(&grants);
         }
     }

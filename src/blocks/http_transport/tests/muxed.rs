@@ -35,6 +35,8 @@ struct World {
     /// Who waits, in the order in which they came.
     line: Vec<(usize, Priority, u32)>,
     waiters: u32,
+    /// Hosts where a dial failed while there was no connection: all who may dial.
+    all_dial: [bool; HOSTS.len()],
     /// A head must not wait for more than this while others of its host are served.
     served: Vec<u32>,
 }
@@ -51,6 +53,7 @@ impl World {
             connections: Vec::new(),
             line: Vec::new(),
             waiters: 0,
+            all_dial: [false; HOSTS.len()],
             served: Vec::new(),
         }
     }
@@ -130,7 +133,7 @@ impl World {
     }
 
     fn may_dial(&self, host: usize) -> bool {
-        self.dials.iter().all(|it| it.0 != host)
+        (self.all_dial[host] || self.dials.iter().all(|it| it.0 != host))
             && self.open_of(host) < self.limits.open_per_host
             && self.connections.len() + self.dials.len() < self.limits.open_overall
     }
@@ -143,9 +146,13 @@ impl World {
         let id = self.ids[host].unwrap();
         let (mut closing, mut grants) = (Closing::new(), Grants::new());
         let Some(most) = most else {
-            self.core.not_opened(id, self.now, &mut grants);
+            let has_failed = nth.is_multiple_of(2);
+            let is_alone = !self.connections.iter().any(|it| it.host == host && it.in_pool);
+            self.all_dial[host] |= has_failed && is_alone;
+            self.core.not_opened(id, has_failed, self.now, &mut grants);
             return self.granted(grants);
         };
+        self.all_dial[host] = false;
         let number = self.core.opened(id);
         self.connections.push(Connection { host, id: number, most, streams: 0, in_pool: true });
         let retire_at = Some(self.now + Duration::from_secs(300));
@@ -221,7 +228,6 @@ impl World {
         for host in 0..HOSTS.len() {
             let open = self.open_of(host);
             assert!(open <= self.limits.open_per_host);
-            assert!(self.dials.iter().filter(|it| it.0 == host).count() <= 1);
             if self.line.iter().any(|it| it.0 == host) {
                 assert!(!self.may_dial(host), "nobody waits where somebody could dial");
                 let free = |it: &&Connection| it.host == host && it.in_pool && it.streams < it.most;
@@ -337,9 +343,39 @@ fn after_a_failed_dial_to_an_unknown_host_everybody_may_dial() {
         let Ask::Wait(_) = core.ask(&key("a"), now, &mut closing) else { panic!() };
         core.wait(host, Priority::Normal, waiter, now, &mut closing).unwrap();
     }
-    core.not_opened(host, now, &mut grants);
+    core.not_opened(host, true, now, &mut grants);
     let granted: Vec<_> = grants.iter().map(|(waiter, _)| *waiter).collect();
     assert_eq!(granted, [0, 1, 2]);
+}
+
+/// Whoever gives up takes the dial of all with him: the next one begins another, not all of them.
+#[test]
+fn a_dial_that_is_given_up_is_taken_over_by_one() {
+    let mut world = World::new(limits(10, 10));
+    for _ in 0..50 {
+        world.ask(0, Priority::Normal);
+    }
+    world.dialled(1, None);
+    assert_eq!((world.dials.len(), world.line.len()), (1, 48));
+    world.dialled(0, None);
+    assert_eq!((world.dials.len(), world.line.len()), (10, 38), "a failed one frees all");
+    world.check();
+}
+
+/// The connection that was dialled ahead of need has the last place, and carries nothing.
+#[test]
+fn what_was_dialled_ahead_and_is_not_needed_makes_place_for_another_host() {
+    let mut world = World::new(limits(2, 2));
+    one_dial(&mut world, 8);
+    for _ in 0..7 {
+        world.ask(0, Priority::Normal);
+    }
+    assert_eq!(world.dials, [(0, First::Line)]);
+    world.ask(1, Priority::Normal);
+    assert_eq!(world.line.len(), 1);
+    world.dialled(0, Some(8));
+    assert!(world.connections.iter().any(|it| !it.in_pool), "it is closed at once");
+    world.check();
 }
 
 #[test]

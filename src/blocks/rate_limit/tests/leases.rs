@@ -156,3 +156,16 @@ fn what_comes_four_changes_late_finds_no_room() {
     assert_eq!(leases.fill(0, 4, 8, 8), 0);
     assert_eq!(leases.held(), 8);
 }
+
+#[test]
+fn who_holds_a_lock_takes_no_lease_and_so_wakes_nobody() {
+    let (limiter, now) = leased(Quota::new(128, DAY));
+    let leases = limiter.leases.as_ref().unwrap();
+    limiter.try_acquire_unleased_at(1, now).unwrap();
+    assert_eq!((leases.held(), limiter.peek().available), (0, 95));
+    limiter.try_acquire_at(1, now).unwrap();
+    assert_eq!(leases.held(), 4);
+    limiter.try_acquire_unleased_at(94, now).unwrap();
+    assert_eq!(leases.held(), 0, "what lies in leases is there for it");
+    assert!(limiter.try_acquire_unleased_at(1, now).is_err());
+}
