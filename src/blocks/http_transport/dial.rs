@@ -1,5 +1,6 @@
 //! A new connection: name lookup, TCP, and TLS where the URL asks for it.
 
+use std::error::Error as StdError;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -85,12 +86,14 @@ impl Connector {
     ) -> Result<Stream, TransportError> {
         let began = now();
         let dialled = self.tcp.clone().call(host.uri());
+        let late = || TransportError::DialTimeout { host: host.name() };
         let tcp = allowance
-            .spend(Phase::Dial, config.dial_timeout, dialled, || TransportError::DialTimeout {
-                host: host.name(),
-            })
+            .spend(Phase::Dial, config.dial_timeout, dialled, late)
             .await?
-            .map_err(|error| TransportError::Dial { host: host.name(), cause: Cause::new(error) })?
+            .map_err(|error| match is_timeout(&error) {
+                true => late(),
+                false => TransportError::Dial { host: host.name(), cause: Cause::new(error) },
+            })?
             .into_inner();
         let connected = now();
         times.dialled(connected.saturating_duration_since(began));
@@ -116,6 +119,13 @@ impl Connector {
         #[cfg(not(feature = "tls"))]
         Err(TransportError::UnsupportedScheme("https needs the feature tls"))
     }
+}
+
+/// All addresses used up their share of the time, or the system gave up.
+fn is_timeout(error: &(dyn StdError + 'static)) -> bool {
+    let io = error.downcast_ref::<io::Error>();
+    io.is_some_and(|error| error.kind() == io::ErrorKind::TimedOut)
+        || error.source().is_some_and(is_timeout)
 }
 
 /// A new connection and the task that is to drive it.
