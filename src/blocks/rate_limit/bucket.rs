@@ -5,6 +5,7 @@ use super::core::{Gcra, NEVER_USED, TAG_BITS};
 use super::error::Denied;
 use crate::ground::primitives::atomic::{AtomicU64, Ordering};
 use crate::ground::refused::Scope;
+use crate::ground::stripe::Padded;
 use crate::ground::time::Instant;
 
 /// Places for quotas, as many as the tag of a word can tell apart.
@@ -37,7 +38,8 @@ const BURST: u32 = 32;
 /// the state there is.
 #[derive(Debug)]
 pub(super) struct Bucket {
-    word: AtomicU64,
+    /// On a line of its own: what else is read for a decision stays where every thread has it.
+    word: Padded<AtomicU64>,
     generation: AtomicU64,
     places: [Place; QUOTAS],
 }
@@ -53,7 +55,11 @@ impl Bucket {
     pub(super) fn new(quota: &Gcra) -> Self {
         let places: [Place; QUOTAS] = Default::default();
         places[0].write(quota);
-        Self { word: AtomicU64::new(NEVER_USED), generation: AtomicU64::new(0), places }
+        Self {
+            word: Padded::new(AtomicU64::new(NEVER_USED)),
+            generation: AtomicU64::new(0),
+            places,
+        }
     }
 
     #[inline]
@@ -128,7 +134,9 @@ impl Bucket {
         next.is_some_and(|next| self.exchange(seen, next | tag(seen), Ordering::Relaxed).is_ok())
     }
 
-    /// Takes `cost` tokens, or says why not.
+    /// Takes `cost` tokens, or says why not. (Inlined, as all on the way of a refusal: it is large,
+    /// and copying it costs more than the decision.)
+    #[inline(always)]
     pub(super) fn take(&self, now: Instant, cost: u32) -> Result<(), Denied> {
         let mut seen = self.seen();
         loop {

@@ -18,6 +18,7 @@ pub struct RateLimited {
 }
 
 impl RateLimited {
+    #[inline(always)]
     pub(super) fn new(scope: Scope, early: Early, seed: u64) -> Self {
         Self { scope, early, seed }
     }
@@ -135,7 +136,7 @@ pub(super) enum Denied {
 
 impl Denied {
     /// By this tier's quota.
-    #[inline]
+    #[inline(always)]
     pub(super) fn by(scope: Scope, quota: &Gcra, short: Short, cost: u32, now: Instant) -> Self {
         match short {
             Short::Early(units) => Self::Early(scope, quota.early(now, units)),

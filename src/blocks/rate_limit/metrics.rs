@@ -28,7 +28,7 @@ impl Refusals {
 
     /// What the caller is told; it is let through when this refusal is not carried out, unless
     /// waiting would not help.
-    #[inline]
+    #[inline(always)]
     pub(super) fn tell(&self, denied: Denied) -> Result<(), TryAcquireError> {
         match denied {
             Denied::Early(scope, early) => {
