@@ -34,10 +34,11 @@
 //! ```
 //!
 //! # Guarantees and invariants
-//! 1. In every window of length *t* at most `burst + rate·t` tokens are admitted, from any number
-//!    of threads, at any rate from one a day to 10⁷ a second; a clock that stalls, jumps or is up
-//!    to ten minutes older than the last one changes nothing about that. The state of a bucket is
-//!    one word (GCRA), and every decision is one compare-and-swap on it.
+//! 1. In every window of length *t*, as [the clock](crate::Instant) tells it, at most
+//!    `burst + rate·t` tokens are admitted, from any number of threads, at any rate from one a day to
+//!    10⁷ a second; a clock that stalls, jumps or is up to ten minutes older than the last one changes
+//!    nothing about that. The state of a bucket is one word (GCRA), and every decision is one
+//!    compare-and-swap on it.
 //! 2. A refusal writes no bucket. One by either tier leaves the other bit for bit untouched: the
 //!    key is checked under its lock, then the global word is taken, then the key is written.
 //! 3. [`RateLimited::earliest`] is exact: refused a nanosecond before, admitted then, if nobody

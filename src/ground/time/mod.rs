@@ -32,7 +32,7 @@ impl Now for Instant {
 }
 
 /// A look at the clock that is taken when somebody first asks, and then kept: an operation that
-/// needs no time reads none (a look costs as much as two locks).
+/// needs no time reads none (a look costs as much as a lock).
 #[derive(Debug, Default)]
 pub(crate) struct Glance(Cell<Option<Instant>>);
 

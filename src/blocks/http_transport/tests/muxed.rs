@@ -263,7 +263,7 @@ fn op() -> impl Strategy<Value = Op> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2_000))]
+    #![proptest_config(crate::ground::cases::cases(2_000))]
 
     #[test]
     fn shared_connections_keep_their_promises(
@@ -316,33 +316,35 @@ fn a_cold_herd_dials_once_and_is_served_by_streams() {
     world.check();
 }
 
-#[test]
-fn a_host_that_turns_out_to_share_nothing_is_dialled_by_all_who_may() {
+/// At most three dials.
+fn five_behind_the_dial_of_an_unknown_host() -> (Core<(), u32>, HostId) {
     let mut core = Core::<(), u32>::new(Limits { in_the_clear: Speaks::Unknown, ..limits(3, 9) });
-    let (now, mut closing, mut grants) = (origin(), Closing::new(), Grants::new());
+    let (now, mut closing) = (origin(), Closing::new());
     let Ask::Dial(host) = core.ask(&key("a"), now, &mut closing) else { panic!() };
     for waiter in 0..5 {
         let Ask::Wait(_) = core.ask(&key("a"), now, &mut closing) else { panic!() };
         core.wait(host, Priority::Normal, waiter, now, &mut closing).unwrap();
     }
+    (core, host)
+}
+
+#[test]
+fn a_host_that_turns_out_to_share_nothing_is_dialled_by_all_who_may() {
+    let (mut core, host) = five_behind_the_dial_of_an_unknown_host();
+    let (now, mut grants) = (origin(), Grants::new());
     core.opened(host);
     core.is_single(host, now, &mut grants);
     let granted: Vec<_> = grants.iter().map(|(waiter, _)| *waiter).collect();
     assert_eq!(granted, [0, 1], "up to the cap of three");
     assert!(grants.iter().all(|(_, grant)| matches!(grant, Grant::Dial(_))));
-    let Ask::Wait(_) = core.ask(&key("a"), now, &mut closing) else { panic!() };
+    let Ask::Wait(_) = core.ask(&key("a"), now, &mut Closing::new()) else { panic!() };
 }
 
 /// Or those behind it would wait for one dial after the other.
 #[test]
 fn after_a_failed_dial_to_an_unknown_host_everybody_may_dial() {
-    let mut core = Core::<(), u32>::new(Limits { in_the_clear: Speaks::Unknown, ..limits(3, 9) });
-    let (now, mut closing, mut grants) = (origin(), Closing::new(), Grants::new());
-    let Ask::Dial(host) = core.ask(&key("a"), now, &mut closing) else { panic!() };
-    for waiter in 0..5 {
-        let Ask::Wait(_) = core.ask(&key("a"), now, &mut closing) else { panic!() };
-        core.wait(host, Priority::Normal, waiter, now, &mut closing).unwrap();
-    }
+    let (mut core, host) = five_behind_the_dial_of_an_unknown_host();
+    let (now, mut grants) = (origin(), Grants::new());
     core.not_opened(host, true, now, &mut grants);
     let granted: Vec<_> = grants.iter().map(|(waiter, _)| *waiter).collect();
     assert_eq!(granted, [0, 1, 2]);

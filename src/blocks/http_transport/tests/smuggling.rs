@@ -57,7 +57,7 @@ fn head(request: &Request<()>) -> Vec<u8> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(4_000))]
+    #![proptest_config(crate::ground::cases::cases(4_000))]
 
     #[test]
     fn a_url_and_a_header_of_a_users_make_one_request_or_none(
