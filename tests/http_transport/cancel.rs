@@ -120,7 +120,7 @@ async fn at_the_dial() {
     let listener = socket.listen(1).unwrap();
     let address = listener.local_addr().unwrap();
     let mut full = Vec::new();
-    let patience = std::time::Duration::from_millis(40);
+    let patience = std::time::Duration::from_millis(400);
     let connect = || tokio::net::TcpStream::connect(address);
     while let Ok(stream) = tokio::time::timeout(patience, connect()).await {
         full.push(stream.unwrap());

@@ -17,19 +17,20 @@ fn body() -> &'static str {
     &BODY[..2_048]
 }
 
-/// Short enough for a test; each is told from the others by the order of their lengths.
+/// Short enough for a test, and long enough for a machine that does other things as well: what is
+/// not to time out takes a millisecond.
 fn config(protocol: Protocol) -> TransportConfig {
     TransportConfig::default()
         .with_protocol(protocol)
-        .with_dial_timeout(Duration::from_millis(200))
-        .with_response_header_timeout(Duration::from_millis(200))
-        .with_body_idle_timeout(Duration::from_millis(200))
-        .with_total_timeout(Duration::from_millis(800))
+        .with_dial_timeout(Duration::from_secs(1))
+        .with_response_header_timeout(Duration::from_secs(1))
+        .with_body_idle_timeout(Duration::from_secs(1))
+        .with_total_timeout(Duration::from_secs(4))
         .with_open_per_host(2)
 }
 
 /// All of them together, and what a loaded machine may add.
-const BOUND: Duration = Duration::from_secs(5);
+const BOUND: Duration = Duration::from_secs(15);
 
 async fn healthy(protocol: Protocol) -> Server {
     if protocol == Protocol::Http2 {
@@ -98,7 +99,7 @@ async fn slow_is_not_broken() {
 async fn too_slow_ends_by_a_timeout() {
     for protocol in BOTH {
         // Enough that nothing ever stands still.
-        let error = under(Fault::Bandwidth(32, Duration::from_millis(20)), protocol).await;
+        let error = under(Fault::Bandwidth(32, Duration::from_millis(100)), protocol).await;
         let error = error.unwrap_err();
         let late = matches!(
             error,
@@ -115,7 +116,7 @@ async fn too_slow_ends_by_a_timeout() {
 /// Slow loris: the header comes byte by byte, and never to its end.
 #[tokio::test]
 async fn a_header_that_drips_ends_by_its_timeout() {
-    let drip = Fault::Bandwidth(1, Duration::from_millis(10));
+    let drip = Fault::Bandwidth(1, Duration::from_millis(100));
     let error = under(drip, Protocol::Http1).await.unwrap_err();
     assert!(matches!(error, TransportError::HeaderTimeout), "{error:?}");
     let error = under(drip, Protocol::Http2).await.unwrap_err();

@@ -419,7 +419,7 @@ async fn a_connection_that_fell_silent_gets_no_more_requests() {
         }
     })
     .await;
-    let short = config().with_response_header_timeout(Duration::from_millis(80));
+    let short = config().with_response_header_timeout(Duration::from_secs(1));
     let transport = transport(short);
     assert_eq!(get(&transport, server.url("/")).await.unwrap(), "ok");
     let error = get(&transport, server.url("/")).await.unwrap_err();
@@ -440,7 +440,7 @@ async fn the_end_of_the_whole_says_nothing_against_the_connection() {
         std::future::pending().await
     })
     .await;
-    let transport = transport(config().with_total_timeout(Duration::from_millis(500)));
+    let transport = transport(config().with_total_timeout(Duration::from_secs(1)));
     let error = get(&transport, server.url("/has_no_end")).await.unwrap_err();
     assert!(matches!(error, TransportError::TotalTimeout { .. }), "{error:?}");
     assert_eq!(get(&transport, server.url("/")).await.unwrap(), "ok");
@@ -486,4 +486,143 @@ async fn a_body_that_fails_after_the_answer_has_begun_ends_the_request() {
     let error = patiently(answer.into_body().bytes(100)).await.unwrap_err();
     assert!(matches!(error, TransportError::RequestBody(_)), "{error:?}");
     assert_eq!(patiently(hears.recv()).await, Some(()), "the peer does not wait for the rest");
+}
+
+/// A server may send a megabyte of each before it is read: of more than four, too.
+#[tokio::test]
+async fn answers_that_nobody_reads_hold_up_no_other() {
+    let server = serving(100, |request, mut respond| async move {
+        let (text, large) = (Bytes::from_static(b"ok"), Bytes::from(vec![7; 2 << 20]));
+        let body = if request.uri().path() == "/large" { large } else { text };
+        let mut send = respond.send_response(Response::new(()), false).unwrap();
+        let _ = send.send_data(body, true);
+    })
+    .await;
+    let transport = transport(config());
+    let mut unread = Vec::new();
+    for _ in 0..12 {
+        let answer = patiently(transport.get(server.url("/large"))).await.unwrap();
+        unread.push(answer.into_body());
+    }
+    // Until the server has used up what it was allowed.
+    for _ in 0..1_000 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(get(&transport, server.url("/")).await.unwrap(), "ok");
+    for body in unread {
+        assert_eq!(patiently(body.bytes(4 << 20)).await.unwrap().len(), 2 << 20);
+    }
+    assert_eq!(at_rest(&transport).await.opened, 1);
+}
+
+#[tokio::test]
+async fn an_answer_of_another_length_than_it_claims_is_invalid() {
+    let server = serving(100, |request, mut respond| async move {
+        let status = if request.uri().path() == "/304" { 304 } else { 200 };
+        let head = Response::builder().status(status).header("content-length", 5);
+        let says = match request.uri().path() {
+            "/short" => Some("abc"),
+            "/long" => Some("abcdefg"),
+            "/exact" => Some("abcde"),
+            _ => None,
+        };
+        let mut send = respond.send_response(head.body(()).unwrap(), says.is_none()).unwrap();
+        if let Some(text) = says {
+            send.send_data(Bytes::from_static(text.as_bytes()), true).unwrap();
+        }
+    })
+    .await;
+    let transport = transport(config());
+    for path in ["/short", "/long", "/none"] {
+        let error = get(&transport, server.url(path)).await.unwrap_err();
+        assert!(matches!(error, TransportError::InvalidAnswer(_)), "{path}: {error:?}");
+    }
+    assert_eq!(get(&transport, server.url("/exact")).await.unwrap(), "abcde");
+    assert_eq!(get(&transport, server.url("/304")).await.unwrap(), "");
+    let head = Request::head(server.url("/none")).body(()).unwrap();
+    let answer = patiently(transport.send(head)).await.unwrap();
+    assert_eq!(answer.headers()["content-length"], "5");
+    assert_eq!(at_rest(&transport).await.opened, 1, "a stream's fault is not the connection's");
+}
+
+#[tokio::test]
+async fn an_answers_header_has_a_limit() {
+    let server = serving(100, |request, mut respond| async move {
+        let bytes: usize = request.uri().path()[1..].parse().unwrap();
+        let mut head = Response::new(());
+        for n in 0..bytes / 1_000 {
+            // 32 bytes on top of each.
+            let (name, value) = (format!("x-{n:06}"), "v".repeat(1_000 - 32 - 8));
+            let name: http::HeaderName = name.parse().unwrap();
+            head.headers_mut().insert(name, value.parse().unwrap());
+        }
+        let _ = respond.send_response(head, true);
+    })
+    .await;
+    let transport = transport(config().with_max_header_bytes(10_000));
+    assert_eq!(get(&transport, server.url("/10000")).await.unwrap(), "");
+    for bytes in [11_000, 39_000] {
+        let error = get(&transport, server.url(&format!("/{bytes}"))).await.unwrap_err();
+        assert!(matches!(error, TransportError::HeaderTooLarge), "{bytes}: {error:?}");
+        assert!(!error.is_retryable());
+    }
+    // h2 does not say what was wrong with it.
+    let error = get(&transport, server.url("/41000")).await.unwrap_err();
+    assert!(matches!(error, TransportError::InvalidAnswer(_)), "{error:?}");
+    assert_eq!(get(&transport, server.url("/0")).await.unwrap(), "");
+    assert_eq!(at_rest(&transport).await.opened, 1, "a stream's fault is not the connection's");
+    // And this one ends the connection.
+    let error = get(&transport, server.url("/200000")).await.unwrap_err();
+    assert!(matches!(error, TransportError::InvalidAnswer(_)), "{error:?}");
+    assert_eq!(get(&transport, server.url("/0")).await.unwrap(), "");
+    assert_eq!(at_rest(&transport).await.opened, 2);
+}
+
+/// Only the first connection is served. The others, dialled ahead of need, end in the greeting.
+#[tokio::test]
+async fn dials_ahead_that_fail_are_counted_and_not_tried_at_once_again() {
+    let (accepted, gate) = (Arc::new(AtomicUsize::new(0)), Arc::new(Semaphore::new(0)));
+    let (counter, inner) = (Arc::clone(&accepted), Arc::clone(&gate));
+    let server = Server::running(move |peer| {
+        let is_first = counter.fetch_add(1, Ordering::SeqCst) == 0;
+        let gate = Arc::clone(&inner);
+        async move {
+            if !is_first {
+                return;
+            }
+            let mut builder = ::h2::server::Builder::new();
+            let begun = builder.max_concurrent_streams(8).handshake(peer.stream).await;
+            let (mut connection, mut streams) = (begun.unwrap(), JoinSet::new());
+            while let Some(Ok((request, respond))) = connection.accept().await {
+                let gate = Arc::clone(&gate);
+                streams.spawn(async move {
+                    if request.uri().path() == "/held" {
+                        gate.acquire().await.unwrap().forget();
+                    }
+                    say(respond, "ok");
+                });
+            }
+        }
+    })
+    .await;
+    let transport = transport(config());
+    let mut callers = JoinSet::new();
+    for _ in 0..6 {
+        let (transport, url) = (transport.clone(), server.url("/held"));
+        callers.spawn(async move { get(&transport, url).await });
+    }
+    until(|| counts(&transport).streams == 6).await;
+    for _ in 0..200 {
+        assert_eq!(get(&transport, server.url("/")).await.unwrap(), "ok");
+    }
+    until(|| counts(&transport).dialling == 0).await;
+    let failed = counts(&transport).failed_ahead;
+    // A tenth would come after 51 s of pauses.
+    assert!((1..10).contains(&failed), "{failed} of 200");
+    assert_eq!(accepted.load(Ordering::SeqCst) as u64, 1 + failed);
+    gate.add_permits(6);
+    while let Some(ended) = patiently(callers.join_next()).await {
+        assert_eq!(ended.unwrap().unwrap(), "ok");
+    }
+    assert_eq!(at_rest(&transport).await.opened, 1);
 }

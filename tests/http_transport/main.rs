@@ -4,11 +4,14 @@
 mod allocations;
 mod cancel;
 mod caps;
+mod cold;
+mod ends;
 mod errors;
 mod faults;
 mod h2;
 mod h2_frames;
 mod proxy;
+mod request_bodies;
 mod requests;
 mod resets;
 mod reuse;

@@ -1,17 +1,16 @@
-//! D12: a server that resets 30 % of its answers mid-body, and ends idle connections at random.
+//! D12: a server that resets 30 % of its answers mid-body, and ends idle connections at random; and
+//! the same with the protection switched off. (Its `GOAWAY`s are in `h2_frames`.)
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
+use bytes::Bytes;
 use headworks::Transport;
-use headworks::http_transport::{TransportConfig, TransportError};
+use headworks::http_transport::{TransportBody, TransportConfig, TransportError};
 use http::{Method, Request};
 use tokio::task::JoinSet;
 
 use crate::server::{OK, Peer, Server, at_rest, counts, patiently, transport};
-
-/// How often each request came, by its path.
-type Seen = Arc<Mutex<HashMap<String, u32>>>;
 
 /// Whether something happens that has so many chances in a hundred, by a number (SplitMix64).
 fn happens(seed: u64, n: u64, percent: u64) -> bool {
@@ -21,55 +20,96 @@ fn happens(seed: u64, n: u64, percent: u64) -> bool {
     (z ^ (z >> 31)) % 100 < percent
 }
 
-async fn server(resets: u64, closes: u64) -> (Server, Seen) {
-    let seen = Seen::default();
-    let (book, turn) = (Arc::clone(&seen), Arc::new(Mutex::new(0_u64)));
+/// What the server does, in so many of a hundred cases.
+#[derive(Clone, Copy, Default)]
+struct Faults {
+    /// It resets in the middle of an answer.
+    resets: u64,
+    /// It ends the connection after an answer.
+    closes: u64,
+    /// It ends a connection that has carried a request before when the next one comes, which it
+    /// does not look at: what a client meets whose request crosses with the end of an idle
+    /// connection.
+    crossings: u64,
+}
+
+/// What it saw.
+#[derive(Default)]
+struct Book {
+    /// How often it has begun with each request, by its path.
+    begun: HashMap<String, u32>,
+    /// Requests that crossed with an end: `GET`s, and `POST`s.
+    crossed: [u32; 2],
+    turn: u64,
+}
+
+async fn server(faults: Faults) -> (Server, Arc<Mutex<Book>>) {
+    let book = Arc::new(Mutex::new(Book::default()));
+    let kept = Arc::clone(&book);
     let server = Server::running(move |mut peer: Peer| {
-        let (seen, turn) = (Arc::clone(&book), Arc::clone(&turn));
+        let book = Arc::clone(&kept);
         async move {
+            let mut is_first = true;
             while let Some(request) = peer.request().await {
-                let path = request.split(' ').nth(1).unwrap().to_owned();
-                *seen.lock().unwrap().entry(path).or_default() += 1;
                 let n = {
-                    let mut turn = turn.lock().unwrap();
-                    *turn += 1;
-                    *turn
+                    let mut book = book.lock().unwrap();
+                    book.turn += 1;
+                    let n = book.turn;
+                    if !is_first && happens(3, n, faults.crossings) {
+                        book.crossed[usize::from(request.starts_with("POST"))] += 1;
+                        return;
+                    }
+                    let path = request.split(' ').nth(1).unwrap().to_owned();
+                    *book.begun.entry(path).or_default() += 1;
+                    n
                 };
-                if happens(1, n, resets) {
+                is_first = false;
+                if happens(1, n, faults.resets) {
                     peer.write("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf").await;
                     return peer.reset();
                 }
                 peer.write(OK).await;
-                if happens(2, n, closes) {
+                if happens(2, n, faults.closes) {
                     return;
                 }
             }
         }
     })
     .await;
-    (server, seen)
+    (server, book)
+}
+
+/// How a caller treats an error.
+#[derive(Clone, Copy, PartialEq)]
+enum Caller {
+    /// As the transport leaves it.
+    Plain,
+    /// Sends again whatever failed: the control of a client that repeats too much.
+    Stubborn,
+    /// Sends nothing that could be sent again (its bodies are streams): the control of one that
+    /// repeats nothing.
+    Once,
 }
 
 /// 20 callers, 40 requests each; every second one a `POST`. The errors of either kind.
-async fn storm(transport: &Transport, server: &Server, cap: usize) -> [Vec<TransportError>; 2] {
+async fn storm(transport: &Transport, server: &Server, caller: Caller) -> [Vec<TransportError>; 2] {
+    let cap = transport.snapshot().max_connections;
     let mut callers = JoinSet::new();
-    for caller in 0..20 {
+    for number in 0..20 {
         let (transport, base) = (transport.clone(), server.url(""));
         callers.spawn(async move {
             let mut errors = [Vec::new(), Vec::new()];
             for n in 0..40 {
                 let posts = n % 2;
                 let method = [Method::GET, Method::POST][posts].clone();
-                let request = Request::builder().method(method).uri(format!("{base}/{caller}/{n}"));
-                let answer = transport.send(request.body("work").unwrap()).await;
-                let read = match answer {
-                    Ok(answer) => answer.into_body().bytes(10).await,
-                    Err(error) => Err(error),
-                };
-                if let Err(error) = read {
-                    errors[posts].push(error);
+                let uri = format!("{base}/{number}/{n}");
+                let mut read = ask(&transport, &method, &uri, caller).await;
+                if read.is_err() && caller == Caller::Stubborn {
+                    read = ask(&transport, &method, &uri, caller).await;
                 }
-                assert!(counts(&transport).open() <= cap, "{:?}", counts(&transport));
+                errors[posts].extend(read.err());
+                let open = counts(&transport).open();
+                assert!(open <= cap, "{open} of {cap}");
             }
             errors
         });
@@ -83,22 +123,42 @@ async fn storm(transport: &Transport, server: &Server, cap: usize) -> [Vec<Trans
     all
 }
 
-/// Of the paths with an odd last number, the `POST`s, how often each came at most.
-fn most_often(seen: &Seen, posts: u32) -> u32 {
-    let seen = seen.lock().unwrap();
-    let of_kind = seen.iter().filter(|(path, _)| {
-        let last: u32 = path.rsplit('/').next().unwrap().parse().unwrap();
-        last % 2 == posts
-    });
-    of_kind.map(|(_, times)| *times).max().unwrap()
+async fn ask(
+    transport: &Transport,
+    method: &Method,
+    uri: &str,
+    caller: Caller,
+) -> Result<(), TransportError> {
+    let body = Bytes::from_static(b"work");
+    let body = match caller {
+        Caller::Plain | Caller::Stubborn => TransportBody::from(body),
+        Caller::Once => TransportBody::stream(http_body_util::Full::new(body)),
+    };
+    let request = Request::builder().method(method).uri(uri).body(body).unwrap();
+    let answer = transport.send(request).await?;
+    answer.into_body().bytes(10).await.map(drop)
 }
+
+fn capped(most: usize) -> Transport {
+    let config = TransportConfig::default().with_open_per_host(most).with_open_overall(most);
+    transport(config.with_idle_per_host(most))
+}
+
+/// How often the server began with a `POST` at most. (Their paths end in an odd number.)
+fn posts_begun(book: &Mutex<Book>) -> u32 {
+    let book = book.lock().unwrap();
+    let is_post = |path: &str| path.rsplit('/').next().unwrap().parse::<u32>().unwrap() % 2 == 1;
+    book.begun.iter().filter(|(path, _)| is_post(path)).map(|(_, times)| *times).max().unwrap()
+}
+
+const MID_BODY: Faults = Faults { resets: 30, closes: 20, crossings: 20 };
 
 #[tokio::test]
 async fn what_may_happen_once_is_never_sent_twice() {
-    let (server, seen) = server(30, 20).await;
-    let transport = transport(TransportConfig::default().with_open_per_host(8));
-    let [gets, posts] = storm(&transport, &server, 8).await;
-    assert_eq!(most_often(&seen, 1), 1, "a POST that came twice");
+    let (server, book) = server(MID_BODY).await;
+    let transport = capped(8);
+    let [gets, posts] = storm(&transport, &server, Caller::Plain).await;
+    assert_eq!(posts_begun(&book), 1, "a POST that came twice");
     assert!(posts.len() > 50, "{} of 400: the server did its part", posts.len());
     for error in gets.iter().chain(&posts) {
         // A reset may overtake what was sent before it.
@@ -108,18 +168,40 @@ async fn what_may_happen_once_is_never_sent_twice() {
     assert_eq!(at_rest(&transport).await.waiting, 0);
 }
 
+/// The control: whoever repeats what failed sends a `POST` twice to the same server.
+#[tokio::test]
+async fn a_client_that_repeats_everything_sends_twice() {
+    let (server, book) = server(MID_BODY).await;
+    storm(&capped(8), &server, Caller::Stubborn).await;
+    assert!(posts_begun(&book) > 1);
+}
+
+/// So many connections that nobody is handed one while it waits for a fresh one.
+const ENOUGH: usize = 40;
+const IDLE_ENDS: Faults = Faults { resets: 0, closes: 30, crossings: 30 };
+
 #[tokio::test]
 async fn of_idle_connections_that_end_idempotent_callers_see_nothing() {
-    let (server, seen) = server(0, 30).await;
-    let transport = transport(TransportConfig::default().with_open_per_host(8));
-    let [gets, posts] = storm(&transport, &server, 8).await;
+    let (server, book) = server(IDLE_ENDS).await;
+    let transport = capped(ENOUGH);
+    let [gets, posts] = storm(&transport, &server, Caller::Plain).await;
+    let crossed = book.lock().unwrap().crossed;
+    assert!(crossed[0] > 20, "{crossed:?}: stale connections were met");
     assert_eq!(gets.len(), 0, "{gets:?}");
-    assert_eq!(most_often(&seen, 1), 1, "a POST that came twice");
-    // The control: who may not be sent again meets the same connections without that protection.
-    // None of them need fail, for most ends are noticed before the connection is used.
+    assert_eq!(posts_begun(&book), 1, "a POST that came twice");
+    // Who may not be sent again is told of each, and of what was closed when it came.
+    assert!(posts.len() >= crossed[1] as usize, "{} of {crossed:?}", posts.len());
     for error in &posts {
         assert!(matches!(error, TransportError::Send(_)), "{error:?}");
     }
-    let closed = at_rest(&transport).await.closed;
-    assert!(closed.total() > 100, "{closed:?}");
+    assert!(at_rest(&transport).await.closed.total() > 100);
+}
+
+/// The control: the same idempotent requests in a form that can't be sent again.
+#[tokio::test]
+async fn without_a_second_attempt_idempotent_callers_see_idle_connections_end() {
+    let (server, book) = server(IDLE_ENDS).await;
+    let [gets, _] = storm(&capped(ENOUGH), &server, Caller::Once).await;
+    let crossed = book.lock().unwrap().crossed;
+    assert!(crossed[0] > 20 && gets.len() >= crossed[0] as usize, "{crossed:?}, {}", gets.len());
 }

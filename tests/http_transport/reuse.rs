@@ -25,6 +25,42 @@ async fn a_hundred_requests_in_a_row_use_one_connection() {
     assert_eq!((counts.opened, counts.reused, counts.idle), (1, 99, 1));
 }
 
+/// The connection's task runs on another thread than the caller, whose next request comes before
+/// that task has noticed that the last answer was read.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn requests_in_a_row_use_one_connection_on_several_threads_too() {
+    let server = Server::answering().await;
+    for round in 0..30 {
+        let transport = transport(Preset::Default);
+        for _ in 0..100 {
+            let answer = transport.get(server.url("/")).await.unwrap();
+            assert_eq!(answer.into_body().bytes(10).await.unwrap(), "ok");
+        }
+        let counts = at_rest(&transport).await;
+        assert_eq!((counts.opened, counts.reused), (1, 99), "round {round}");
+    }
+}
+
+/// Many at once on several threads: once there are enough connections, no more are dialled.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn callers_that_go_on_need_no_more_connections_than_they_are() {
+    let server = Server::answering().await;
+    let transport = transport(Preset::Default);
+    let mut callers = JoinSet::new();
+    for _ in 0..10 {
+        let (transport, url) = (transport.clone(), server.url("/"));
+        callers.spawn(async move {
+            for _ in 0..200 {
+                let answer = transport.get(&url).await.unwrap();
+                assert_eq!(answer.into_body().bytes(10).await.unwrap(), "ok");
+            }
+        });
+    }
+    assert_eq!(patiently(callers.join_all()).await.len(), 10);
+    let counts = at_rest(&transport).await;
+    assert!(counts.opened <= 10, "{counts:?}");
+}
+
 /// The original serialised twenty callers over ten connections.
 #[tokio::test]
 async fn twenty_callers_at_once_are_served_in_one_round_trip() {
@@ -234,11 +270,20 @@ async fn an_early_answer_does_not_bring_back_a_busy_connection() {
     });
     assert_eq!(answer.unwrap().into_body().bytes(10).await.unwrap(), "ok");
     assert_eq!(counts(&transport).active, 1, "still writing");
+    // Nobody waits for it: whoever comes meanwhile gets another connection.
+    let (other, second) = tokio::join!(transport.get(server.url("/")), async {
+        let mut peer = server.accept().await;
+        peer.request().await.unwrap();
+        peer.write(OK).await;
+        peer
+    });
+    assert_eq!(other.unwrap().into_body().bytes(10).await.unwrap(), "ok");
     send.send(Bytes::from_static(b"late")).await.unwrap();
     drop(send);
     assert!(peer.request().await.unwrap().contains("late"));
     let counts = at_rest(&transport).await;
-    assert_eq!(counts.idle as u64 + counts.closed.total(), 1);
+    assert_eq!(counts.idle as u64 + counts.closed.total(), 2);
+    drop(second);
 }
 
 /// A channel as a body.

@@ -38,7 +38,9 @@ pub struct TransportConfig {
     /// What connections speak. Default: `Negotiated`.
     pub protocol: Protocol,
     /// Requests that one HTTP/2 connection carries at a time, unless the server allows fewer. The
-    /// next connection is dialled when no more than an eighth of a host's is free. Default: 200.
+    /// next connection is dialled when no more than an eighth of a host's is free. A server may send
+    /// up to 1 MiB of each answer before it is read, so a connection holds no more than so many MiB.
+    /// Default: 200.
     pub streams_per_connection: usize,
     /// How long a request waits for a connection. Default: 5 s.
     pub pool_wait_timeout: Duration,
@@ -69,7 +71,8 @@ pub struct TransportConfig {
     #[cfg(feature = "tls")]
     #[cfg_attr(feature = "serde", serde(skip))]
     pub tls: TlsConfig,
-    /// The largest header of an answer, in bytes, 8 KiB to 1 MiB. Default: 64 KiB.
+    /// The largest header of an answer, in bytes, 8 KiB to 1 MiB. Over HTTP/2 names and values
+    /// count, and 32 bytes for each. Default: 64 KiB.
     pub max_header_bytes: usize,
     /// The largest body of an answer, in bytes, however it is read. Default: `None`, no limit beside
     /// that of the reader.

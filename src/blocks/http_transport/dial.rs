@@ -5,6 +5,7 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use hyper_util::client::legacy::connect::HttpConnector;
 #[cfg(feature = "tls")]
@@ -55,7 +56,7 @@ impl Connector {
         allowance: Allowance,
         times: HostTimes,
     ) -> Result<Opened, TransportError> {
-        let stream = self.stream(host, config, allowance, &times).await?;
+        let (stream, took) = self.stream(host, config, allowance, &times).await?;
         let muxed = match config.protocol {
             Protocol::Http1 => false,
             Protocol::Negotiated => stream.agreed_on_h2(),
@@ -65,7 +66,9 @@ impl Connector {
         let late = || TransportError::DialTimeout { host: host.name() };
         if muxed {
             let agreed = h2::handshake(stream, config, times);
-            let agreed = allowance.spend(Phase::Dial, config.dial_timeout, agreed, late).await?;
+            // One timeout for both: connecting, and learning what the peer allows.
+            let left = config.dial_timeout.saturating_sub(took);
+            let agreed = allowance.spend(Phase::Dial, left, agreed, late).await?;
             agreed
                 .map(|(conn, driver)| Opened::H2(conn, Box::new(driver)))
                 .map_err(|error| failed(Cause::new(error)))
@@ -77,13 +80,14 @@ impl Connector {
         }
     }
 
+    /// A socket, and how long it took to connect it, TLS left out.
     async fn stream(
         &self,
         host: &HostKey,
         config: &TransportConfig,
         allowance: Allowance,
         times: &HostTimes,
-    ) -> Result<Stream, TransportError> {
+    ) -> Result<(Stream, Duration), TransportError> {
         let began = now();
         let dialled = self.tcp.clone().call(host.uri());
         let late = || TransportError::DialTimeout { host: host.name() };
@@ -96,9 +100,10 @@ impl Connector {
             })?
             .into_inner();
         let connected = now();
-        times.dialled(connected.saturating_duration_since(began));
+        let took = connected.saturating_duration_since(began);
+        times.dialled(took);
         if !host.tls {
-            return Ok(Stream::new(Io::Tcp(tcp)));
+            return Ok((Stream::new(Io::Tcp(tcp)), took));
         }
         #[cfg(feature = "tls")]
         {
@@ -114,7 +119,7 @@ impl Connector {
                 })?;
             let resumed = tls.get_ref().1.handshake_kind() == Some(HandshakeKind::Resumed);
             times.secured(now().saturating_duration_since(connected), resumed);
-            Ok(Stream::new(Io::Tls(Box::new(tls))))
+            Ok((Stream::new(Io::Tls(Box::new(tls))), took))
         }
         #[cfg(not(feature = "tls"))]
         Err(TransportError::UnsupportedScheme("https needs the feature tls"))

@@ -71,7 +71,8 @@ pub enum TransportError {
     /// The stream that was to be the request's body failed.
     #[error("the request's body failed")]
     RequestBody(#[source] Cause),
-    /// What came back is not HTTP.
+    /// What came back is not HTTP. Over HTTP/2 also a header of four times `max_header_bytes`
+    /// and more: of those it is only known that they were not taken.
     #[error("the answer is not http")]
     InvalidAnswer(#[source] Cause),
     /// The answer's header is larger than `max_header_bytes`.

@@ -81,13 +81,12 @@ impl H1 {
     }
 }
 
-/// Lets the connection's own task give it back when it is ready.
-pub(super) fn settle(settling: Settling) {
-    if let Conn::H1(conn) = &settling.held.conn {
-        let orders = conn.orders.clone();
-        // No room, or nobody there: the task has ended.
-        let _ = orders.try_send(Order::Settle(settling));
-    }
+/// Lets the connection's own task give it back when it is ready. `false`: the task has ended, or
+/// is about to.
+pub(super) fn settle(settling: Settling) -> bool {
+    let Conn::H1(conn) = &settling.held.conn else { return false };
+    let orders = conn.orders.clone();
+    orders.try_send(Order::Settle(settling)).is_ok()
 }
 
 impl Settling {
@@ -139,7 +138,7 @@ pub(super) async fn handshake(
     let (order, orders) = mpsc::channel(1);
     Ok((
         H1 { sender, orders: order, heard, times, before: 0 },
-        Driver { connection, orders, settling: None },
+        Driver { connection, orders, settling: None, is_counted_on: false },
     ))
 }
 
@@ -149,6 +148,8 @@ pub(super) struct Driver {
     connection: Connection<TokioIo<Stream>, TransportBody>,
     orders: mpsc::Receiver<Order>,
     settling: Option<Settling>,
+    /// Somebody may wait for the connection in `settling`.
+    is_counted_on: bool,
 }
 
 enum Event {
@@ -156,6 +157,8 @@ enum Event {
     Ended(hyper::Result<()>),
     /// The connection in `settling` is ready.
     Settled,
+    /// It is not, though the connection has been polled: the rest of its request is being written.
+    Lingers,
     /// More is left of its last answer than is read for a connection's sake.
     TooMuch,
     Due,
@@ -179,6 +182,7 @@ impl Driver {
                 Event::Ordered(None) => return CloseReason::Abandoned,
                 Event::Ordered(Some(Order::Close(reason))) => return reason,
                 Event::Ordered(Some(Order::Settle(settling))) => {
+                    self.is_counted_on = settling.rest.is_none();
                     self.settling = Some(settling);
                     timer.as_mut().reset((now() + SETTLE).into());
                 }
@@ -188,6 +192,7 @@ impl Driver {
                     }
                     timer.as_mut().reset(place.first_look(now()).into());
                 }
+                Event::Lingers => place.lingers(),
                 Event::Ended(Ok(())) => return CloseReason::ByPeer,
                 Event::Ended(Err(_)) => return CloseReason::Broken,
                 Event::TooMuch => return CloseReason::Abandoned,
@@ -211,10 +216,14 @@ impl Driver {
             return Poll::Ready(Event::Ended(ended));
         }
         // After the connection, whose polling is what makes it ready.
-        if let Some(settling) = &mut self.settling
-            && let Poll::Ready(event) = settling.poll(cx)
-        {
-            return Poll::Ready(event);
+        if let Some(settling) = &mut self.settling {
+            match settling.poll(cx) {
+                Poll::Ready(event) => return Poll::Ready(event),
+                Poll::Pending if std::mem::take(&mut self.is_counted_on) => {
+                    return Poll::Ready(Event::Lingers);
+                }
+                Poll::Pending => {}
+            }
         }
         timer.poll(cx).map(|()| Event::Due)
     }

@@ -20,9 +20,22 @@ use super::times::HostTimes;
 use crate::ground::primitives::atomic::{AtomicBool, Ordering};
 use crate::ground::time::now;
 
-/// What a peer may send of one answer before it is read, and of all together.
+/// What a peer may send of one answer before it is read.
 const STREAM_WINDOW: u32 = 1 << 20;
-const CONNECTION_WINDOW: u32 = 4 << 20;
+
+/// The largest there can be (RFC 9113, section 6.9.1).
+const LARGEST_WINDOW: u32 = (1 << 31) - 1;
+
+/// What a peer may send of all answers of a connection before any is read: as much as of each, so
+/// that answers that nobody reads hold up no other. (Go's client does the same.)
+fn connection_window(streams: usize) -> u32 {
+    u32::try_from(streams)
+        .map_or(LARGEST_WINDOW, |streams| STREAM_WINDOW.saturating_mul(streams).min(LARGEST_WINDOW))
+}
+
+/// How many times `max_header_bytes` a header may be for h2 to give it to us: what is larger breaks
+/// the protocol for it, and it says no more than that.
+const HEADER_HEADROOM: usize = 4;
 
 /// What may wait to be written of one request.
 const SEND_BUFFER: usize = 256 << 10;
@@ -83,9 +96,9 @@ pub(super) async fn handshake(
         .enable_push(false)
         .initial_max_send_streams(0)
         .initial_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
+        .initial_connection_window_size(connection_window(config.streams_per_connection))
         .max_send_buffer_size(SEND_BUFFER)
-        .max_header_list_size(u32::try_from(config.max_header_bytes).unwrap_or(u32::MAX))
+        .max_header_list_size(header_list_size(config))
         .handshake(stream)
         .await?;
     poll_fn(|cx| match Pin::new(&mut connection).poll(cx) {
@@ -102,6 +115,10 @@ pub(super) async fn handshake(
     let conn =
         H2 { sender, orders: order, heard: Heard::default(), times, over: Arc::clone(&over) };
     Ok((conn, Driver { connection, probe, orders, over, own_most, longest }))
+}
+
+fn header_list_size(config: &TransportConfig) -> u32 {
+    u32::try_from(config.max_header_bytes.saturating_mul(HEADER_HEADROOM)).unwrap_or(u32::MAX)
 }
 
 /// The socket's side of a connection.

@@ -123,6 +123,9 @@ pub struct PoolCounts {
     pub opened: u64,
     /// Requests given a connection that was there: used before, or dialled ahead of need.
     pub reused: u64,
+    /// Dials ahead of need that failed so far. No request waited for them, and the next one is
+    /// begun after a pause.
+    pub failed_ahead: u64,
     /// Connections closed so far.
     pub closed: Closed,
 }
@@ -214,6 +217,7 @@ fn metrics<'a>(
     let counters = [
         ("http_client_connections_opened_total", counts.opened),
         ("http_client_connections_reused_total", counts.reused),
+        ("http_client_dials_ahead_failed_total", counts.failed_ahead),
         ("http_client_tls_resumed_total", timings.tls_resumed),
     ];
     let histograms = [

@@ -49,13 +49,18 @@
 //! 1. One lock holds host table, idle lists, both caps and every host's line. It is held for no
 //!    I/O, no wake-up and no drop of anything with a `Drop` of ours.
 //! 2. `open` of a host ≤ `open_per_host`; the sum of all ≤ `open_overall`; both count places.
-//! 3. While a request waits, neither a stream nor a place could serve it: its host is at its cap,
-//!    all are at the overall cap, or its host's connections are shared (or not known yet not to
-//!    be), and one is being dialled. So whoever comes finds the line empty before it takes a place.
+//! 3. While a request waits to which nothing is promised, neither a stream nor a place could serve
+//!    it: its host is at its cap, all are at the overall cap, or its host's connections are shared
+//!    (or not known yet not to be), and one is being dialled. So whoever comes finds nobody like
+//!    that before it takes a place.
+//!    A connection that *settles* (its answer has been read, and its task has yet to notice) is
+//!    promised to one waiter, so that a caller's next request does not dial. It is promised until
+//!    the task has looked, or the waiter has waited for 50 ms.
 //! 4. A returned connection goes to its host's head; if nobody of its host waits, and another
 //!    host's head could dial but for the overall cap, it is closed for that one.
 //! 5. A freed place goes to the highest-class head among the hosts below their caps, round robin on
-//!    a tie. When a request can't dial for the overall cap, the oldest idle connection is closed.
+//!    a tie. While requests can't dial for the overall cap, the oldest idle connections are closed:
+//!    as many as could dial, less those that are being closed already.
 //! 6. A host that keeps being handed its own connections while another's head of no lower class is
 //!    held back by the overall cap alone, gives one up after 32 in a row.
 //!    A shared connection that carries requests gives up by draining, by the same rule.
@@ -65,8 +70,8 @@
 //! 8. At most one dial at a time is under way to a host whose connections are shared. It is begun
 //!    for the line's head, or ahead of need by whoever leaves no more than an eighth of the streams.
 //!
-//! Lock order: drivers → pool → a waiter's cell; the factory's lock and that of the times are held
-//! with none of them.
+//! Lock order: pool → a waiter's cell; the factory's lock, the drivers' and that of the times are
+//! held with none of them.
 
 mod allowance;
 mod body;
@@ -74,6 +79,7 @@ mod config;
 mod connection;
 mod core;
 mod dial;
+mod drivers;
 mod error;
 mod factory;
 mod h1;

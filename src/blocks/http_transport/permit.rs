@@ -5,7 +5,7 @@ use std::sync::{Arc, Weak};
 use http_body::Body as _;
 
 use super::connection::Conn;
-use super::core::{Held, HostId, Look};
+use super::core::{Held, HostId, Look, NotOpened};
 use super::h1::{Settling, settle};
 use super::metrics::CloseReason;
 use super::shared::Shared;
@@ -22,13 +22,24 @@ pub(super) struct Place {
 
 #[derive(Clone, Copy, Debug)]
 enum Stage {
-    Dialling { has_failed: bool },
-    Open { id: u64, retire_at: Option<Instant>, reason: CloseReason },
+    /// What it is if it goes no further.
+    Dialling(NotOpened),
+    Open {
+        id: u64,
+        retire_at: Option<Instant>,
+        reason: CloseReason,
+    },
 }
 
 impl Place {
     pub(super) fn new(shared: &Arc<Shared>, host: HostId) -> Self {
-        Self { shared: Arc::downgrade(shared), host, stage: Stage::Dialling { has_failed: false } }
+        Self { shared: Arc::downgrade(shared), host, stage: Stage::Dialling(NotOpened::GivenUp) }
+    }
+
+    /// For a dial ahead of need, which nobody gives up.
+    pub(super) fn ahead(shared: &Arc<Shared>, host: HostId) -> Self {
+        let stage = Stage::Dialling(NotOpened::FailedAhead);
+        Self { shared: Arc::downgrade(shared), host, stage }
     }
 
     pub(super) fn host(&self) -> HostId {
@@ -37,7 +48,12 @@ impl Place {
 
     /// The dial failed: it was not merely given up.
     pub(super) fn fails(&mut self) {
-        self.stage = Stage::Dialling { has_failed: true };
+        self.stage = Stage::Dialling(NotOpened::Failed);
+    }
+
+    /// It is not dialled at all.
+    pub(super) fn gives_up(mut self) {
+        self.stage = Stage::Dialling(NotOpened::GivenUp);
     }
 
     /// The dial succeeded.
@@ -70,7 +86,7 @@ impl Place {
     fn no_later_than_old(&self, at: Instant, now: Instant) -> Instant {
         match self.stage {
             Stage::Open { retire_at: Some(old), .. } if old > now => at.min(old),
-            Stage::Open { .. } | Stage::Dialling { .. } => at,
+            Stage::Open { .. } | Stage::Dialling(_) => at,
         }
     }
 
@@ -88,6 +104,13 @@ impl Place {
         }
     }
 
+    /// The connection is not back as soon as was thought.
+    pub(super) fn lingers(&self) {
+        if let (Stage::Open { id, .. }, Some(shared)) = (self.stage, self.shared.upgrade()) {
+            shared.lingers(self.host, id);
+        }
+    }
+
     pub(super) fn give_back(&self, held: Held<Conn>) {
         if let Some(shared) = self.shared.upgrade() {
             shared.give_back(held);
@@ -99,7 +122,7 @@ impl Drop for Place {
     fn drop(&mut self) {
         let Some(shared) = self.shared.upgrade() else { return };
         match self.stage {
-            Stage::Dialling { has_failed } => shared.not_opened(self.host, has_failed),
+            Stage::Dialling(why) => shared.not_opened(self.host, why),
             Stage::Open { id, reason, .. } => shared.closed(self.host, id, reason),
         }
     }
@@ -144,7 +167,7 @@ impl Lease {
             Some(held) if matches!(held.conn, Conn::H2(_)) => self.held = Some(held),
             Some(held) => match &held.conn {
                 Conn::H1(conn) if conn.is_ready() => self.shared.give_back(held),
-                Conn::H1(conn) if !conn.is_closed() => settle(Settling { held, rest: None }),
+                Conn::H1(conn) if !conn.is_closed() => self.shared.settle(held),
                 Conn::H1(_) | Conn::H2(_) => {}
             },
             None => {}
@@ -159,7 +182,8 @@ impl Lease {
             return;
         }
         if let Some(held) = self.held.take_if(|held| matches!(held.conn, Conn::H1(_))) {
-            settle(Settling { held, rest: Some((rest, most)) });
+            // If its task has ended, so has the connection.
+            let _ = settle(Settling { held, rest: Some((rest, most)) });
         }
     }
 
@@ -178,11 +202,6 @@ impl Lease {
         {
             held.close(reason);
         }
-    }
-
-    /// Without its guard. Not for streams.
-    pub(super) fn into_held(mut self) -> Option<Held<Conn>> {
-        self.held.take()
     }
 
     /// It turned out to have ended before it was used. Its own task frees the place.

@@ -24,8 +24,14 @@ pub struct TransportBody(Inner);
 
 enum Inner {
     Bytes(Bytes),
-    Stream(UnsyncBoxBody<Bytes, Cause>),
+    /// And what is still to come of the length that it claims.
+    Stream(UnsyncBoxBody<Bytes, Cause>, Option<u64>),
 }
+
+/// A stream is shorter, or longer, than it said.
+#[derive(Debug, thiserror::Error)]
+#[error("the body is not as long as it claims")]
+struct LengthLies;
 
 impl TransportBody {
     /// No bytes at all.
@@ -37,14 +43,16 @@ impl TransportBody {
     /// A body that is produced while it is sent. One allocation.
     ///
     /// Its own size hint decides between `Content-Length` and chunked (which a GET or HEAD can't
-    /// be: it is refused). When it fails, the request
+    /// be: it is refused). When it fails, or ends before the length it claims, or passes it inside
+    /// a piece, the request
     /// ends as [`RequestBody`](super::TransportError::RequestBody) and its connection is closed.
     pub fn stream<S>(stream: S) -> Self
     where
         S: http_body::Body<Data = Bytes> + Send + 'static,
         S::Error: Into<Box<dyn StdError + Send + Sync>>,
     {
-        Self(Inner::Stream(stream.map_err(Cause::new).boxed_unsync()))
+        let claimed = stream.size_hint().exact();
+        Self(Inner::Stream(stream.map_err(Cause::new).boxed_unsync(), claimed))
     }
 
     /// hyper would leave it out without a word.
@@ -60,7 +68,7 @@ impl TransportBody {
     pub(super) fn replay(&self) -> Option<Self> {
         match &self.0 {
             Inner::Bytes(bytes) => Some(Self(Inner::Bytes(bytes.clone()))),
-            Inner::Stream(_) => None,
+            Inner::Stream(..) => None,
         }
     }
 }
@@ -75,7 +83,7 @@ impl fmt::Debug for TransportBody {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
             Inner::Bytes(bytes) => write!(f, "TransportBody({} bytes)", bytes.len()),
-            Inner::Stream(_) => f.write_str("TransportBody(stream)"),
+            Inner::Stream(..) => f.write_str("TransportBody(stream)"),
         }
     }
 }
@@ -118,21 +126,33 @@ impl http_body::Body for TransportBody {
         match &mut self.0 {
             Inner::Bytes(bytes) if bytes.is_empty() => Poll::Ready(None),
             Inner::Bytes(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
-            Inner::Stream(stream) => Pin::new(stream).poll_frame(cx),
+            Inner::Stream(stream, None) => Pin::new(stream).poll_frame(cx),
+            Inner::Stream(stream, Some(left)) => {
+                let frame = std::task::ready!(Pin::new(stream).poll_frame(cx));
+                let length = frame.as_ref().and_then(|it| it.as_ref().ok()?.data_ref());
+                let so_much = length.map_or(0, |data| data.len() as u64);
+                let lies = frame.is_none() && *left > 0 || so_much > *left;
+                *left = left.saturating_sub(so_much);
+                Poll::Ready(if lies { Some(Err(Cause::new(LengthLies))) } else { frame })
+            }
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match &self.0 {
             Inner::Bytes(bytes) => bytes.is_empty(),
-            Inner::Stream(stream) => stream.is_end_stream(),
+            // Or one that ends early would pass for whole.
+            Inner::Stream(stream, left) => {
+                left.is_none_or(|left| left == 0) && stream.is_end_stream()
+            }
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.0 {
             Inner::Bytes(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            Inner::Stream(stream) => stream.size_hint(),
+            Inner::Stream(_, Some(left)) => SizeHint::with_exact(*left),
+            Inner::Stream(stream, None) => stream.size_hint(),
         }
     }
 }

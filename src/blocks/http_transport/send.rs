@@ -105,7 +105,8 @@ async fn exchange(
         }
         Some(Conn::H2(conn)) => {
             let heard = conn.heard();
-            let sent = stream::exchange(conn.sender(), request, key.tls);
+            let max_header_bytes = shared.config.max_header_bytes;
+            let sent = stream::exchange(conn.sender(), request, key.tls, max_header_bytes);
             let limit = shared.config.response_header_timeout;
             let late = || TransportError::HeaderTimeout;
             match allowance.spend(Phase::Header, limit, sent, late).await {

@@ -1,17 +1,18 @@
 //! What all transports of one configuration share: the pool behind its one lock.
 
-use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
-
-use tokio::task::JoinSet;
 
 use super::allowance::Allowance;
 use super::config::{Protocol, TransportConfig};
 use super::connection::Conn;
-use super::core::{Ask, Closing, Core, First, Grant, Grants, Held, HostId, Limits, Look, Speaks};
+use super::core::{
+    Ask, Closing, Core, First, Grant, Grants, Held, HostId, Limits, Look, NotOpened, Speaks,
+};
 use super::dial::{Connector, Opened};
+use super::drivers::Drivers;
 use super::error::{Cause, Phase, TransportError};
+use super::h1::{Settling, settle};
 use super::host::HostKey;
 use super::metrics::{CloseReason, HostSnapshot, TransportSnapshot};
 use super::permit::{Lease, Place};
@@ -34,8 +35,8 @@ pub(super) struct Shared {
     connector: Arc<Connector>,
     pool: Mutex<Pool>,
     times: AllTimes,
-    /// One task per connection. Dropped with the pool, which ends them all.
-    drivers: Mutex<JoinSet<()>>,
+    /// One task per connection, and those that dial ahead. Dropped with the pool, which ends them all.
+    drivers: Drivers,
     /// What JSON is written into.
     #[cfg(feature = "json")]
     pub(super) buffers: crate::BytesPool,
@@ -83,13 +84,12 @@ impl Shared {
             },
         };
         let pool = Pool { core: Core::new(limits), rng: Rng::from_entropy() };
-        let (pool, drivers) = (Mutex::new(pool), Mutex::new(JoinSet::new()));
         Self {
             config: Arc::new(config),
             connector: Arc::new(connector),
-            pool,
+            pool: Mutex::new(pool),
             times: AllTimes::default(),
-            drivers,
+            drivers: Drivers::default(),
             #[cfg(feature = "json")]
             buffers: crate::BytesPool::new(),
         }
@@ -111,7 +111,7 @@ impl Shared {
                 Asked::Place(place) => Verdict::Dial(place),
                 Asked::Wait(wait) => {
                     let waits_since = now();
-                    let served = crate::ground::time::until(wait_until, wait).await;
+                    let served = wait.until(wait_until, waits_since).await;
                     let verdict = served.ok_or_else(|| {
                         let own = || TransportError::PoolWaitTimeout;
                         allowance.late(wait_until, Phase::PoolWait, own)
@@ -151,7 +151,7 @@ impl Shared {
             match ask {
                 Ask::Use(held) => Ok(Asked::Lease(Lease::new(Arc::clone(self), held, true))),
                 Ask::Stream(held, more) => {
-                    ahead = more.map(|host| Place::new(self, host));
+                    ahead = more.map(|host| Place::ahead(self, host));
                     Ok(Asked::Lease(Lease::new(Arc::clone(self), held, true)))
                 }
                 Ask::Dial(host) => Ok(Asked::Place(Place::new(self, host))),
@@ -161,8 +161,9 @@ impl Shared {
                     match core.wait(host, class, Arc::clone(&cell), now, &mut closing) {
                         Ok(waiting) => {
                             evicted = waiting.evicted;
-                            let ticket = waiting.ticket;
-                            Ok(Asked::Wait(Wait::new(Arc::clone(self), host, ticket, cell)))
+                            let shared = Arc::clone(self);
+                            let (ticket, is_soon) = (waiting.ticket, waiting.is_soon);
+                            Ok(Asked::Wait(Wait::new(shared, host, ticket, cell, is_soon)))
                         }
                         Err(_) => Err(TransportError::PoolFull),
                     }
@@ -195,15 +196,15 @@ impl Shared {
         self.add(opened, place, First::Dialler).ok_or(TransportError::PoolWaitTimeout)
     }
 
-    /// Dials ahead of need, in a task of the pool's, since streams run out. Fails silently: then
-    /// whoever next finds them scarce tries again.
+    /// Dials ahead of need, in a task of the pool's, since streams run out. A failure is counted,
+    /// and whoever finds them scarce after a pause tries again.
     fn dial_ahead(self: &Arc<Self>, key: HostKey, place: Place) {
         if tokio::runtime::Handle::try_current().is_err() {
-            return;
+            return place.gives_up();
         }
         let (pool, connector) = (Arc::downgrade(self), Arc::clone(&self.connector));
         let (config, times) = (Arc::clone(&self.config), self.times.of(key.name()));
-        self.drive(async move {
+        self.drivers.spawn(async move {
             let allowance = Allowance::new(now(), config.total_timeout);
             let opened = connector.connect(&key, &config, allowance, times).await;
             if let (Ok(opened), Some(shared)) = (opened, pool.upgrade()) {
@@ -223,9 +224,9 @@ impl Shared {
         place.opens(id, retire_at);
         let held = match opened {
             Opened::H1(conn, driver) => {
-                pool.core.is_single(host, now, &mut grants);
+                pool.core.is_single(host, now, &mut closing, &mut grants);
                 drop(pool);
-                self.drive(driver.run(place));
+                self.drivers.spawn(driver.run(place));
                 Some(Held { conn: Conn::H1(conn), host, id, retire_at })
             }
             Opened::H2(conn, driver) => {
@@ -234,7 +235,7 @@ impl Shared {
                 let most = driver.most();
                 let held = core.opened_muxed(held, most, first, now, &mut closing, &mut grants);
                 drop(pool);
-                self.drive(driver.run(place));
+                self.drivers.spawn(driver.run(place));
                 held
             }
         };
@@ -247,13 +248,6 @@ impl Shared {
                 None
             }
         }
-    }
-
-    fn drive(&self, task: impl Future<Output = ()> + Send + 'static) {
-        let mut drivers = self.drivers.lock();
-        // Here the tasks that have ended are awaited: never more are kept than ended since.
-        while drivers.try_join_next().is_some() {}
-        drivers.spawn(task);
     }
 
     pub(super) fn snapshot(&self) -> TransportSnapshot {
@@ -277,70 +271,78 @@ impl Shared {
 
 /// The ways back. None of them holds the lock while it wakes or drops anything.
 impl Shared {
-    pub(super) fn give_back(self: &Arc<Self>, mut held: Held<Conn>) {
+    pub(super) fn give_back(self: &Arc<Self>, held: Held<Conn>) {
         let now = now();
-        loop {
-            let mut closing = Closing::new();
-            let host = held.host;
-            let mut pool = self.pool.lock();
+        self.change(|core, closing, grants| {
             if held.conn.is_closed() {
                 // Its own task has freed the place already, or will; it must not lie idle.
-                drop(pool);
-                return drop(held);
+                return Some(held);
             }
-            let next = pool.core.give_back(held, now, &mut closing);
-            drop(pool);
-            close_all(closing);
-            let Some((waiter, granted)) = next else { return };
-            let lease = Lease::new(Arc::clone(self), granted, true);
-            match waiter.put(Verdict::Use(lease)) {
-                Ok(waker) => return waker.into_iter().for_each(crate::ground::quiet::wake_quietly),
-                // It left in between: the next one's turn.
-                Err(Verdict::Use(lease)) => match lease.into_held() {
-                    Some(again) => held = again,
-                    None => return,
-                },
-                Err(_) => return,
-            }
-            self.declined(host);
+            core.give_back(held, now, closing, grants);
+            None
+        });
+    }
+
+    /// Its own task gives it back when it is ready for the next request, which may count on it.
+    pub(super) fn settle(self: &Arc<Self>, held: Held<Conn>) {
+        let (host, id) = (held.host, held.id);
+        self.pool.lock().core.settles(host, id);
+        if !settle(Settling { held, rest: None }) {
+            // Its task has ended, perhaps before it was counted on.
+            self.lingers(host, id);
         }
+    }
+
+    pub(super) fn lingers(self: &Arc<Self>, host: HostId, id: u64) {
+        let now = now();
+        self.change(|core, closing, grants| core.lingers(host, id, now, closing, grants));
+    }
+
+    pub(super) fn lose_patience(self: &Arc<Self>, host: HostId) {
+        let now = now();
+        self.change(|core, closing, grants| core.lose_patience(host, now, closing, grants));
     }
 
     pub(super) fn declined(&self, host: HostId) {
         self.pool.lock().core.declined(host);
     }
 
-    pub(super) fn not_opened(self: &Arc<Self>, host: HostId, has_failed: bool) {
-        let mut grants = Grants::new();
-        self.pool.lock().core.not_opened(host, has_failed, now(), &mut grants);
-        self.hand_out(Closing::new(), grants);
+    pub(super) fn not_opened(self: &Arc<Self>, host: HostId, why: NotOpened) {
+        let now = now();
+        self.change(|core, closing, grants| core.not_opened(host, why, now, closing, grants));
     }
 
     pub(super) fn closed(self: &Arc<Self>, host: HostId, id: u64, reason: CloseReason) {
-        let mut grants = Grants::new();
-        let idle = self.pool.lock().core.closed(host, id, reason, now(), &mut grants);
-        drop(idle);
-        self.hand_out(Closing::new(), grants);
+        let now = now();
+        // What was idle is dropped here, after the unlock.
+        self.change(|core, closing, grants| core.closed(host, id, reason, now, closing, grants));
     }
 
     pub(super) fn stream_ended(self: &Arc<Self>, host: HostId, id: u64) {
-        let (mut closing, mut grants) = (Closing::new(), Grants::new());
-        self.pool.lock().core.stream_ended(host, id, now(), &mut closing, &mut grants);
-        self.hand_out(closing, grants);
+        let now = now();
+        self.change(|core, closing, grants| core.stream_ended(host, id, now, closing, grants));
     }
 
     pub(super) fn set_most(self: &Arc<Self>, host: HostId, id: u64, most: usize) {
-        let mut grants = Grants::new();
-        self.pool.lock().core.set_most(host, id, most, now(), &mut grants);
-        self.hand_out(Closing::new(), grants);
+        let now = now();
+        self.change(|core, closing, grants| core.set_most(host, id, most, now, closing, grants));
     }
 
     /// `None`: it is out of the pool already.
     pub(super) fn drain(self: &Arc<Self>, host: HostId, id: u64) -> Option<Held<Conn>> {
-        let mut grants = Grants::new();
-        let held = self.pool.lock().core.drain(host, id, now(), &mut grants);
-        self.hand_out(Closing::new(), grants);
-        held
+        let now = now();
+        self.change(|core, closing, grants| core.drain(host, id, now, closing, grants))
+    }
+
+    /// Decides under the lock, and acts on it after the unlock.
+    fn change<R>(
+        self: &Arc<Self>,
+        decide: impl FnOnce(&mut Core<Conn, Waiter>, &mut Closing<Conn>, &mut Grants<Conn, Waiter>) -> R,
+    ) -> R {
+        let (mut closing, mut grants) = (Closing::new(), Grants::new());
+        let decided = decide(&mut self.pool.lock().core, &mut closing, &mut grants);
+        self.hand_out(closing, grants);
+        decided
     }
 
     /// Refused because the waiter left: dropping its right hands it on, one waiter deeper. Waiters

@@ -35,6 +35,7 @@ pub(super) async fn exchange(
     sender: &mut SendRequest<Bytes>,
     request: Request<TransportBody>,
     tls: bool,
+    max_header_bytes: usize,
 ) -> Result<Response<Answer>, Failure> {
     let (head, body) = into_stream(request, tls).map_err(Failure::Stream)?;
     let (mut answer, send) = match sender.send_request(head, body.is_end_stream()) {
@@ -57,7 +58,17 @@ pub(super) async fn exchange(
         Pin::new(&mut answer).poll(cx).map_err(failed)
     })
     .await?;
+    if header_bytes(response.headers()) > max_header_bytes {
+        // Dropping it ends the stream.
+        return Err(Failure::Stream(TransportError::HeaderTooLarge));
+    }
     Ok(response.map(|receive| Answer::new(receive, upload)).map_length())
+}
+
+/// As HTTP/2 counts it (RFC 9113, section 6.5.2).
+fn header_bytes(headers: &HeaderMap) -> usize {
+    let each = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 32);
+    each.sum()
 }
 
 trait MapLength {

@@ -4,12 +4,14 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use super::core::HostId;
 use super::permit::{Lease, Place};
 use super::shared::Shared;
 use crate::gates::wait_queue::Ticket;
 use crate::ground::handoff::Handoff;
+use crate::ground::time::{Instant, earlier, later, until};
 
 /// What a waiter is told. What it holds finds its own way back when dropped.
 #[derive(Debug)]
@@ -30,12 +32,37 @@ pub(super) struct Wait {
     host: HostId,
     ticket: Ticket,
     cell: Waiter,
+    /// A connection is about to come back for it.
+    is_soon: bool,
     served: bool,
 }
 
+/// How long a connection that is about to come back is waited for before another one is dialled
+/// instead. Its task needs a turn on a thread, and no more than that.
+const PATIENCE: Duration = Duration::from_millis(50);
+
 impl Wait {
-    pub(super) fn new(shared: Arc<Shared>, host: HostId, ticket: Ticket, cell: Waiter) -> Self {
-        Self { shared, host, ticket, cell, served: false }
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        host: HostId,
+        ticket: Ticket,
+        cell: Waiter,
+        is_soon: bool,
+    ) -> Self {
+        Self { shared, host, ticket, cell, is_soon, served: false }
+    }
+
+    /// What it is told until `at`; `None`: nothing.
+    pub(super) async fn until(mut self, at: Option<Instant>, now: Instant) -> Option<Verdict> {
+        if self.is_soon {
+            let patient_until = later(now, PATIENCE);
+            let served = until(earlier(at, patient_until), &mut self).await;
+            if served.is_some() || earlier(at, patient_until) == at {
+                return served;
+            }
+            self.shared.lose_patience(self.host);
+        }
+        until(at, self).await
     }
 }
 

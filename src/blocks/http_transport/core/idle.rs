@@ -24,7 +24,7 @@ impl<C: Share, W> Core<C, W> {
         closing: &mut Closing<C>,
     ) {
         if self.limits.idle_per_host == 0 || self.limits.idle_overall == 0 {
-            closing.push((held, CloseReason::Surplus));
+            self.leave(held, CloseReason::Surplus, closing);
             return;
         }
         self.make_room(index, closing);
@@ -43,7 +43,9 @@ impl<C: Share, W> Core<C, W> {
         } else {
             None
         };
-        closing.extend(surplus.map(|held| (held, CloseReason::Surplus)));
+        if let Some(held) = surplus {
+            self.leave(held, CloseReason::Surplus, closing);
+        }
     }
 
     pub(super) fn pop_oldest_of(&mut self, index: usize) -> Option<Held<C>> {

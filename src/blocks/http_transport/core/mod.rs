@@ -3,6 +3,7 @@
 //! Generic over what a connection (`C`) and a waiter (`W`) are, so that tests use numbers. Nothing
 //! is dropped or woken here: what leaves is returned.
 
+mod between;
 mod idle;
 mod muxed;
 mod places;
@@ -11,6 +12,7 @@ mod table;
 use std::collections::HashMap;
 use std::time::Duration;
 
+use self::muxed::Ahead;
 pub(super) use self::muxed::{First, Share, Speaks};
 use self::table::Host;
 use super::host::HostKey;
@@ -82,6 +84,18 @@ pub(super) type Grants<C, W> = Vec<(W, Grant<C>)>;
 pub(super) struct Waiting<W> {
     pub(super) ticket: Ticket,
     pub(super) evicted: Option<W>,
+    /// As many connections of its host are about to come back as wait for one.
+    pub(super) is_soon: bool,
+}
+
+/// How a dial ended that brought no connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum NotOpened {
+    /// Whoever dialled has left.
+    GivenUp,
+    Failed,
+    /// It was begun ahead of need.
+    FailedAhead,
 }
 
 /// What a connection's own task learns when its time came.
@@ -105,6 +119,8 @@ pub(super) struct Core<C, W> {
     open: usize,
     idle: usize,
     waiting: usize,
+    /// Taken out of the pool to be closed at once; their places are still taken.
+    leaving: usize,
     /// The slot where the search for the next waiter starts.
     turn: usize,
     /// Hand-overs in a row while another host's head could not dial for the overall cap.
@@ -123,6 +139,7 @@ impl<C: Share, W> Core<C, W> {
             open: 0,
             idle: 0,
             waiting: 0,
+            leaving: 0,
             turn: 0,
             passed: 0,
             serial: 0,
@@ -136,7 +153,7 @@ impl<C: Share, W> Core<C, W> {
         while let Some(idle) = self.hosts[index].idle.pop_back() {
             self.idle -= 1;
             match idle.expired(self.limits.idle_timeout, now) {
-                Some(reason) => closing.push((idle.held, reason)),
+                Some(reason) => self.leave(idle.held, reason, closing),
                 None => {
                     self.reused(index);
                     return Ask::Use(idle.held);
@@ -144,11 +161,14 @@ impl<C: Share, W> Core<C, W> {
             }
         }
         if let Some(held) = self.lend(index, now, closing) {
-            let more = self.runs_out(index).then(|| self.hosts[index].id(index));
+            let more = self.runs_out(index, now).then(|| self.hosts[index].id(index));
             if more.is_some() {
                 self.dial(index);
             }
             return Ask::Stream(held, more);
+        }
+        if self.hosts[index].may_count_on_another() {
+            return Ask::Wait(self.hosts[index].id(index));
         }
         self.ask_place(index)
     }
@@ -162,7 +182,7 @@ impl<C: Share, W> Core<C, W> {
         let host = &self.hosts[index];
         let id = host.id(index);
         // Nobody barges: who could be served already has been (invariant 3).
-        if host.queue.is_empty() && self.has_place(index) {
+        if host.unpromised() == 0 && self.has_place(index) {
             self.dial(index);
             return Ask::Dial(id);
         }
@@ -170,7 +190,7 @@ impl<C: Share, W> Core<C, W> {
     }
 
     /// Joins the line of `host`; `Err`: no room in it. An idle connection that holds the place this
-    /// waiter needs is closed for it.
+    /// waiter needs is closed for it, unless one is being closed already.
     pub(super) fn wait(
         &mut self,
         host: HostId,
@@ -188,16 +208,11 @@ impl<C: Share, W> Core<C, W> {
         if committed.evicted.is_none() {
             self.waiting += 1;
         }
-        let victim = if self.hosts[index].open >= self.limits.open_per_host {
-            self.pop_oldest_of(index).map(|held| (held, CloseReason::Replaced))
-        } else if self.open >= self.limits.open_overall {
-            self.pop_oldest().map(|held| (held, CloseReason::Displaced))
-        } else {
-            // It waits for a connection that is being dialled.
-            None
-        };
-        closing.extend(victim);
-        Ok(Waiting { ticket: committed.ticket, evicted: committed.evicted })
+        let (ticket, evicted) = (committed.ticket, committed.evicted);
+        self.replace(index, closing);
+        self.displace(closing);
+        let is_soon = self.hosts[index].unpromised() == 0;
+        Ok(Waiting { ticket, evicted, is_soon })
     }
 
     /// Leaves the line. `None`: already left.
@@ -212,9 +227,10 @@ impl<C: Share, W> Core<C, W> {
     pub(super) fn opened(&mut self, host: HostId) -> u64 {
         self.serial += 1;
         if let Some(index) = self.find(host) {
-            let counts = &mut self.hosts[index].counts;
-            counts.dialling -= 1;
-            counts.opened += 1;
+            let host = &mut self.hosts[index];
+            host.counts.dialling -= 1;
+            host.counts.opened += 1;
+            host.ahead = Ahead::default();
             self.totals.dialling -= 1;
             self.totals.opened += 1;
         }
@@ -222,11 +238,17 @@ impl<C: Share, W> Core<C, W> {
     }
 
     /// The connection that was opened carries one request at a time: so others may dial as well.
-    pub(super) fn is_single(&mut self, host: HostId, now: Instant, grants: &mut Grants<C, W>) {
+    pub(super) fn is_single(
+        &mut self,
+        host: HostId,
+        now: Instant,
+        closing: &mut Closing<C>,
+        grants: &mut Grants<C, W>,
+    ) {
         let Some(index) = self.find(host) else { return };
         if self.hosts[index].speaks != Speaks::Single {
             self.hosts[index].speaks = Speaks::Single;
-            self.serve(now, grants);
+            self.balance(now, closing, grants);
         }
     }
 
@@ -237,24 +259,26 @@ impl<C: Share, W> Core<C, W> {
         held: Held<C>,
         now: Instant,
         closing: &mut Closing<C>,
-    ) -> Option<(W, Held<C>)> {
+        grants: &mut Grants<C, W>,
+    ) {
         let Some(index) = self.find(held.host) else {
             closing.push((held, CloseReason::Surplus));
-            return None;
+            return;
         };
+        self.hosts[index].has_settled(held.id);
         if held.is_too_old(now) {
-            closing.push((held, CloseReason::MaxAge));
+            self.leave(held, CloseReason::MaxAge, closing);
         } else if self.must_yield(index) {
             self.passed = 0;
             self.turn = index + 1;
-            closing.push((held, CloseReason::Displaced));
+            self.leave(held, CloseReason::Displaced, closing);
         } else if let Some(waiter) = self.take(index, now) {
             self.reused(index);
-            return Some((waiter, held));
+            grants.push((waiter, Grant::Use(held)));
         } else {
             self.keep(index, held, now, closing);
         }
-        None
+        self.balance(now, closing, grants);
     }
 
     /// The granted connection was declined by a waiter that had left: it was no reuse.
@@ -265,23 +289,29 @@ impl<C: Share, W> Core<C, W> {
         }
     }
 
-    /// A dial failed, or was given up: its place is free. Who dials instead?
+    /// A dial brought nothing: its place is free. Who dials instead?
     pub(super) fn not_opened(
         &mut self,
         host: HostId,
-        has_failed: bool,
+        why: NotOpened,
         now: Instant,
+        closing: &mut Closing<C>,
         grants: &mut Grants<C, W>,
     ) {
         let Some(index) = self.find(host) else { return };
         let known = &mut self.hosts[index];
         known.counts.dialling -= 1;
         self.totals.dialling -= 1;
-        if has_failed && known.muxed.is_empty() {
+        if why == NotOpened::FailedAhead {
+            known.counts.failed_ahead += 1;
+            self.totals.failed_ahead += 1;
+            known.ahead.failed(now);
+        }
+        if why != NotOpened::GivenUp && known.muxed.is_empty() {
             // Nobody is to wait for a host that may be down: each finds out for itself.
             known.speaks = Speaks::Single;
         }
-        self.free(index, now, grants);
+        self.free(index, now, closing, grants);
     }
 
     /// A connection has ended: its place is free, and if it was idle it comes out of the list.
@@ -291,13 +321,15 @@ impl<C: Share, W> Core<C, W> {
         id: u64,
         reason: CloseReason,
         now: Instant,
+        closing: &mut Closing<C>,
         grants: &mut Grants<C, W>,
     ) -> Option<Held<C>> {
         let index = self.find(host)?;
         let held = self.pop_idle(index, id).or_else(|| self.remove_muxed(index, id));
+        self.has_left(index, id);
         self.hosts[index].counts.closed.count(reason);
         self.totals.closed.count(reason);
-        self.free(index, now, grants);
+        self.free(index, now, closing, grants);
         held
     }
 

@@ -1,9 +1,13 @@
 //! Connections that carry many requests at once: who gets a stream of which, and when the next
 //! connection is dialled.
 
+use std::time::Duration;
+
+use super::table::Host;
 use super::{Closing, Core, Grant, Grants, Held, HostId};
 use crate::blocks::http_transport::metrics::CloseReason;
 use crate::gates::wait_queue::Rules;
+use crate::ground::exponential::exponential;
 use crate::ground::time::Instant;
 
 /// What several requests can hold at once.
@@ -47,6 +51,31 @@ pub(super) struct Muxed<C> {
 /// The next connection is dialled when no more than this share of a host's streams is free.
 const SPARE: usize = 8;
 
+/// The pauses between dials ahead of need that fail: nobody waits for them, and nobody would notice
+/// how often they are tried.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+/// When the next connection may be dialled ahead of need again.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Ahead {
+    /// In a row, since the host was last reached.
+    failures: u32,
+    not_before: Option<Instant>,
+}
+
+impl Ahead {
+    pub(super) fn failed(&mut self, now: Instant) {
+        let pause = exponential(FIRST_PAUSE, 2.0, LONGEST_PAUSE, self.failures);
+        self.failures = self.failures.saturating_add(1);
+        self.not_before = Some(now + pause);
+    }
+
+    fn may_try(self, now: Instant) -> bool {
+        self.not_before.is_none_or(|at| at <= now)
+    }
+}
+
 impl<C: Share, W> Core<C, W> {
     /// A stream of the oldest connection that has one, so that the others can end when there is
     /// less to do. What is too old or was idle too long leaves.
@@ -59,7 +88,7 @@ impl<C: Share, W> Core<C, W> {
         let mut at = 0;
         while let Some(muxed) = self.hosts[index].muxed.get(at) {
             if let Some(reason) = self.is_over(muxed, now) {
-                closing.push((self.remove(index, at), reason));
+                self.take_out(index, at, reason, closing);
             } else if muxed.streams < muxed.most {
                 let held = self.take_stream(index, at)?;
                 self.reused(index);
@@ -85,11 +114,11 @@ impl<C: Share, W> Core<C, W> {
     }
 
     /// Whether so few streams are free that the next connection is to be dialled now.
-    pub(super) fn runs_out(&self, index: usize) -> bool {
-        let muxed = &self.hosts[index].muxed;
+    pub(super) fn runs_out(&self, index: usize, now: Instant) -> bool {
+        let Host { muxed, ahead, .. } = &self.hosts[index];
         let most: usize = muxed.iter().map(|it| it.most).sum();
         let free: usize = muxed.iter().map(|it| it.most.saturating_sub(it.streams)).sum();
-        free <= most / SPARE && self.may_dial(index) && self.has_place(index)
+        free <= most / SPARE && ahead.may_try(now) && self.may_dial(index) && self.has_place(index)
     }
 
     /// A place became a shared connection with `most` streams. Its streams are for whoever `first`
@@ -119,11 +148,11 @@ impl<C: Share, W> Core<C, W> {
         if self.hosts[index].muxed[at].streams == 0 && self.must_yield(index) {
             self.passed = 0;
             self.turn = index + 1;
-            closing.push((self.remove(index, at), CloseReason::Displaced));
-            return None;
+            self.take_out(index, at, CloseReason::Displaced, closing);
+        } else {
+            self.rest(index, id, now, closing);
         }
-        self.rest(index, id, now, closing);
-        self.serve(now, grants);
+        self.balance(now, closing, grants);
         own
     }
 
@@ -134,12 +163,13 @@ impl<C: Share, W> Core<C, W> {
         id: u64,
         most: usize,
         now: Instant,
+        closing: &mut Closing<C>,
         grants: &mut Grants<C, W>,
     ) {
         let Some((index, at)) = self.find_muxed(host, id) else { return };
         self.hosts[index].muxed[at].most = most;
         self.fill(index, at, now, grants);
-        self.serve(now, grants);
+        self.balance(now, closing, grants);
     }
 
     /// A request over a shared connection has ended.
@@ -163,11 +193,12 @@ impl<C: Share, W> Core<C, W> {
         if yields {
             self.passed = 0;
             self.turn = index + 1;
-            closing.push((self.remove(index, at), CloseReason::Displaced));
-            return;
+            self.take_out(index, at, CloseReason::Displaced, closing);
+        } else {
+            self.fill(index, at, now, grants);
+            self.rest(index, id, now, closing);
         }
-        self.fill(index, at, now, grants);
-        self.rest(index, id, now, closing);
+        self.balance(now, closing, grants);
     }
 
     /// A shared connection takes no more requests; its place is free when it has ended.
@@ -176,11 +207,12 @@ impl<C: Share, W> Core<C, W> {
         host: HostId,
         id: u64,
         now: Instant,
+        closing: &mut Closing<C>,
         grants: &mut Grants<C, W>,
     ) -> Option<Held<C>> {
         let (index, at) = self.find_muxed(host, id)?;
         let held = self.remove(index, at);
-        self.serve(now, grants);
+        self.balance(now, closing, grants);
         Some(held)
     }
 
@@ -207,7 +239,7 @@ impl<C: Share, W> Core<C, W> {
             return;
         }
         if self.limits.idle_per_host == 0 || self.limits.idle_overall == 0 {
-            closing.push((self.remove(index, at), CloseReason::Surplus));
+            self.take_out(index, at, CloseReason::Surplus, closing);
             return;
         }
         self.make_room(index, closing);
@@ -223,6 +255,17 @@ impl<C: Share, W> Core<C, W> {
     pub(super) fn remove_muxed(&mut self, index: usize, id: u64) -> Option<Held<C>> {
         let at = self.hosts[index].muxed.iter().position(|it| it.held.id == id)?;
         Some(self.remove(index, at))
+    }
+
+    /// It ends: at once if it carries nothing, else with what it carries.
+    fn take_out(&mut self, index: usize, at: usize, reason: CloseReason, closing: &mut Closing<C>) {
+        let busy = self.hosts[index].muxed[at].streams > 0;
+        let held = self.remove(index, at);
+        if busy {
+            closing.push((held, reason));
+        } else {
+            self.leave(held, reason, closing);
+        }
     }
 
     fn remove(&mut self, index: usize, at: usize) -> Held<C> {
@@ -266,7 +309,7 @@ impl<C: Share, W> Core<C, W> {
     /// As [`must_yield`](Self::must_yield), for a connection that still carries requests: never at
     /// once, since they have to end first.
     fn must_yield_busy(&mut self, index: usize) -> bool {
-        if self.open < self.limits.open_overall {
+        if self.missing(Some(index)) == 0 {
             return false;
         }
         let Some(other) = self.next_dialler(Some(index)) else { return false };

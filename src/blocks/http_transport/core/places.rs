@@ -1,7 +1,7 @@
 //! Places under both caps, and whose turn it is.
 
 use super::muxed::{Share, Speaks};
-use super::{Core, Grant, Grants};
+use super::{Closing, Core, Grant, Grants};
 use crate::gates::wait_queue::{Rules, Take};
 use crate::ground::priority::Priority;
 use crate::ground::time::Instant;
@@ -19,10 +19,16 @@ impl<C: Share, W> Core<C, W> {
         self.totals.dialling += 1;
     }
 
-    pub(super) fn free(&mut self, index: usize, now: Instant, grants: &mut Grants<C, W>) {
+    pub(super) fn free(
+        &mut self,
+        index: usize,
+        now: Instant,
+        closing: &mut Closing<C>,
+        grants: &mut Grants<C, W>,
+    ) {
         self.hosts[index].open -= 1;
         self.open -= 1;
-        self.serve(now, grants);
+        self.balance(now, closing, grants);
     }
 
     /// Places for those who may dial, while there are.
@@ -46,7 +52,8 @@ impl<C: Share, W> Core<C, W> {
         alone && host.open < self.limits.open_per_host
     }
 
-    /// The highest-class head among the hosts below their cap, round robin on a tie; not `but`.
+    /// The highest-class head among the hosts below their cap where somebody waits to whom nothing
+    /// is promised, round robin on a tie; not `but`.
     pub(super) fn next_dialler(&mut self, but: Option<usize>) -> Option<usize> {
         if self.waiting == 0 {
             return None;
@@ -54,7 +61,7 @@ impl<C: Share, W> Core<C, W> {
         let mut best: Option<(Priority, usize)> = None;
         for step in 0..self.hosts.len() {
             let index = (self.turn + step) % self.hosts.len();
-            if Some(index) == but || !self.may_dial(index) {
+            if Some(index) == but || !self.may_dial(index) || self.hosts[index].unpromised() == 0 {
                 continue;
             }
             let Some(head) = self.hosts[index].queue.head() else { continue };
@@ -69,7 +76,7 @@ impl<C: Share, W> Core<C, W> {
     /// when nobody of its own waits, else after [`Rules::STARVATION_BOUND`] hand-overs in a row
     /// past a head of no lower class.
     pub(super) fn must_yield(&mut self, index: usize) -> bool {
-        if self.open < self.limits.open_overall {
+        if self.missing(Some(index)) == 0 {
             return false;
         }
         let Some(other) = self.next_dialler(Some(index)) else { return false };

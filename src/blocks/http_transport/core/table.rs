@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use super::idle::Idle;
-use super::muxed::{Muxed, Share, Speaks};
+use super::muxed::{Ahead, Muxed, Share, Speaks};
 use super::{Core, HostId, Limits};
 use crate::blocks::http_transport::host::HostKey;
 use crate::blocks::http_transport::metrics::{HostCounts, PoolCounts};
@@ -20,6 +20,11 @@ pub(super) struct Host<C, W> {
     pub(super) muxed: Vec<Muxed<C>>,
     pub(super) speaks: Speaks,
     pub(super) queue: WaitQueue<W>,
+    /// Connections that are about to come back, oldest first. No more than are open.
+    pub(super) settling: Vec<u64>,
+    /// Connections that are being closed at once. No more than are open.
+    pub(super) leaving: Vec<u64>,
+    pub(super) ahead: Ahead,
     /// `idle` and `waiting` are kept by the lists themselves, `active` by subtraction.
     pub(super) counts: PoolCounts,
 }
@@ -65,6 +70,9 @@ impl<C, W> Host<C, W> {
             muxed: Vec::new(),
             speaks: if key.tls { limits.over_tls } else { limits.in_the_clear },
             queue: WaitQueue::new(Rules::new(limits.waiting_per_host)),
+            settling: Vec::new(),
+            leaving: Vec::new(),
+            ahead: Ahead::default(),
             counts: PoolCounts::default(),
             key,
         }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use super::super::core::{Ask, Closing, Core, Grant, Grants, Held, HostId, Limits};
+use super::super::core::{Ask, Closing, Core, Grant, Grants, Held, HostId, Limits, NotOpened};
 use super::super::metrics::CloseReason;
 use super::table::{key, limits, origin};
 use crate::Priority;
@@ -18,6 +18,8 @@ enum Op {
     Ask {
         host: usize,
         class: Priority,
+        /// Its last connection was dead.
+        fresh: bool,
     },
     /// The n-th dial succeeds, or fails.
     Dialled {
@@ -26,6 +28,12 @@ enum Op {
     },
     /// The n-th connection on loan comes back.
     Return(usize),
+    /// The n-th connection on loan is about to come back.
+    Settles(usize),
+    /// The n-th that was is not.
+    Lingers(usize),
+    /// The n-th that waits does not count on one any more.
+    LosesPatience(usize),
     /// The n-th connection ends, wherever it is.
     Ends(usize),
     Cancel(usize),
@@ -37,9 +45,13 @@ enum Op {
 fn op() -> impl Strategy<Value = Op> {
     let class = prop::sample::select(Priority::ALL.to_vec());
     prop_oneof![
-        4 => (0..HOSTS.len(), class).prop_map(|(host, class)| Op::Ask { host, class }),
+        4 => (0..HOSTS.len(), class, prop::bool::weighted(0.1))
+            .prop_map(|(host, class, fresh)| Op::Ask { host, class, fresh }),
         3 => (0..8_usize, prop::bool::weighted(0.8)).prop_map(|(nth, well)| Op::Dialled { nth, well }),
         4 => (0..8_usize).prop_map(Op::Return),
+        3 => (0..8_usize).prop_map(Op::Settles),
+        1 => (0..8_usize).prop_map(Op::Lingers),
+        1 => (0..8_usize).prop_map(Op::LosesPatience),
         2 => (0..8_usize).prop_map(Op::Ends),
         1 => (0..8_usize).prop_map(Op::Cancel),
         1 => (1..100_u64).prop_map(|seconds| Op::Pass { seconds }),
@@ -84,6 +96,8 @@ struct World {
     connections: Vec<Connection>,
     /// In the order in which they came.
     line: Vec<Waiter>,
+    /// Host and number, in the order in which they began to settle.
+    settling: Vec<(usize, u64)>,
     waiters: u32,
     order: u64,
     turn: usize,
@@ -100,6 +114,7 @@ impl World {
             ids: [None; HOSTS.len()],
             connections: Vec::new(),
             line: Vec::new(),
+            settling: Vec::new(),
             waiters: 0,
             order: 0,
             turn: 0,
@@ -129,13 +144,38 @@ impl World {
         own.copied().reduce(|best, it| if it.class > best.class { it } else { best })
     }
 
+    fn settling_of(&self, host: usize) -> usize {
+        self.settling.iter().filter(|(of, _)| *of == host).count()
+    }
+
+    /// Those to whom no connection is promised.
+    fn unpromised(&self, host: usize) -> usize {
+        let waiting = self.line.iter().filter(|it| it.host == host).count();
+        waiting.saturating_sub(self.settling_of(host))
+    }
+
+    fn leaving(&self, wanted: impl Fn(&Connection) -> bool) -> usize {
+        self.connections.iter().filter(|it| it.state == State::Closing && wanted(it)).count()
+    }
+
+    /// How many places are needed beyond those that are coming.
+    fn missing(&self, but: Option<usize>) -> usize {
+        if self.connections.len() < self.limits.open_overall {
+            return 0;
+        }
+        let could_dial =
+            |host: usize| self.unpromised(host).min(self.limits.open_per_host - self.open_of(host));
+        let wanted: usize = (0..HOSTS.len()).filter(|it| Some(*it) != but).map(could_dial).sum();
+        wanted.saturating_sub(self.leaving(|_| true))
+    }
+
     /// Who should get a freed place.
-    fn next_dialler(&self, but: Option<usize>) -> Option<Waiter> {
+    fn next_dialler(&self) -> Option<Waiter> {
         let slots = self.slots();
         let mut best: Option<Waiter> = None;
         for step in 0..slots.len() {
             let host = slots[(self.turn + step) % slots.len()];
-            if Some(host) == but || self.open_of(host) >= self.limits.open_per_host {
+            if self.open_of(host) >= self.limits.open_per_host || self.unpromised(host) == 0 {
                 continue;
             }
             if let Some(head) = self.head_of(host)
@@ -154,13 +194,58 @@ impl World {
         })
     }
 
-    /// The connections that the core took out of the pool are these.
-    fn expect_closing(&mut self, closing: Closing<()>, expected: &[(u64, CloseReason)]) {
+    fn close(&mut self, id: u64) {
+        self.connections.iter_mut().find(|it| it.id == id).unwrap().state = State::Closing;
+    }
+
+    fn oldest_idle(&self, of: Option<usize>) -> Option<u64> {
+        let idle = self.idle().filter(|(_, it)| of.is_none_or(|host| it.host == host));
+        idle.min_by_key(|(order, _)| *order).map(|(_, it)| it.id)
+    }
+
+    /// At its own cap: who must not use an idle connection needs its place.
+    fn replaced(&mut self, host: usize) -> Vec<(u64, CloseReason)> {
+        let mut closed = Vec::new();
+        while self.open_of(host) >= self.limits.open_per_host
+            && self.unpromised(host) > self.leaving(|it| it.host == host)
+            && let Some(id) = self.oldest_idle(Some(host))
+        {
+            self.close(id);
+            closed.push((id, CloseReason::Replaced));
+        }
+        closed
+    }
+
+    /// The core closed first these, then what stood in the way of somebody; and who may dial now,
+    /// dials.
+    fn expect(
+        &mut self,
+        closing: &Closing<()>,
+        mut expected: Vec<(u64, CloseReason)>,
+        grants: &[(u32, Grant<()>)],
+    ) {
+        let mut diallers = Vec::new();
+        while self.connections.len() < self.limits.open_overall
+            && let Some(waiter) = self.next_dialler()
+        {
+            self.line.retain(|it| it.number != waiter.number);
+            self.turn = self.slot(waiter.host) + 1;
+            self.dialling(waiter.host);
+            diallers.push(waiter.number);
+        }
+        while self.missing(None) > 0
+            && let Some(id) = self.oldest_idle(None)
+        {
+            self.close(id);
+            expected.push((id, CloseReason::Displaced));
+        }
         let closing: Vec<_> = closing.iter().map(|(held, reason)| (held.id, *reason)).collect();
         assert_eq!(closing, expected);
-        for (id, _) in expected {
-            self.connections.iter_mut().find(|it| it.id == *id).unwrap().state = State::Closing;
-        }
+        let dial = |(waiter, grant): &(u32, Grant<()>)| {
+            assert!(matches!(grant, Grant::Dial(_)));
+            *waiter
+        };
+        assert_eq!(grants.iter().map(dial).collect::<Vec<_>>(), diallers);
     }
 
     fn too_long_idle(&self, it: &Connection) -> Option<CloseReason> {
@@ -172,20 +257,27 @@ impl World {
         }
     }
 
-    fn ask(&mut self, host: usize, class: Priority) {
-        let mut own: Vec<_> = self.idle().filter(|(_, it)| it.host == host).collect();
+    fn ask(&mut self, host: usize, class: Priority, fresh: bool) {
+        let mut own: Vec<_> = self.idle().filter(|(_, it)| it.host == host && !fresh).collect();
         own.sort_by_key(|(order, _)| std::cmp::Reverse(*order));
         let usable = own.iter().position(|(_, it)| self.too_long_idle(it).is_none());
         let dead = &own[..usable.unwrap_or(own.len())];
         let dead: Vec<_> =
             dead.iter().map(|(_, it)| (it.id, self.too_long_idle(it).unwrap())).collect();
         let usable = usable.map(|at| own[at].1.id);
+        let waiting = self.line.iter().filter(|it| it.host == host).count();
+        let is_promised = !fresh && waiting < self.settling_of(host);
         let has_place = self.connections.len() < self.limits.open_overall
             && self.open_of(host) < self.limits.open_per_host;
 
-        let mut closing = Closing::new();
-        let asked = self.core.ask(&key(HOSTS[host]), self.now, &mut closing);
-        self.expect_closing(closing, &dead);
+        let (mut closing, name) = (Closing::new(), key(HOSTS[host]));
+        let asked = match fresh {
+            true => self.core.ask_fresh(&name),
+            false => self.core.ask(&name, self.now, &mut closing),
+        };
+        dead.iter().for_each(|(id, _)| self.close(*id));
+        let closing: Vec<_> = closing.iter().map(|(held, reason)| (held.id, *reason)).collect();
+        assert_eq!(closing, dead);
         match asked {
             Ask::Use(held) => {
                 assert_eq!(Some(held.id), usable, "the newest that is fit");
@@ -193,12 +285,13 @@ impl World {
                     State::Active;
             }
             Ask::Dial(id) => {
-                assert!(usable.is_none() && has_place && self.head_of(host).is_none());
+                let nobody_barges = self.unpromised(host) == 0;
+                assert!(usable.is_none() && !is_promised && has_place && nobody_barges);
                 self.ids[host] = Some(id);
                 self.dialling(host);
             }
             Ask::Wait(id) => {
-                assert!(usable.is_none() && !has_place);
+                assert!(usable.is_none() && (is_promised || !has_place));
                 self.ids[host] = Some(id);
                 self.wait(host, id, class);
             }
@@ -212,18 +305,14 @@ impl World {
     }
 
     fn wait(&mut self, host: usize, id: HostId, class: Priority) {
-        let oldest = if self.open_of(host) >= self.limits.open_per_host {
-            None
-        } else {
-            self.idle().min_by_key(|(order, _)| *order).map(|(_, it)| it.id)
-        };
         let mut closing = Closing::new();
         self.waiters += 1;
         let waited = self.core.wait(id, class, self.waiters, self.now, &mut closing).unwrap();
         assert_eq!(waited.evicted, None, "the line is long enough");
         self.line.push(Waiter { host, class, number: self.waiters, ticket: waited.ticket });
-        let expected: Vec<_> = oldest.map(|id| (id, CloseReason::Displaced)).into_iter().collect();
-        self.expect_closing(closing, &expected);
+        assert_eq!(waited.is_soon, self.unpromised(host) == 0);
+        let replaced = self.replaced(host);
+        self.expect(&closing, replaced, &[]);
     }
 
     fn dialled(&mut self, nth: usize, well: bool) {
@@ -238,74 +327,106 @@ impl World {
             self.connections[at].state = State::Active;
         } else {
             self.connections.remove(at);
-            let mut grants = Grants::new();
-            self.core.not_opened(self.ids[host].unwrap(), true, self.now, &mut grants);
-            self.expect_dialler(&grants);
+            let (mut closing, mut grants) = (Closing::new(), Grants::new());
+            let (id, why) = (self.ids[host].unwrap(), NotOpened::Failed);
+            self.core.not_opened(id, why, self.now, &mut closing, &mut grants);
+            self.expect(&closing, Vec::new(), &grants);
         }
     }
 
-    /// A place became free: it went to whom it should.
-    fn expect_dialler(&mut self, grants: &[(u32, Grant<()>)]) {
-        let expected = self.next_dialler(None);
-        assert!(grants.iter().all(|(_, grant)| matches!(grant, Grant::Dial(_))));
-        let granted: Vec<_> = grants.iter().map(|(waiter, _)| *waiter).collect();
-        assert_eq!(granted, Vec::from_iter(expected.map(|it| it.number)));
-        let Some(waiter) = expected else { return };
-        self.line.retain(|it| it.number != waiter.number);
-        self.turn = self.slot(waiter.host) + 1;
-        self.dialling(waiter.host);
+    fn nth(&self, nth: usize, wanted: impl Fn(&Connection) -> bool) -> Option<Connection> {
+        let fit: Vec<_> = self.connections.iter().filter(|it| wanted(it)).collect();
+        fit.get(nth % fit.len().max(1)).map(|it| **it)
+    }
+
+    fn is_settling(&self, id: u64) -> bool {
+        self.settling.iter().any(|it| it.1 == id)
+    }
+
+    fn settles(&mut self, nth: usize) {
+        let idle_hands = |it: &Connection| it.state == State::Active && !self.is_settling(it.id);
+        let Some(it) = self.nth(nth, idle_hands) else { return };
+        self.settling.push((it.host, it.id));
+        self.core.settles(self.ids[it.host].unwrap(), it.id);
+    }
+
+    fn lingers(&mut self, nth: usize) {
+        if self.settling.is_empty() {
+            return;
+        }
+        let (host, id) = self.settling.remove(nth % self.settling.len());
+        let (mut closing, mut grants) = (Closing::new(), Grants::new());
+        self.core.lingers(self.ids[host].unwrap(), id, self.now, &mut closing, &mut grants);
+        let replaced = self.replaced(host);
+        self.expect(&closing, replaced, &grants);
+    }
+
+    fn loses_patience(&mut self, nth: usize) {
+        let Some(Waiter { host, .. }) = self.line.get(nth % self.line.len().max(1)).copied() else {
+            return;
+        };
+        // Whoever of them is not the one that lost its patience goes on counting on one.
+        let others = self.line.iter().filter(|it| it.host == host).count() - 1;
+        while self.settling_of(host) > others {
+            let oldest = self.settling.iter().position(|it| it.0 == host).unwrap();
+            self.settling.remove(oldest);
+        }
+        let (mut closing, mut grants) = (Closing::new(), Grants::new());
+        let id = self.ids[host].unwrap();
+        self.core.lose_patience(id, self.now, &mut closing, &mut grants);
+        let replaced = self.replaced(host);
+        self.expect(&closing, replaced, &grants);
     }
 
     fn give_back(&mut self, nth: usize) {
-        let active: Vec<_> =
-            self.connections.iter().filter(|it| it.state == State::Active).copied().collect();
-        let Some(it) = active.get(nth % active.len().max(1)) else { return };
-        let (own, full) =
-            (self.head_of(it.host), self.connections.len() >= self.limits.open_overall);
-        let blocked = full && self.next_dialler(Some(it.host)).is_some();
+        let Some(it) = self.nth(nth, |it| it.state == State::Active) else { return };
+        self.settling.retain(|settling| settling.1 != it.id);
+        let own = self.head_of(it.host);
+        let blocks = self.missing(Some(it.host)) > 0;
         let host = self.ids[it.host].unwrap();
         let held = Held { conn: (), host, id: it.id, retire_at: Some(it.retire_at) };
-        let mut closing = Closing::new();
-        let next = self.core.give_back(held, self.now, &mut closing);
+        let (mut closing, mut grants) = (Closing::new(), Grants::new());
+        self.core.give_back(held, self.now, &mut closing, &mut grants);
         let mut expected = Vec::new();
         if it.retire_at <= self.now {
             expected.push((it.id, CloseReason::MaxAge));
         } else if let Some(own) = own {
-            assert_eq!(next.as_ref().map(|(waiter, _)| *waiter), Some(own.number));
+            let (waiter, grant) = grants.remove(0);
+            assert!(matches!(grant, Grant::Use(held) if held.id == it.id));
+            assert_eq!(waiter, own.number);
             self.line.retain(|it| it.number != own.number);
-            return self.expect_closing(closing, &[]);
-        } else if blocked {
+        } else if blocks {
             expected.push((it.id, CloseReason::Displaced));
             self.turn = self.slot(it.host) + 1;
         } else {
             let of_host = self.idle().filter(|(_, idle)| idle.host == it.host);
             let surplus = if of_host.count() >= self.limits.idle_per_host {
-                self.idle().filter(|(_, idle)| idle.host == it.host).min_by_key(|(order, _)| *order)
+                self.oldest_idle(Some(it.host))
             } else if self.idle().count() >= self.limits.idle_overall {
-                self.idle().min_by_key(|(order, _)| *order)
+                self.oldest_idle(None)
             } else {
                 None
             };
-            expected.extend(surplus.map(|(_, idle)| (idle.id, CloseReason::Surplus)));
+            expected.extend(surplus.map(|id| (id, CloseReason::Surplus)));
             self.order += 1;
             let state = State::Idle { since: self.now, order: self.order };
             self.connections.iter_mut().find(|found| found.id == it.id).unwrap().state = state;
         }
-        assert!(next.is_none());
-        self.expect_closing(closing, &expected);
+        expected.iter().for_each(|(id, _)| self.close(*id));
+        self.expect(&closing, expected, &grants);
     }
 
     fn ends(&mut self, nth: usize) {
-        let live = self.connections.iter().filter(|it| it.state != State::Dialling);
-        let live: Vec<_> = live.copied().collect();
-        let Some(it) = live.get(nth % live.len().max(1)) else { return };
+        let Some(it) = self.nth(nth, |it| it.state != State::Dialling) else { return };
         self.connections.retain(|other| other.id != it.id);
+        self.settling.retain(|settling| settling.1 != it.id);
         self.closed += 1;
         let host = self.ids[it.host].unwrap();
-        let mut grants = Grants::new();
-        let idle = self.core.closed(host, it.id, CloseReason::ByPeer, self.now, &mut grants);
+        let (mut closing, mut grants) = (Closing::new(), Grants::new());
+        let (why, now) = (CloseReason::ByPeer, self.now);
+        let idle = self.core.closed(host, it.id, why, now, &mut closing, &mut grants);
         assert_eq!(idle.is_some(), matches!(it.state, State::Idle { .. }));
-        self.expect_dialler(&grants);
+        self.expect(&closing, Vec::new(), &grants);
     }
 
     fn cancel(&mut self, nth: usize) {
@@ -333,13 +454,17 @@ impl World {
         for host in 0..HOSTS.len() {
             let open = self.open_of(host);
             assert!(open <= self.limits.open_per_host);
-            if self.head_of(host).is_some() {
+            if self.unpromised(host) > 0 {
                 assert!(
                     open == self.limits.open_per_host || all.open() == self.limits.open_overall
                 );
-                assert!(self.idle().all(|(_, it)| it.host != host));
+            }
+            let of_host = |it: &Connection| it.host == host;
+            if open == self.limits.open_per_host && self.idle().any(|(_, it)| of_host(it)) {
+                assert!(self.unpromised(host) <= self.leaving(of_host));
             }
         }
+        assert!(self.missing(None) == 0 || self.idle().next().is_none(), "an idle one blocks");
     }
 }
 
@@ -364,15 +489,18 @@ proptest! {
         for op in ops {
             let waiting = world.line.len();
             match op {
-                Op::Ask { host, class } => world.ask(host, class),
+                Op::Ask { host, class, fresh } => world.ask(host, class, fresh),
                 Op::Dialled { nth, well } => world.dialled(nth, well),
                 Op::Return(nth) => world.give_back(nth),
+                Op::Settles(nth) => world.settles(nth),
+                Op::Lingers(nth) => world.lingers(nth),
+                Op::LosesPatience(nth) => world.loses_patience(nth),
                 Op::Ends(nth) => world.ends(nth),
                 Op::Cancel(nth) => world.cancel(nth),
                 Op::Pass { seconds } => world.now += Duration::from_secs(seconds),
             }
             world.check();
-            grants += usize::from(world.line.len() < waiting);
+            grants += waiting.saturating_sub(world.line.len());
             if grants >= 32 {
                 break;
             }

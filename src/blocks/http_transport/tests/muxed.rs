@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use super::super::core::{Ask, Closing, Core, First, Grant, Grants, Held, HostId, Limits, Speaks};
+use super::super::core::{
+    Ask, Closing, Core, First, Grant, Grants, Held, HostId, Limits, NotOpened, Speaks,
+};
 use super::super::metrics::CloseReason;
 use super::table::{key, limits, origin};
 use crate::Priority;
@@ -21,6 +23,8 @@ struct Connection {
     streams: usize,
     /// Neither told to drain nor ended.
     in_pool: bool,
+    /// It was taken out of the pool to be closed at once.
+    leaves: bool,
 }
 
 /// The core, and everything anybody could know about it from outside.
@@ -37,6 +41,9 @@ struct World {
     waiters: u32,
     /// Hosts where a dial failed while there was no connection: all who may dial.
     all_dial: [bool; HOSTS.len()],
+    /// Dials ahead of need that failed in a row, and until when none is begun.
+    failures: [u32; HOSTS.len()],
+    pause_until: [Option<Instant>; HOSTS.len()],
     /// A head must not wait for more than this while others of its host are served.
     served: Vec<u32>,
 }
@@ -54,6 +61,8 @@ impl World {
             line: Vec::new(),
             waiters: 0,
             all_dial: [false; HOSTS.len()],
+            failures: [0; HOSTS.len()],
+            pause_until: [None; HOSTS.len()],
             served: Vec::new(),
         }
     }
@@ -67,7 +76,26 @@ impl World {
             let it = self.of(held.id);
             assert!(it.in_pool, "it leaves once");
             it.in_pool = false;
+            it.leaves = it.streams == 0;
         }
+    }
+
+    /// How many could dial if there were places, those left out whose place is coming.
+    fn missing(&self) -> usize {
+        if self.connections.len() + self.dials.len() < self.limits.open_overall {
+            return 0;
+        }
+        let could_dial = |host: usize| {
+            let room = self.limits.open_per_host - self.open_of(host);
+            let room = match (self.all_dial[host], self.dials.iter().any(|it| it.0 == host)) {
+                (true, _) => room,
+                (false, true) => 0,
+                (false, false) => room.min(1),
+            };
+            room.min(self.line.iter().filter(|it| it.0 == host).count())
+        };
+        let wanted: usize = (0..HOSTS.len()).map(could_dial).sum();
+        wanted.saturating_sub(self.connections.iter().filter(|it| it.leaves).count())
     }
 
     /// A stream of `held` is given out.
@@ -104,7 +132,8 @@ impl World {
                 let of_host = || self.connections.iter().filter(|it| it.host == host && it.in_pool);
                 let most: usize = of_host().map(|it| it.most).sum();
                 let used: usize = of_host().map(|it| it.streams.min(it.most)).sum();
-                let scarce = most - used <= most / 8 && self.may_dial(host);
+                let pauses = self.pause_until[host].is_some_and(|at| self.now < at);
+                let scarce = most - used <= most / 8 && self.may_dial(host) && !pauses;
                 assert_eq!(more.is_some(), scarce, "before streams run out, not earlier");
                 if more.is_some() {
                     self.dials.push((host, First::Line));
@@ -138,6 +167,7 @@ impl World {
             && self.connections.len() + self.dials.len() < self.limits.open_overall
     }
 
+    /// The n-th dial ends: with a connection of so many streams, or with none.
     fn dialled(&mut self, nth: usize, most: Option<usize>) {
         if self.dials.is_empty() {
             return;
@@ -148,13 +178,26 @@ impl World {
         let Some(most) = most else {
             let has_failed = nth.is_multiple_of(2);
             let is_alone = !self.connections.iter().any(|it| it.host == host && it.in_pool);
-            self.all_dial[host] |= has_failed && is_alone;
-            self.core.not_opened(id, has_failed, self.now, &mut grants);
-            return self.granted(grants);
+            self.all_dial[host] |= (has_failed || first == First::Line) && is_alone;
+            let why = match first {
+                First::Line => NotOpened::FailedAhead,
+                First::Dialler if has_failed => NotOpened::Failed,
+                First::Dialler => NotOpened::GivenUp,
+            };
+            if first == First::Line {
+                let pause = Duration::from_millis(100 << self.failures[host].min(9));
+                self.failures[host] += 1;
+                self.pause_until[host] = Some(self.now + pause.min(Duration::from_secs(30)));
+            }
+            self.core.not_opened(id, why, self.now, &mut closing, &mut grants);
+            self.granted(grants);
+            return self.leaving(closing);
         };
         self.all_dial[host] = false;
+        (self.failures[host], self.pause_until[host]) = (0, None);
         let number = self.core.opened(id);
-        self.connections.push(Connection { host, id: number, most, streams: 0, in_pool: true });
+        let (streams, in_pool, leaves) = (0, true, false);
+        self.connections.push(Connection { host, id: number, most, streams, in_pool, leaves });
         let retire_at = Some(self.now + Duration::from_secs(300));
         let held = Held { conn: (), host: id, id: number, retire_at };
         let own = self.core.opened_muxed(held, most, first, self.now, &mut closing, &mut grants);
@@ -184,10 +227,12 @@ impl World {
     fn drain(&mut self, nth: usize) {
         let Some(it) = self.nth(nth, |_| true) else { return };
         self.of(it.id).in_pool = false;
-        let mut grants = Grants::new();
-        let out = self.core.drain(self.ids[it.host].unwrap(), it.id, self.now, &mut grants);
+        let (mut closing, mut grants) = (Closing::new(), Grants::new());
+        let host = self.ids[it.host].unwrap();
+        let out = self.core.drain(host, it.id, self.now, &mut closing, &mut grants);
         assert_eq!(out.is_some(), it.in_pool, "out once");
         self.granted(grants);
+        self.leaving(closing);
     }
 
     /// With what it carries, if need be: its streams end afterwards.
@@ -195,10 +240,12 @@ impl World {
         let Some(it) = self.nth(nth, |_| true) else { return };
         let host = self.ids[it.host].unwrap();
         self.connections.retain(|other| other.id != it.id);
-        let mut grants = Grants::new();
-        let out = self.core.closed(host, it.id, CloseReason::Broken, self.now, &mut grants);
+        let (mut closing, mut grants) = (Closing::new(), Grants::new());
+        let (broken, now) = (CloseReason::Broken, self.now);
+        let out = self.core.closed(host, it.id, broken, now, &mut closing, &mut grants);
         assert_eq!(out.is_some(), it.in_pool);
         self.granted(grants);
+        self.leaving(closing);
         for _ in 0..it.streams {
             let (mut closing, mut grants) = (Closing::new(), Grants::new());
             self.core.stream_ended(host, it.id, self.now, &mut closing, &mut grants);
@@ -209,9 +256,11 @@ impl World {
     fn set_most(&mut self, nth: usize, most: usize) {
         let Some(it) = self.nth(nth, |it| it.in_pool) else { return };
         self.of(it.id).most = most;
-        let mut grants = Grants::new();
-        self.core.set_most(self.ids[it.host].unwrap(), it.id, most, self.now, &mut grants);
+        let (mut closing, mut grants) = (Closing::new(), Grants::new());
+        let (host, now) = (self.ids[it.host].unwrap(), self.now);
+        self.core.set_most(host, it.id, most, now, &mut closing, &mut grants);
         self.granted(grants);
+        self.leaving(closing);
     }
 
     fn check(&self) {
@@ -225,6 +274,7 @@ impl World {
         assert!(all.idle <= self.limits.idle_overall);
         assert_eq!(all.waiting, self.line.len());
         assert!(all.open() <= self.limits.open_overall);
+        assert!(self.missing() == 0 || all.idle == 0, "an idle one blocks");
         for host in 0..HOSTS.len() {
             let open = self.open_of(host);
             assert!(open <= self.limits.open_per_host);
@@ -245,7 +295,7 @@ enum Op {
     Drain(usize),
     Ends(usize),
     SetMost { nth: usize, most: usize },
-    Pass { seconds: u64 },
+    Pass { millis: u64 },
 }
 
 fn op() -> impl Strategy<Value = Op> {
@@ -258,7 +308,7 @@ fn op() -> impl Strategy<Value = Op> {
         1 => (0..8_usize).prop_map(Op::Drain),
         1 => (0..8_usize).prop_map(Op::Ends),
         1 => (0..8_usize, 1..12_usize).prop_map(|(nth, most)| Op::SetMost { nth, most }),
-        1 => (1..100_u64).prop_map(|seconds| Op::Pass { seconds }),
+        2 => (0..12_u32).prop_map(|n| Op::Pass { millis: 50 << n }),
     ]
 }
 
@@ -286,7 +336,7 @@ proptest! {
                 Op::Drain(nth) => world.drain(nth),
                 Op::Ends(nth) => world.ends(nth),
                 Op::SetMost { nth, most } => world.set_most(nth, most),
-                Op::Pass { seconds } => world.now += Duration::from_secs(seconds),
+                Op::Pass { millis } => world.now += Duration::from_millis(millis),
             }
             world.check();
             // A starvation turn of the line may pass a higher class by.
@@ -333,7 +383,7 @@ fn a_host_that_turns_out_to_share_nothing_is_dialled_by_all_who_may() {
     let (mut core, host) = five_behind_the_dial_of_an_unknown_host();
     let (now, mut grants) = (origin(), Grants::new());
     core.opened(host);
-    core.is_single(host, now, &mut grants);
+    core.is_single(host, now, &mut Closing::new(), &mut grants);
     let granted: Vec<_> = grants.iter().map(|(waiter, _)| *waiter).collect();
     assert_eq!(granted, [0, 1], "up to the cap of three");
     assert!(grants.iter().all(|(_, grant)| matches!(grant, Grant::Dial(_))));
@@ -345,7 +395,7 @@ fn a_host_that_turns_out_to_share_nothing_is_dialled_by_all_who_may() {
 fn after_a_failed_dial_to_an_unknown_host_everybody_may_dial() {
     let (mut core, host) = five_behind_the_dial_of_an_unknown_host();
     let (now, mut grants) = (origin(), Grants::new());
-    core.not_opened(host, true, now, &mut grants);
+    core.not_opened(host, NotOpened::Failed, now, &mut Closing::new(), &mut grants);
     let granted: Vec<_> = grants.iter().map(|(waiter, _)| *waiter).collect();
     assert_eq!(granted, [0, 1, 2]);
 }
@@ -440,4 +490,31 @@ fn idle_and_old_shared_connections_end() {
         assert!(matches!(asked, Ask::Dial(_)), "{asked:?}");
         assert_eq!(closing.pop().map(|(_, reason)| reason), Some(reason));
     }
+}
+
+/// Nobody waits for it and nobody is told, so it must not be tried with every request.
+#[test]
+fn dials_ahead_that_fail_pause_for_longer_and_longer() {
+    let mut world = World::new(limits(10, 10));
+    one_dial(&mut world, 1_000);
+    (2..=874).for_each(|_| world.ask(0, Priority::Normal));
+    assert_eq!(world.dials.len(), 0);
+    let mut begun = 0;
+    for _ in 0..60_000 {
+        world.ask(0, Priority::Normal);
+        begun += world.dials.len();
+        while !world.dials.is_empty() {
+            world.dialled(0, None);
+        }
+        world.stream_ends(0);
+        world.now += Duration::from_millis(1);
+    }
+    // 100 ms, twice as much each time, 30 s at most: nine in the first 25.5 s, then at 51.1.
+    assert_eq!(begun, 10, "in a minute");
+    assert_eq!(world.core.in_all().failed_ahead, 10);
+    world.now += Duration::from_secs(30);
+    world.ask(0, Priority::Normal);
+    world.dialled(0, Some(1));
+    world.ask(0, Priority::Normal);
+    assert_eq!(world.dials, [(0, First::Line)], "the host was reached: no pause is left");
 }

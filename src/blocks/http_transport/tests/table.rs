@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::super::core::{
-    Ask, Closing, Core, Grant, Grants, Held, HostId, Limits, Look, Share, Speaks,
+    Ask, Closing, Core, First, Grant, Grants, Held, HostId, Limits, Look, Share, Speaks,
 };
 use super::super::host::HostKey;
 use super::super::metrics::CloseReason;
@@ -74,12 +74,23 @@ impl Bench {
     }
 
     fn back(&mut self, held: Held<()>) -> Option<&'static str> {
-        self.core.give_back(held, self.now, &mut self.closing).map(|(waiter, _)| waiter)
+        self.hand_over(held).map(|(waiter, _)| waiter)
+    }
+
+    fn hand_over(&mut self, held: Held<()>) -> Option<(&'static str, Held<()>)> {
+        let mut grants = Grants::new();
+        self.core.give_back(held, self.now, &mut self.closing, &mut grants);
+        assert!(grants.len() <= 1, "one connection came back");
+        grants.pop().map(|(waiter, grant)| match grant {
+            Grant::Use(held) => (waiter, held),
+            Grant::Dial(_) => panic!("{waiter} is to dial"),
+        })
     }
 
     fn ends(&mut self, held: &Held<()>) -> Option<&'static str> {
-        let mut grants = Grants::new();
-        self.core.closed(held.host, held.id, CloseReason::ByPeer, self.now, &mut grants);
+        let (mut grants, by_peer) = (Grants::new(), CloseReason::ByPeer);
+        let (now, closing) = (self.now, &mut self.closing);
+        self.core.closed(held.host, held.id, by_peer, now, closing, &mut grants);
         assert!(grants.len() <= 1, "one place was freed");
         grants.pop().map(|(waiter, grant)| {
             assert!(matches!(grant, Grant::Dial(_)));
@@ -160,8 +171,7 @@ fn a_host_hands_its_connection_on_32_times_before_it_yields_one() {
     it.wait("b", Priority::Normal, "b");
     for _ in 0..32 {
         it.wait("a", Priority::Normal, "a");
-        let (waiter, again) =
-            it.core.give_back(held, it.now, &mut it.closing).expect("handed over");
+        let (waiter, again) = it.hand_over(held).expect("handed over");
         assert_eq!(waiter, "a");
         held = again;
     }
@@ -179,7 +189,7 @@ fn a_lower_class_elsewhere_never_makes_a_host_yield() {
     it.wait("b", Priority::Low, "b");
     for _ in 0..100 {
         it.wait("a", Priority::Normal, "a");
-        held = it.core.give_back(held, it.now, &mut it.closing).expect("handed over").1;
+        held = it.hand_over(held).expect("handed over").1;
     }
     assert_eq!(it.back(held), None, "and b is served once nobody of a waits");
     assert_eq!(it.reasons(), [CloseReason::Displaced]);
@@ -290,4 +300,103 @@ fn the_host_table_is_bounded_and_an_unused_host_makes_room() {
     let known: Vec<_> = it.core.each_host().into_iter().map(|host| host.host).collect();
     assert_eq!(known, ["http://a", "http://c"]);
     assert_eq!(it.core.in_all().opened, 3, "what a forgotten host did still counts");
+}
+
+#[test]
+fn a_request_waits_for_a_connection_that_settles_and_a_herd_still_dials() {
+    let mut it = Bench::new(limits(9, 9));
+    let held = it.open("a");
+    it.core.settles(held.host, held.id);
+    it.wait("a", Priority::Normal, "first");
+    let second = it.open("a");
+    assert_ne!(second.id, held.id, "nothing is left to wait for: it dials");
+    assert_eq!(it.back(held), Some("first"));
+    assert_eq!(it.core.in_all().reused, 1);
+}
+
+#[test]
+fn who_waited_for_a_connection_that_does_not_come_dials() {
+    for way in 0..4 {
+        let mut it = Bench::new(limits(9, 9));
+        let held = it.open("a");
+        let (host, id, now) = (held.host, held.id, it.now);
+        it.core.settles(host, id);
+        it.wait("a", Priority::Normal, "first");
+        let (closing, mut grants) = (&mut it.closing, Grants::new());
+        match way {
+            0 => it.core.lingers(host, id, now, closing, &mut grants),
+            1 => it.core.lose_patience(host, now, closing, &mut grants),
+            2 => {
+                it.core.closed(host, id, CloseReason::ByPeer, now, closing, &mut grants);
+            }
+            _ => {
+                let old = now + Duration::from_secs(600);
+                it.core.give_back(held, old, closing, &mut grants);
+            }
+        }
+        assert!(matches!(grants[..], [("first", Grant::Dial(_))]), "{way}: {grants:?}");
+        assert_eq!(it.core.in_all().waiting, 0);
+    }
+}
+
+/// Its task may end before the request that it carried says that it settles.
+#[test]
+fn a_connection_that_ended_before_it_was_to_settle_is_forgotten() {
+    let mut it = Bench::new(limits(9, 9));
+    let held = it.open("a");
+    it.ends(&held);
+    it.core.settles(held.host, held.id);
+    it.core.lingers(held.host, held.id, it.now, &mut it.closing, &mut Grants::new());
+    it.open("a");
+}
+
+/// One idle connection of another host is closed for the one dial there can be, not one for each
+/// that waits behind it.
+#[test]
+fn a_herd_displaces_no_more_than_could_dial() {
+    let mut it = Bench::new(limits(2, 4));
+    let idle = [it.open("b"), it.open("b")];
+    let _active = it.open("c");
+    idle.map(|held| it.back(held));
+    let _first = it.open("a");
+    for waiter in ["1", "2", "3", "4"] {
+        it.wait("a", Priority::Normal, waiter);
+    }
+    assert_eq!(it.reasons(), [CloseReason::Displaced], "one more of a's two");
+}
+
+#[test]
+fn those_behind_a_shared_dial_displace_nothing() {
+    let mut it = Bench::new(Limits { in_the_clear: Speaks::Muxed, ..limits(9, 2) });
+    let Ask::Dial(b) = it.core.ask(&key("b"), it.now, &mut it.closing) else { panic!() };
+    let idle = it.opened(b);
+    let (now, mut grants) = (it.now, Grants::new());
+    let own = it.core.opened_muxed(idle, 9, First::Line, now, &mut it.closing, &mut grants);
+    assert!(own.is_none() && it.core.in_all().idle == 1);
+    let Ask::Dial(a) = it.core.ask(&key("a"), it.now, &mut it.closing) else { panic!() };
+    for waiter in ["1", "2", "3", "4"] {
+        it.wait("a", Priority::Normal, waiter);
+    }
+    assert!(it.reasons().is_empty());
+    // Its dial brings fewer streams than there are waiters: now one more could dial.
+    let held = it.opened(a);
+    let (closing, first) = (&mut it.closing, First::Dialler);
+    it.core.opened_muxed(held, 2, first, now, closing, &mut grants).unwrap();
+    assert_eq!(grants.len(), 1);
+    assert_eq!(it.reasons(), [CloseReason::Displaced]);
+}
+
+#[test]
+fn those_behind_a_dial_that_turns_out_to_share_nothing_displace_what_is_idle() {
+    let mut it = Bench::new(Limits { in_the_clear: Speaks::Unknown, ..limits(9, 3) });
+    let idle = [it.open("b"), it.open("b")];
+    idle.map(|held| it.back(held));
+    let Ask::Dial(a) = it.core.ask(&key("a"), it.now, &mut it.closing) else { panic!() };
+    for waiter in ["1", "2", "3"] {
+        it.wait("a", Priority::Normal, waiter);
+    }
+    assert!(it.reasons().is_empty());
+    it.core.opened(a);
+    it.core.is_single(a, it.now, &mut it.closing, &mut Grants::new());
+    assert_eq!(it.reasons(), [CloseReason::Displaced; 2]);
 }

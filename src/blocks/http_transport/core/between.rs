@@ -1,0 +1,149 @@
+//! Connections between two states, and what a waiter may expect of them.
+//!
+//! One that *settles* has carried an answer to its end and is about to come back: its task has only
+//! to notice. As many of a host's waiters as settle are *promised* one, and nobody dials for them.
+//! One that *leaves* was taken out of the pool to be closed at once: its place will be free, so that
+//! no other connection is closed for whoever gets it.
+
+use super::muxed::{Share, Speaks};
+use super::table::Host;
+use super::{Closing, Core, Grants, Held, HostId};
+use crate::blocks::http_transport::metrics::CloseReason;
+use crate::ground::time::Instant;
+
+impl<C: Share, W> Core<C, W> {
+    /// Connection `id` is about to come back.
+    pub(in crate::blocks::http_transport) fn settles(&mut self, host: HostId, id: u64) {
+        if let Some(known) = self.known(host) {
+            known.settling.push(id);
+        }
+    }
+
+    /// It takes longer than that, if it comes back at all: nobody counts on it any more.
+    pub(in crate::blocks::http_transport) fn lingers(
+        &mut self,
+        host: HostId,
+        id: u64,
+        now: Instant,
+        closing: &mut Closing<C>,
+        grants: &mut Grants<C, W>,
+    ) {
+        if let Some(known) = self.known(host) {
+            known.has_settled(id);
+            self.replace(host.index, closing);
+            self.balance(now, closing, grants);
+        }
+    }
+
+    /// Somebody to whom a connection was promised has waited for too long: of those that settle, the
+    /// oldest are not counted on any more.
+    pub(in crate::blocks::http_transport) fn lose_patience(
+        &mut self,
+        host: HostId,
+        now: Instant,
+        closing: &mut Closing<C>,
+        grants: &mut Grants<C, W>,
+    ) {
+        let Some(known) = self.known(host) else { return };
+        // Empty: whoever waited has been served in between.
+        let Some(others) = known.queue.len().checked_sub(1) else { return };
+        let too_many = known.settling.len().saturating_sub(others);
+        known.settling.drain(..too_many);
+        self.replace(host.index, closing);
+        self.balance(now, closing, grants);
+    }
+
+    /// `held` is to be closed, and carries nothing.
+    pub(super) fn leave(&mut self, held: Held<C>, reason: CloseReason, closing: &mut Closing<C>) {
+        if let Some(index) = self.find(held.host) {
+            self.hosts[index].leaving.push(held.id);
+            self.leaving += 1;
+        }
+        closing.push((held, reason));
+    }
+
+    /// Connection `id` has ended, whatever it was.
+    pub(super) fn has_left(&mut self, index: usize, id: u64) {
+        let host = &mut self.hosts[index];
+        host.has_settled(id);
+        if let Some(at) = host.leaving.iter().position(|it| *it == id) {
+            host.leaving.swap_remove(at);
+            self.leaving -= 1;
+        }
+    }
+
+    /// Places to those who may dial, and where there are too few, idle connections of others make
+    /// room. After every event by which somebody may dial who could not before.
+    pub(super) fn balance(
+        &mut self,
+        now: Instant,
+        closing: &mut Closing<C>,
+        grants: &mut Grants<C, W>,
+    ) {
+        self.serve(now, grants);
+        self.displace(closing);
+    }
+
+    /// At its host's cap, an idle connection makes room for who may not use it (its own of the same
+    /// host was dead), unless one is being closed already.
+    pub(super) fn replace(&mut self, index: usize, closing: &mut Closing<C>) {
+        let host = &self.hosts[index];
+        if host.open < self.limits.open_per_host {
+            return;
+        }
+        for _ in host.leaving.len()..host.unpromised() {
+            let Some(held) = self.pop_oldest_of(index) else { return };
+            self.leave(held, CloseReason::Replaced, closing);
+        }
+    }
+
+    /// Closes the oldest idle connections: as many as could dial but for the overall cap, those
+    /// left out whose place is coming.
+    pub(super) fn displace(&mut self, closing: &mut Closing<C>) {
+        for _ in 0..self.missing(None) {
+            let Some(held) = self.pop_oldest() else { return };
+            self.leave(held, CloseReason::Displaced, closing);
+        }
+    }
+
+    /// How many could dial if there were places, beyond those places that are coming. Those of
+    /// slot `but` are not counted. O(hosts), and only at the overall cap while somebody waits.
+    pub(super) fn missing(&self, but: Option<usize>) -> usize {
+        if self.waiting == 0 || self.open < self.limits.open_overall {
+            return 0;
+        }
+        let others = self.hosts.iter().enumerate().filter(|(index, _)| Some(*index) != but);
+        let wanted: usize = others.map(|(_, host)| self.could_dial(host)).sum();
+        wanted.saturating_sub(self.leaving)
+    }
+
+    /// How many of a host's line could dial, by its own rules.
+    fn could_dial(&self, host: &Host<C, W>) -> usize {
+        let room = self.limits.open_per_host.saturating_sub(host.open);
+        let room = match host.speaks {
+            Speaks::Single => room,
+            Speaks::Muxed | Speaks::Unknown if host.counts.dialling == 0 => room.min(1),
+            Speaks::Muxed | Speaks::Unknown => 0,
+        };
+        room.min(host.unpromised())
+    }
+}
+
+impl<C, W> Host<C, W> {
+    /// Those in line to whom no connection is promised.
+    pub(super) fn unpromised(&self) -> usize {
+        self.queue.len().saturating_sub(self.settling.len())
+    }
+
+    /// Whether more connections are about to come back than wait for one.
+    pub(super) fn may_count_on_another(&self) -> bool {
+        self.queue.len() < self.settling.len()
+    }
+
+    /// Connection `id` is back, or nobody counts on it.
+    pub(super) fn has_settled(&mut self, id: u64) {
+        if let Some(at) = self.settling.iter().position(|it| *it == id) {
+            self.settling.remove(at);
+        }
+    }
+}
