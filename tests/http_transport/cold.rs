@@ -92,7 +92,7 @@ async fn control_a_herd_without_a_cap_dials_as_often_as_it_is_large() {
 async fn one_object(joins: bool, callers: usize) -> (usize, usize) {
     let (server, dials, requests) = counting().await;
     let (transport, url) = (capped(CAP), server.url("/"));
-    let fetch = phase_fn(move |_: &(), _: PhaseContext| {
+    let fetch = phase_fn(move |_: &(), _: &PhaseContext| {
         let (transport, url) = (transport.clone(), url.clone());
         async move { Ok::<_, PhaseError>(Step::Done(get(&transport, &url).await)) }
     });
@@ -108,7 +108,7 @@ async fn one_object(joins: bool, callers: usize) -> (usize, usize) {
     };
     let tickets: Vec<_> = (0..callers).map(want).collect();
     for ticket in tickets {
-        assert_eq!(*patiently(ticket).await.unwrap(), "ok");
+        assert_eq!(patiently(ticket).await.unwrap(), "ok");
     }
     let report = pipeline.shutdown(crate::server::PATIENCE).await;
     assert_eq!(report.ledger.completed as usize, callers);

@@ -106,7 +106,6 @@ mod tests {
                 }
             }
         }
-        let before = dropped.load(Ordering::SeqCst);
         let last = Spawns(Some(calls_back()));
         runtime.block_on(async {
             drivers.spawn(async move {
@@ -116,7 +115,8 @@ mod tests {
             tokio::task::yield_now().await;
         });
         drop(runtime);
-        assert_eq!(dropped.load(Ordering::SeqCst), before + 1);
+        drivers.end_all();
+        assert_eq!(dropped.load(Ordering::SeqCst), 10 * FEW + 1);
     }
 
     #[test]

@@ -357,7 +357,9 @@ fn a_herd_displaces_no_more_than_could_dial() {
     let mut it = Bench::new(limits(2, 4));
     let idle = [it.open("b"), it.open("b")];
     let _active = it.open("c");
-    idle.map(|held| it.back(held));
+    for held in idle {
+        it.back(held);
+    }
     let _first = it.open("a");
     for waiter in ["1", "2", "3", "4"] {
         it.wait("a", Priority::Normal, waiter);
@@ -390,7 +392,9 @@ fn those_behind_a_shared_dial_displace_nothing() {
 fn those_behind_a_dial_that_turns_out_to_share_nothing_displace_what_is_idle() {
     let mut it = Bench::new(Limits { in_the_clear: Speaks::Unknown, ..limits(9, 3) });
     let idle = [it.open("b"), it.open("b")];
-    idle.map(|held| it.back(held));
+    for held in idle {
+        it.back(held);
+    }
     let Ask::Dial(a) = it.core.ask(&key("a"), it.now, &mut it.closing) else { panic!() };
     for waiter in ["1", "2", "3"] {
         it.wait("a", Priority::Normal, waiter);
