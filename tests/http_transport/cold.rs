@@ -7,7 +7,7 @@ use bytes::Bytes;
 use headworks::Transport;
 use headworks::http_transport::TransportConfig;
 use headworks::pipeline::{
-    Intent, IntentPipeline, PhaseConfig, PhaseContext, PhaseError, PipelineConfig, Step, phase_fn,
+    Intent, IntentPipeline, PhaseConfig, PhaseContext, PhaseError, PipelineConfig, phase_fn,
 };
 use tokio::task::JoinSet;
 
@@ -94,7 +94,7 @@ async fn one_object(joins: bool, callers: usize) -> (usize, usize) {
     let (transport, url) = (capped(CAP), server.url("/"));
     let fetch = phase_fn(move |_: &(), _: &PhaseContext| {
         let (transport, url) = (transport.clone(), url.clone());
-        async move { Ok::<_, PhaseError>(Step::Done(get(&transport, &url).await)) }
+        async move { Ok::<_, PhaseError>(get(&transport, &url).await) }
     });
     let config = PipelineConfig::default().with_queue_capacity(2 * callers);
     let pipeline = IntentPipeline::builder::<()>(config)
@@ -108,7 +108,7 @@ async fn one_object(joins: bool, callers: usize) -> (usize, usize) {
     };
     let tickets: Vec<_> = (0..callers).map(want).collect();
     for ticket in tickets {
-        assert_eq!(patiently(ticket).await.unwrap(), "ok");
+        assert_eq!(*patiently(ticket).await.unwrap().output, "ok");
     }
     let report = pipeline.shutdown(crate::server::PATIENCE).await;
     assert_eq!(report.ledger.completed as usize, callers);
