@@ -29,6 +29,8 @@ mod paused;
 mod running;
 mod signals;
 mod submitting;
+#[cfg(feature = "test-util")]
+mod turns;
 
 use std::future::Future;
 use std::sync::Arc;
