@@ -107,7 +107,8 @@
 //    the unlock, with its number, so that the newest stays (`pressure.rs`).
 // 9. The clock is read when a verb first asks for it: a task without a deadline, that is ready at
 //    its first poll and not timed, costs no look at all, but for one in 32 that leave a queue in
-//    which others wait (`drain.rs`), and each while something with a deadline waits (`pace.rs`).
+//    which others wait (`drain.rs`), and each while something with a deadline waits (`pace.rs`). A
+//    worker looks when a turn of its begins and when a task ends (`crew.rs`).
 
 mod alarm;
 mod beside;
