@@ -139,7 +139,8 @@ impl RateLimiter {
         if let Some(leases) = &self.leases {
             return self.ask_leases(leases, cost, now);
         }
-        if self.bucket.try_take(now.get(), cost) { Ok(()) } else { self.refuse(cost, now.get()) }
+        let now = now.get();
+        if self.bucket.try_take(now, cost) { Ok(()) } else { self.refuse(cost, now) }
     }
 
     #[inline(never)]
