@@ -95,6 +95,7 @@ impl RateLimiter {
     /// A look at the clock and one compare-and-swap; a refusal writes a counter only. No lock, no
     /// allocation. With [leases](super::Tokens::Leased) a compare-and-swap without the clock, and a
     /// short lock for each lease.
+    #[inline]
     pub fn try_acquire(&self, cost: u32) -> Result<(), TryAcquireError> {
         self.ask(cost, Clock)
     }
@@ -106,6 +107,7 @@ impl RateLimiter {
     ///
     /// # Errors
     /// As [`try_acquire`](Self::try_acquire).
+    #[inline]
     pub fn try_acquire_at(
         &self,
         cost: u32,
