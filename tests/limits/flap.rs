@@ -118,8 +118,9 @@ fn seeds() -> std::ops::RangeInclusive<u64> {
     1..=std::env::var("HEADWORKS_SEEDS").map_or(1, |seeds| seeds.parse().unwrap())
 }
 
+/// Long enough that what a cold start costs, up to a cool-down of waiting, is less than a hundredth.
 const PERIODS: [(Duration, Duration); 2] = [
-    (Duration::from_secs(2), SECOND.saturating_mul(20)),
+    (Duration::from_secs(2), SECOND.saturating_mul(40)),
     (Duration::from_secs(60), SECOND.saturating_mul(120)),
 ];
 
