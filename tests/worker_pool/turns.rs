@@ -3,15 +3,16 @@
 
 use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, mpsc};
+use std::time::{Duration, Instant};
 
 use headworks::worker_pool::Task;
 use headworks::{Priority, WorkerPool};
+use tokio::sync::{Semaphore, oneshot};
 use tokio::task::yield_now;
 use tokio::time::advance;
 
-use super::{ends_exactly, poll_once, pool};
+use super::{LONG, ends_exactly, poll_once, pool};
 
 const WORKERS: usize = 4;
 /// More than a runtime's budget.
@@ -22,8 +23,8 @@ fn compute(time: Duration) {
     let _ = poll_once(pin!(advance(time)));
 }
 
-/// Submits Low ones that each take so long; the one of that number submits an Urgent one. How many
-/// Low ones began between that and its start.
+/// Submits Low ones that each take so long; the one of that number submits an Urgent one, which begins
+/// by taking something that is there. How many Low ones began between that and its having it.
 async fn passed_over(took: Duration, number: usize) -> usize {
     let pool = pool(WORKERS, TASKS * 2);
     let order = Arc::new(Mutex::new(Vec::new()));
@@ -34,7 +35,11 @@ async fn passed_over(took: Duration, number: usize) -> usize {
             order.lock().unwrap().push("low");
             compute(took);
             if begun == number {
-                let urgent = async move { order.lock().unwrap().push("urgent") };
+                let urgent = async move {
+                    let there = Semaphore::new(1);
+                    let _taken = there.acquire().await.unwrap();
+                    order.lock().unwrap().push("urgent");
+                };
                 drop(pool.try_submit(Task::new(urgent).priority(Priority::Urgent)).unwrap());
             }
         }
@@ -85,5 +90,41 @@ async fn a_worker_gives_its_thread_back_in_time() {
     let pool = pool(WORKERS, TASKS * 2);
     assert_eq!(between_turns(&pool, Duration::from_millis(1)).await, WORKERS);
     assert_eq!(between_turns(&pool, Duration::from_micros(50)).await, WORKERS * 4);
+    ends_exactly(&pool).await;
+}
+
+/// Its thread goes on with something that does not end before the other task has run.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_worker_leaves_at_the_end_of_its_turn_is_done_by_who_rests() {
+    let pool = pool(2, 10);
+    let (ran, has_run) = mpsc::channel();
+    let (told, heard) = oneshot::channel();
+    let (held, holds) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
+    let (go, reached) = (Arc::clone(&held), Arc::clone(&holds));
+    let first = pool.try_submit(async move {
+        reached.add_permits(1);
+        go.acquire().await.unwrap().forget();
+        let start = Instant::now();
+        while start.elapsed() < Duration::from_millis(1) {
+            std::hint::spin_loop();
+        }
+        tokio::spawn(async move { told.send(has_run.recv_timeout(LONG)) });
+    });
+    holds.acquire().await.unwrap().forget();
+    // The other seat is taken, so that the second one waits for the first.
+    let (other, reached) = (pool.clone(), Arc::clone(&holds));
+    let sits = async move {
+        reached.add_permits(1);
+        std::future::pending::<()>().await;
+    };
+    let inline = tokio::spawn(async move { other.run(sits).await });
+    holds.acquire().await.unwrap().forget();
+    let second = pool.try_submit(async move { ran.send(()).unwrap() });
+    held.add_permits(1);
+    first.unwrap().await.unwrap();
+    heard.await.unwrap().unwrap();
+    second.unwrap().await.unwrap();
+    inline.abort();
+    assert!(inline.await.unwrap_err().is_cancelled());
     ends_exactly(&pool).await;
 }

@@ -275,15 +275,17 @@ impl<T: Seeker> Core<T> {
         }
     }
 
-    /// A worker that is spent: whether it is to look once more later, for there is work. Whoever
-    /// rests may do it sooner.
-    pub(super) fn pauses(&mut self, who: WorkerNo, now: impl Now, out: &mut Errands<T>) -> bool {
+    /// A worker is spent: whether it is to look once more later, for there is work. Whoever rests
+    /// may do it sooner.
+    pub(super) fn pauses(&mut self, now: impl Now, out: &mut Errands<T>) -> bool {
         self.look_into_slots();
         if self.queue.is_empty() && self.handed.is_empty() {
             return false;
         }
-        self.roster.pauses(who);
         self.settle(now, out);
+        if !self.handed.is_empty() {
+            self.rouse(out);
+        }
         true
     }
 

@@ -1,7 +1,7 @@
 //! The workers: tasks that pull. Shared with the pipeline.
 //!
 //! 1. Work never waits beside a resting worker: whenever some could start and somebody rests, as
-//!    many workers as the owner wants are about to look (`looking`): roused, lingering, or pausing. Where
+//!    many workers as the owner wants are about to look (`looking`): roused, or lingering. Where
 //!    jobs are short, one does: it wakes the next one if there is more when it has taken its own,
 //!    so a burst is done in one go, and a second is woken should work pile up. Where they are
 //!    long, or nobody knows, one for each that could start: tokio runs a task that is woken on
@@ -14,9 +14,9 @@
 //!    it got to rest is polled again by its runtime: no wake-up is lost.
 //! 3. The one who rested last is woken first: it is the one whose memory is still near.
 //! 4. A worker goes on from job to job in one poll for at most [`TURN`], or as long as its runtime's
-//!    budget lasts; a job that takes longer is the last. Then it lets everything else have its
-//!    turn, and pulls after that, not before: a job never waits in the hands of one who does not
-//!    do it.
+//!    budget lasts; a job that takes longer is the last. Then it pauses: everything else has its
+//!    turn, and it pulls after that, not before. So a job never waits in the hands of one who does
+//!    not do it. Its thread may have much to do: so it is not one of those about to look.
 //! 5. A worker leaves only when it is told to, or when its runtime ends; the last one says so.
 //!    One that keeps watch is woken for work after all others.
 //!
@@ -106,7 +106,7 @@ pub(crate) struct Roster {
     wakers: Vec<Option<Waker>>,
     /// The last one rested last.
     resting: Vec<WorkerNo>,
-    /// They will ask for work soon: roused, lingering, or pausing.
+    /// They will ask for work soon: roused, or lingering.
     looking: Vec<WorkerNo>,
 }
 
@@ -146,11 +146,6 @@ impl Roster {
             self.looking.push(who);
         }
         lingers
-    }
-
-    /// A worker pauses: it will look once more.
-    pub(crate) fn pauses(&mut self, who: WorkerNo) {
-        self.looking.push(who);
     }
 
     /// A worker is up: roused, or by itself.
@@ -322,6 +317,7 @@ impl Stint {
     async fn is_over(&self) -> bool {
         let charge = |cx: &mut Context<'_>| coop::poll_proceed(cx).map(|unit| unit.made_progress());
         let is_out = poll_fn(|cx| Poll::Ready(charge(cx).is_pending())).await;
+        let is_out = is_out || !coop::has_budget_remaining();
         let lasted = self.since.map(|since| time::now().saturating_duration_since(since));
         is_out || lasted >= Some(TURN)
     }

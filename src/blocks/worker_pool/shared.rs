@@ -444,7 +444,7 @@ impl Post for Shared {
                     Some(job.task)
                 }
             };
-            if is_spent && core.pauses(who, now, out) {
+            if is_spent && core.pauses(now, out) {
                 return (Next::Pause, done);
             }
             (core.pull(who, has_worked, now, out), done)

@@ -75,10 +75,7 @@ impl<P: Send + Sync + 'static, O: Send + Sync + 'static> Post for Shared<P, O> {
         });
         let next = match attempt {
             Some(attempt) => Next::Job(attempt),
-            None if pauses => {
-                core.roster.pauses(who);
-                Next::Pause
-            }
+            None if pauses => Next::Pause,
             None if core.is_over() => Next::Leave,
             None => {
                 core.roster.rest(who);
