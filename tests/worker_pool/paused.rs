@@ -306,3 +306,18 @@ async fn a_queue_that_cancels_emptied_long_ago_is_no_slow_drain() {
     assert!(no.retry_after().unwrap_or_default() < Duration::from_secs(1), "{no:?}");
     drop(waiting);
 }
+
+/// What it takes in real time is checked where `benches/worker_pool.rs` measures it.
+#[tokio::test(start_paused = true)]
+async fn the_shutdown_of_an_idle_pool_waits_for_no_timer() {
+    for seats in [1, 16, 64] {
+        let pool = pool(seats, 100);
+        for _ in 0..seats {
+            pool.try_submit(tokio::task::yield_now()).unwrap().await.unwrap();
+            pool.run(async {}).await.unwrap();
+        }
+        let start = now();
+        ends_exactly(&pool).await;
+        assert_eq!(now() - start, Duration::ZERO, "{seats} seats");
+    }
+}
