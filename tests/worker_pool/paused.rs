@@ -337,3 +337,18 @@ async fn who_is_refused_in_a_burst_comes_back_when_there_is_a_place_and_not_with
     assert!(refused <= 4 * CLIENTS, "{refused}");
     ends_exactly(&pool).await;
 }
+
+/// What it takes in real time is checked where `benches/worker_pool.rs` measures it.
+#[tokio::test(start_paused = true)]
+async fn the_shutdown_of_an_idle_pool_waits_for_no_timer() {
+    for seats in [1, 16, 64] {
+        let pool = pool(seats, 100);
+        for _ in 0..seats {
+            pool.try_submit(tokio::task::yield_now()).unwrap().await.unwrap();
+            pool.run(async {}).await.unwrap();
+        }
+        let start = now();
+        ends_exactly(&pool).await;
+        assert_eq!(now() - start, Duration::ZERO, "{seats} seats");
+    }
+}
