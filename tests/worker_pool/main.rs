@@ -29,6 +29,10 @@ mod paused;
 mod running;
 mod signals;
 mod submitting;
+#[cfg(feature = "test-util")]
+mod told;
+#[cfg(feature = "test-util")]
+mod turns;
 
 use std::future::Future;
 use std::sync::Arc;

@@ -44,6 +44,13 @@ pub(super) struct Bucket {
     places: [Place; QUOTAS],
 }
 
+/// A word, and the quota that it is told in.
+struct Read {
+    seen: u64,
+    generation: u64,
+    quota: Gcra,
+}
+
 #[derive(Debug, Default)]
 struct Place {
     each: AtomicU64,
@@ -70,57 +77,52 @@ impl Bucket {
     /// The word without its tag, and the quota that it is told in.
     #[inline]
     pub(super) fn look(&self) -> (u64, Gcra) {
-        let mut seen = self.seen();
-        loop {
-            let (_, quota) = self.read(&mut seen);
-            if self.is_still(&mut seen) {
-                return (bare(seen), quota);
-            }
-        }
+        let read = self.read_surely();
+        (bare(read.seen), read.quota)
     }
 
     /// The generation of the quota, and the lease by it.
     pub(super) fn lease(&self) -> (u32, u8) {
+        let read = self.read_surely();
+        (read.generation as u32, read.quota.lease)
+    }
+
+    #[inline]
+    fn read_surely(&self) -> Read {
         let mut seen = self.seen();
         loop {
-            let (generation, quota) = self.read(&mut seen);
-            if self.is_still(&mut seen) {
-                return (generation as u32, quota.lease);
+            let read = self.read(seen);
+            seen = self.seen();
+            if seen == read.seen {
+                return read;
             }
         }
     }
 
-    /// Whether the word is the same; else it is read anew.
-    #[inline]
-    fn is_still(&self, seen: &mut u64) -> bool {
-        let before = std::mem::replace(seen, self.seen());
-        before == *seen
-    }
-
     /// The quota of the word, and its generation: surely so only if the word is the same
-    /// afterwards (3). The word is read anew if it was changed meanwhile.
+    /// afterwards (3). Another word if it was changed meanwhile.
     #[inline]
-    fn read(&self, seen: &mut u64) -> (u64, Gcra) {
+    fn read(&self, seen: u64) -> Read {
         let generation = self.generation.load(Ordering::Acquire);
         let quota = self.places[tag(generation) as usize].read();
         // Relaxed: after what was read by Acquire.
-        if tag(*seen) == tag(generation) && self.generation.load(Ordering::Relaxed) == generation {
-            return (generation, quota);
+        if tag(seen) == tag(generation) && self.generation.load(Ordering::Relaxed) == generation {
+            return Read { seen, generation, quota };
         }
-        self.read_again(seen)
+        self.read_again()
     }
 
     /// While the quota changes: the word is ahead of the generation, or of what was read.
     #[cold]
-    fn read_again(&self, seen: &mut u64) -> (u64, Gcra) {
+    fn read_again(&self) -> Read {
         loop {
-            *seen = self.seen();
+            let seen = self.seen();
             let known = self.generation.load(Ordering::Acquire);
-            let generation = if tag(*seen) == tag(known) { known } else { known + 1 };
+            let generation = if tag(seen) == tag(known) { known } else { known + 1 };
             let quota = self.places[tag(generation) as usize].read();
             let is_one = self.generation.load(Ordering::Relaxed) == known;
-            if is_one && tag(*seen) == tag(generation) {
-                return (generation, quota);
+            if is_one && tag(seen) == tag(generation) {
+                return Read { seen, generation, quota };
             }
         }
     }
@@ -128,8 +130,7 @@ impl Bucket {
     /// Takes `cost` tokens, if they are there and nobody else takes meanwhile.
     #[inline]
     pub(super) fn try_take(&self, now: Instant, cost: u32) -> bool {
-        let mut seen = self.seen();
-        let (_, quota) = self.read(&mut seen);
+        let Read { seen, quota, .. } = self.read(self.seen());
         let next = quota.try_take(bare(seen), quota.word(now), cost);
         next.is_some_and(|next| self.exchange(seen, next | tag(seen), Ordering::Relaxed).is_ok())
     }
@@ -138,19 +139,22 @@ impl Bucket {
     /// and copying it costs more than the decision.)
     #[inline(always)]
     pub(super) fn take(&self, now: Instant, cost: u32) -> Result<(), Denied> {
-        let mut seen = self.seen();
+        let mut last = self.seen();
         loop {
-            let (_, quota) = self.read(&mut seen);
+            let Read { seen, quota, .. } = self.read(last);
             let next = match quota.take(bare(seen), quota.word(now), cost, 0) {
                 Ok(next) => next | tag(seen),
-                Err(short) if self.is_still(&mut seen) => {
-                    return Err(Denied::by(Scope::Global, &quota, short, cost, now));
+                Err(short) => {
+                    last = self.seen();
+                    if last == seen {
+                        return Err(Denied::by(Scope::Global, &quota, short, cost, now));
+                    }
+                    continue;
                 }
-                Err(_) => continue,
             };
             match self.exchange(seen, next, Ordering::Relaxed) {
                 Ok(_) => return Ok(()),
-                Err(newer) => seen = newer,
+                Err(newer) => last = newer,
             }
         }
     }
@@ -164,9 +168,9 @@ impl Bucket {
         more: u32,
         generation: u32,
     ) -> Result<u32, Denied> {
-        let mut seen = self.seen();
+        let mut last = self.seen();
         loop {
-            let (of, quota) = self.read(&mut seen);
+            let Read { seen, generation: of, quota } = self.read(last);
             let (word, at) = (bare(seen), quota.word(now));
             let more = if of as u32 == generation { more } else { 0 };
             let taken = match quota.take(word, at, cost.saturating_add(more), 0) {
@@ -175,27 +179,30 @@ impl Bucket {
             };
             let (next, more) = match taken {
                 Ok(taken) => taken,
-                Err(short) if self.is_still(&mut seen) => {
-                    return Err(Denied::by(Scope::Global, &quota, short, cost, now));
+                Err(short) => {
+                    last = self.seen();
+                    if last == seen {
+                        return Err(Denied::by(Scope::Global, &quota, short, cost, now));
+                    }
+                    continue;
                 }
-                Err(_) => continue,
             };
             match self.exchange(seen, next | tag(seen), Ordering::Relaxed) {
                 Ok(_) => return Ok(more),
-                Err(newer) => seen = newer,
+                Err(newer) => last = newer,
             }
         }
     }
 
     /// Gives `cost` tokens back, never above the burst.
     pub(super) fn give_back(&self, now: Instant, cost: u32) {
-        let mut seen = self.seen();
+        let mut last = self.seen();
         loop {
-            let (_, quota) = self.read(&mut seen);
+            let Read { seen, quota, .. } = self.read(last);
             let next = quota.give_back(bare(seen), quota.word(now), cost) | tag(seen);
             match self.exchange(seen, next, Ordering::Relaxed) {
                 Ok(_) => return,
-                Err(newer) => seen = newer,
+                Err(newer) => last = newer,
             }
         }
     }
@@ -208,19 +215,19 @@ impl Bucket {
 
     /// Another quota: what is there stays there. One at a time.
     pub(super) fn change(&self, to: &Gcra, now: Instant) {
-        let mut seen = self.seen();
+        let mut last = self.seen();
         let generation = self.next_generation();
         let next_tag = tag(generation);
         self.places[next_tag as usize].write(to);
         loop {
-            let (_, quota) = self.read(&mut seen);
+            let Read { seen, quota, .. } = self.read(last);
             let next = match quota.convert(bare(seen), to, now) {
                 NEVER_USED => full_by(to, now, generation),
                 next => next,
             };
             match self.exchange(seen, next | next_tag, Ordering::Release) {
                 Ok(_) => return self.generation.store(generation, Ordering::Release),
-                Err(newer) => seen = newer,
+                Err(newer) => last = newer,
             }
         }
     }

@@ -18,7 +18,7 @@ use crate::ground::priority::Priority;
 use crate::ground::quiet::wake_quietly;
 use crate::ground::refused::Scope;
 use crate::ground::stripe::{self, STRIPES};
-use crate::ground::time::{self, Glance, Instant, Now};
+use crate::ground::time::{self, Clock, Instant, Now};
 
 /// Admits at most so much in so long. See the [module](super) for what it guarantees.
 ///
@@ -95,8 +95,9 @@ impl RateLimiter {
     /// A look at the clock and one compare-and-swap; a refusal writes a counter only. No lock, no
     /// allocation. With [leases](super::Tokens::Leased) a compare-and-swap without the clock, and a
     /// short lock for each lease.
+    #[inline]
     pub fn try_acquire(&self, cost: u32) -> Result<(), TryAcquireError> {
-        self.ask(cost, &Glance::default())
+        self.ask(cost, Clock)
     }
 
     /// As [`try_acquire`](Self::try_acquire), at a time that the caller knows: one look at the
@@ -106,6 +107,7 @@ impl RateLimiter {
     ///
     /// # Errors
     /// As [`try_acquire`](Self::try_acquire).
+    #[inline]
     pub fn try_acquire_at(
         &self,
         cost: u32,
@@ -128,6 +130,7 @@ impl RateLimiter {
         }
     }
 
+    /// Asks for the time at most once.
     #[inline]
     fn ask(&self, cost: u32, now: impl Now) -> Result<(), TryAcquireError> {
         // Relaxed: who doesn't see those who wait yet came before them, and who doesn't see the
@@ -139,7 +142,8 @@ impl RateLimiter {
         if let Some(leases) = &self.leases {
             return self.ask_leases(leases, cost, now);
         }
-        if self.bucket.try_take(now.get(), cost) { Ok(()) } else { self.refuse(cost, now.get()) }
+        let now = now.get();
+        if self.bucket.try_take(now, cost) { Ok(()) } else { self.refuse(cost, now) }
     }
 
     #[inline(never)]

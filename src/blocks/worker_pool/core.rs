@@ -275,6 +275,20 @@ impl<T: Seeker> Core<T> {
         }
     }
 
+    /// A worker is spent: whether it is to look once more later, for there is work. Whoever rests
+    /// may do it sooner.
+    pub(super) fn pauses(&mut self, now: impl Now, out: &mut Errands<T>) -> bool {
+        self.look_into_slots();
+        if self.queue.is_empty() && self.handed.is_empty() {
+            return false;
+        }
+        self.settle(now, out);
+        if !self.handed.is_empty() {
+            self.rouse(out);
+        }
+        true
+    }
+
     /// The next task that fits; seats every caller of `run` whose turn comes before.
     #[inline]
     fn take(&mut self, who: WorkerNo, now: impl Now, out: &mut Errands<T>) -> Option<Job<T>> {

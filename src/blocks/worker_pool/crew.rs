@@ -13,21 +13,32 @@
 //!    and rests, and who adds work and rouses, are in one order. A worker that was roused before
 //!    it got to rest is polled again by its runtime: no wake-up is lost.
 //! 3. The one who rested last is woken first: it is the one whose memory is still near.
-//! 4. A worker leaves only when it is told to, or when its runtime ends; the last one says so.
+//! 4. A worker goes on from job to job in one poll for at most [`TURN`], or as long as its runtime's
+//!    budget lasts; a job that takes longer is the last. Then it pauses: everything else has its
+//!    turn, and it pulls after that, not before. So a job never waits in the hands of one who does
+//!    not do it. Its thread may have much to do: so it is not one of those about to look.
+//! 5. A worker leaves only when it is told to, or when its runtime ends; the last one says so.
 //!    One that keeps watch is woken for work after all others.
 //!
 //! Workers are polled by the runtime they were started on, so their wakers are that runtime's: to
 //! clone one under the lock runs no code of a user's.
 
 use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::sync::Arc;
-use std::task::{Poll, Waker};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use tokio::runtime::Handle;
+use tokio::task::coop;
 use tokio_util::sync::CancellationToken;
 
 use crate::ground::primitives::atomic::{AtomicUsize, Ordering};
 use crate::ground::time::{self, Instant};
+
+/// How long a worker keeps its thread from others, but for a job that takes longer by itself: the
+/// cost of changing tasks is nothing beside it, and sixteen of them in a row are a few milliseconds.
+const TURN: Duration = Duration::from_micros(200);
 
 /// What a crew works for.
 pub(crate) trait Post: Send + Sync + 'static {
@@ -41,8 +52,7 @@ pub(crate) trait Post: Send + Sync + 'static {
     /// Books what was done and gives the next job: one lock for both.
     fn next(self: &Arc<Self>, who: WorkerNo, turn: Turn<Self::Done>) -> Next<Self::Job>;
 
-    /// Does it. Must not panic, must charge the runtime's budget (jobs that are always ready would
-    /// else keep the worker from ever yielding), and must book the job as cancelled when it is
+    /// Does it. Must not panic, and must book the job as cancelled when it is
     /// dropped half-way, as a runtime does that shuts down.
     fn work(
         self: &Arc<Self>,
@@ -69,6 +79,8 @@ pub(crate) enum Turn<D> {
     Up,
     /// It is done with one.
     Done(D),
+    /// It is done with one, and has kept its thread for long.
+    Spent(D),
 }
 
 /// What a worker gets.
@@ -81,6 +93,8 @@ pub(crate) enum Next<J> {
     },
     /// Look once more, after everybody else on this thread had a turn.
     Linger,
+    /// The same, after sockets and timers had one too. Only for who is spent.
+    Pause,
     /// Go.
     Leave,
 }
@@ -247,19 +261,65 @@ impl<P: Post> Drop for Leaving<P> {
 async fn worker<P: Post>(me: Leaving<P>, no: WorkerNo) {
     let (post, mut kit) = (me.post(), P::Kit::default());
     let mut turn = Turn::Begun(poll_fn(|cx| Poll::Ready(cx.waker().clone())).await);
+    let mut stint = Stint::default();
     loop {
         turn = match post.next(no, turn) {
-            Next::Job(job) => Turn::Done(post.work(job, &mut kit).await),
+            Next::Job(job) => {
+                let done = stint.watch(post.work(job, &mut kit)).await;
+                if stint.is_over().await { Turn::Spent(done) } else { Turn::Done(done) }
+            }
             Next::Rest { until } => {
                 time::until(until, rest()).await;
+                stint.begin();
                 Turn::Up
             }
             Next::Linger => {
                 linger().await;
+                stint.begin();
+                Turn::Up
+            }
+            Next::Pause => {
+                tokio::task::yield_now().await;
+                stint.begin();
                 Turn::Up
             }
             Next::Leave => return,
         };
+    }
+}
+
+/// What a worker does within one poll of its task.
+#[derive(Default)]
+struct Stint {
+    /// When its first job began.
+    since: Option<Instant>,
+}
+
+impl Stint {
+    fn begin(&mut self) {
+        self.since = None;
+    }
+
+    /// A job that waited for something begins a new one.
+    async fn watch<F: Future>(&mut self, job: F) -> F::Output {
+        let (mut job, mut goes_on) = (pin!(job), true);
+        poll_fn(|cx| {
+            if !std::mem::take(&mut goes_on) {
+                self.begin();
+            }
+            self.since.get_or_insert_with(time::now);
+            job.as_mut().poll(cx)
+        })
+        .await
+    }
+
+    /// Asked at the end of each job, which it charges to the runtime's budget.
+    async fn is_over(&self) -> bool {
+        let charge = |cx: &mut Context<'_>| coop::poll_proceed(cx).map(|unit| unit.made_progress());
+        let is_out = poll_fn(|cx| Poll::Ready(charge(cx).is_pending())).await;
+        let is_out = is_out || !coop::has_budget_remaining();
+        let lasted = self.since.map(|since| time::now().saturating_duration_since(since));
+        is_out || lasted >= Some(TURN)
     }
 }
 

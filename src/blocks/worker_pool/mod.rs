@@ -39,6 +39,9 @@
 //!   ([`Task::on_end`]) is called once, as the last part of its task, however that ends.
 //! - *Spans.* While somebody listens to `tracing`, a task is polled and dropped in the span that
 //!   its submitter was in.
+//! - *Turns.* A worker goes on from task to task for 200 us or 128 tasks at most, then all else on its thread
+//!   has a turn; a task that computes for longer is the last of its turn. No task that could run
+//!   waits in the hands of a worker that does not.
 //! - *Isolation.* A panic in a task, in its `Drop` or in the `Drop` of its result costs neither a
 //!   worker nor a seat.
 //! - *Shutdown.* [`WorkerPool::shutdown`] returns 100 ms after `within` at the latest, given a
@@ -104,7 +107,8 @@
 //    the unlock, with its number, so that the newest stays (`pressure.rs`).
 // 9. The clock is read when a verb first asks for it: a task without a deadline, that is ready at
 //    its first poll and not timed, costs no look at all, but for one in 32 that leave a queue in
-//    which others wait (`drain.rs`), and each while something with a deadline waits (`pace.rs`).
+//    which others wait (`drain.rs`), and each while something with a deadline waits (`pace.rs`). A
+//    worker looks when a turn of its begins and when a task ends (`crew.rs`).
 
 mod alarm;
 mod beside;

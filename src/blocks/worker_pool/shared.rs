@@ -427,7 +427,8 @@ impl Post for Shared {
 
     fn next(self: &Arc<Self>, who: WorkerNo, turn: Turn<Done>) -> Next<Self::Job> {
         let (next, done) = self.with(|core, now, out| {
-            let has_worked = matches!(turn, Turn::Done(_));
+            let has_worked = matches!(turn, Turn::Done(_) | Turn::Spent(_));
+            let is_spent = matches!(turn, Turn::Spent(_));
             let done = match turn {
                 Turn::Begun(waker) => {
                     core.roster.begun(who, waker);
@@ -437,12 +438,15 @@ impl Post for Shared {
                     core.roster.up(who);
                     None
                 }
-                Turn::Done(Done { job, ending }) => {
+                Turn::Done(Done { job, ending }) | Turn::Spent(Done { job, ending }) => {
                     core.book(job.seat, ending, now);
                     self.uncrowd();
                     Some(job.task)
                 }
             };
+            if is_spent && core.pauses(now, out) {
+                return (Next::Pause, done);
+            }
             (core.pull(who, has_worked, now, out), done)
         });
         if let Some(task) = done {
@@ -453,7 +457,6 @@ impl Post for Shared {
 
     async fn work(self: &Arc<Self>, job: Self::Job, alarm: &mut Alarm) -> Done {
         let mut working = Working { shared: self, job: Some(job) };
-        tokio::task::coop::consume_budget().await;
         let ending = match &mut working.job {
             Some(job) => {
                 let mut due = None;

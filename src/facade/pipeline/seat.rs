@@ -46,11 +46,13 @@ impl<P: Send + Sync + 'static, O: Send + Sync + 'static> Post for Shared<P, O> {
         let now = time::now();
         let mut fx = Effects::none();
         let mut forgotten = None;
+        let is_spent = matches!(turn, Turn::Spent(_));
         let mut core = self.core.lock();
         match turn {
             Turn::Begun(waker) => core.roster.begun(who, waker),
             Turn::Up => core.roster.up(who),
-            Turn::Done(Attempted { run, end, drive, output, failure }) => {
+            Turn::Done(done) | Turn::Spent(done) => {
+                let Attempted { run, end, drive, output, failure } = done;
                 if let Some(run) = core.run_mut(run) {
                     run.body.drive = drive;
                     run.body.output = output;
@@ -63,7 +65,9 @@ impl<P: Send + Sync + 'static, O: Send + Sync + 'static> Post for Shared<P, O> {
                 core.attempted(run, end, now, &mut fx);
             }
         }
-        let grant = if core.life == Life::Over { None } else { core.next_grant(now, &mut fx) };
+        let goes_on = core.life != Life::Over;
+        let pauses = goes_on && is_spent && core.has_work(now);
+        let grant = if goes_on && !pauses { core.next_grant(now, &mut fx) } else { None };
         let attempt = grant.and_then(|Grant { run: id, control, permit }| {
             let body = &mut core.run_mut(id)?.body;
             let drive = body.drive.take().ok_or_else(|| Arc::clone(&body.intent.payload));
@@ -71,6 +75,7 @@ impl<P: Send + Sync + 'static, O: Send + Sync + 'static> Post for Shared<P, O> {
         });
         let next = match attempt {
             Some(attempt) => Next::Job(attempt),
+            None if pauses => Next::Pause,
             None if core.is_over() => Next::Leave,
             None => {
                 core.roster.rest(who);
@@ -85,8 +90,6 @@ impl<P: Send + Sync + 'static, O: Send + Sync + 'static> Post for Shared<P, O> {
     async fn work(self: &Arc<Self>, attempt: Attempt<P, O>, (): &mut ()) -> Attempted<O> {
         let Attempt { run, drive, control, permit } = attempt;
         let unfinished = Unfinished { shared: self, run };
-        // An attempt that is ready at once costs its worker a unit of the runtime's patience.
-        tokio::task::coop::consume_budget().await;
         let mut drive = match drive {
             Ok(drive) => drive,
             Err(payload) => Arc::clone(&self.runs).begin(payload, Arc::clone(&control)),

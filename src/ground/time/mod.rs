@@ -31,6 +31,17 @@ impl Now for Instant {
     }
 }
 
+/// The clock, for what asks at most once.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Clock;
+
+impl Now for Clock {
+    #[inline]
+    fn get(self) -> Instant {
+        now()
+    }
+}
+
 /// A look at the clock that is taken when somebody first asks, and then kept: an operation that
 /// needs no time reads none (a look costs as much as a lock).
 #[derive(Debug, Default)]

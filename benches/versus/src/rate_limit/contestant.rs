@@ -42,7 +42,8 @@ pub trait Limiter: Send + Sync {
     /// Of [`PLENTY`], or of one an hour.
     fn new(expect: Expect) -> Self;
 
-    /// One token; a limiter without keys ignores the key.
+    /// One token; a limiter without keys ignores the key. (Inlined by all, so that whether the compiler
+    /// does so for one is not what is measured.)
     fn allows(&self, key: &Key, now: Self::Now) -> bool;
 }
 

@@ -32,6 +32,7 @@ impl Limiter for Direct {
         Self(RateLimiter::direct(quota(expect)))
     }
 
+    #[inline(always)]
     fn allows(&self, _: &Key, (): ()) -> bool {
         self.0.check().is_ok()
     }
@@ -53,6 +54,7 @@ impl Limiter for DirectFakeClock {
         Self(RateLimiter::direct_with_clock(quota(expect), FakeRelativeClock::default()))
     }
 
+    #[inline(always)]
     fn allows(&self, _: &Key, (): ()) -> bool {
         self.0.check().is_ok()
     }
@@ -74,6 +76,7 @@ impl Limiter for DirectStdClock {
         Self(RateLimiter::direct_with_clock(quota(expect), MonotonicClock))
     }
 
+    #[inline(always)]
     fn allows(&self, _: &Key, (): ()) -> bool {
         self.0.check().is_ok()
     }
@@ -92,6 +95,7 @@ impl Limiter for Keyed {
         Self(RateLimiter::keyed(quota(expect)))
     }
 
+    #[inline(always)]
     fn allows(&self, key: &Key, (): ()) -> bool {
         self.0.check_key(key).is_ok()
     }
@@ -113,6 +117,7 @@ impl Limiter for KeyedFakeClock {
         Self(RateLimiter::new(quota(expect), states, FakeRelativeClock::default()))
     }
 
+    #[inline(always)]
     fn allows(&self, key: &Key, (): ()) -> bool {
         self.0.check_key(key).is_ok()
     }
@@ -129,6 +134,7 @@ impl KeyedLimiter for Many {
         Self(RateLimiter::new(quota(Expect::Allowed), states, FakeRelativeClock::default()))
     }
 
+    #[inline(always)]
     fn allows(&self, key: u64, _: Instant) -> bool {
         self.0.check_key(&key).is_ok()
     }
@@ -154,6 +160,7 @@ impl Limiter for KeyedThenDirect {
         }
     }
 
+    #[inline(always)]
     fn allows(&self, key: &Key, (): ()) -> bool {
         self.per_key.check_key(key).is_ok() && self.global.check().is_ok()
     }

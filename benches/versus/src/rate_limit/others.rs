@@ -29,6 +29,7 @@ impl Limiter for LeakyBucket {
         Self(limiter.build())
     }
 
+    #[inline(always)]
     fn allows(&self, _: &Key, (): ()) -> bool {
         self.0.try_acquire(1)
     }
@@ -58,6 +59,7 @@ impl Limiter for Ratelimit {
         Self(limiter.build().expect("in range"))
     }
 
+    #[inline(always)]
     fn allows(&self, _: &Key, (): ()) -> bool {
         self.0.try_wait().is_ok()
     }
@@ -75,6 +77,7 @@ impl KeyedLimiter for BareMap {
         Self((0..shards).map(|_| Mutex::default()).collect())
     }
 
+    #[inline(always)]
     fn allows(&self, key: u64, _: Instant) -> bool {
         // Its keys are chance already.
         let shard = key.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;

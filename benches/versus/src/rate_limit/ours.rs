@@ -28,6 +28,7 @@ impl Limiter for Direct {
         Self(RateLimiter::new(quota(expect)).expect("a quota in range"))
     }
 
+    #[inline(always)]
     fn allows(&self, _: &Key, (): ()) -> bool {
         self.0.try_acquire(1).is_ok()
     }
@@ -49,6 +50,7 @@ impl Limiter for DirectAt {
         Self(Direct::new(expect).0)
     }
 
+    #[inline(always)]
     fn allows(&self, _: &Key, now: Instant) -> bool {
         self.0.try_acquire_at(1, now).is_ok()
     }
@@ -70,6 +72,7 @@ impl Limiter for Leased {
         Self(RateLimiter::new(config).expect("a burst that can be leased from"))
     }
 
+    #[inline(always)]
     fn allows(&self, _: &Key, (): ()) -> bool {
         self.0.try_acquire(1).is_ok()
     }
@@ -92,6 +95,7 @@ impl Limiter for Tiered {
         Self(TieredRateLimiter::new(quotas).expect("quotas in range"))
     }
 
+    #[inline(always)]
     fn allows(&self, key: &Key, (): ()) -> bool {
         self.0.try_acquire(key, 1).is_ok()
     }
@@ -113,6 +117,7 @@ impl Limiter for TieredAt {
         Self(Tiered::new(expect).0)
     }
 
+    #[inline(always)]
     fn allows(&self, key: &Key, now: Instant) -> bool {
         self.0.try_acquire_at(key, 1, now).is_ok()
     }
@@ -134,6 +139,7 @@ impl KeyedLimiter for Many {
         Self(TieredRateLimiter::new(quotas).expect("quotas in range"))
     }
 
+    #[inline(always)]
     fn allows(&self, key: u64, now: Instant) -> bool {
         self.0.try_acquire_at(&key, 1, now).is_ok()
     }

@@ -15,9 +15,10 @@ pub fn run(effort: Effort) {
     rows("worker_pool/memory/per_task", &MEASURES, Effort { rounds: 3, ..effort }, Memory);
 }
 
-const MEASURES: [Measure; 2] = [
+const MEASURES: [Measure; 3] = [
     Measure { suffix: "/allocations", unit: "allocations/task" },
     Measure { suffix: "/queued", unit: "heap bytes/queued task" },
+    Measure { suffix: "/queued/handle", unit: "bytes/queued task with its handle" },
 ];
 
 /// Fewer than any class may fill of the cap.
@@ -31,7 +32,9 @@ impl Case for Memory {
         let runtime = runtime(Cores::One);
         let referee = runtime.spawn(async {
             let mut pool = P::start(WORKERS);
-            vec![allocations(&mut pool).await, queued_bytes(&mut pool).await]
+            let allocations = allocations(&mut pool).await;
+            let (heap, handle) = queued_bytes(&mut pool).await;
+            vec![allocations, heap, heap + handle]
         });
         runtime.block_on(referee).expect("the tasks end")
     }
@@ -48,8 +51,8 @@ async fn allocations<P: Pool>(pool: &mut P) -> f64 {
     count.stop().allocations as f64 / TASKS as f64
 }
 
-/// Above what the pool itself holds while all its workers are busy; the handle counts too.
-async fn queued_bytes<P: Pool>(pool: &mut P) -> f64 {
+/// Above what the pool itself holds while all its workers are busy: on the heap, and in the handle.
+async fn queued_bytes<P: Pool>(pool: &mut P) -> (f64, f64) {
     let (started, gate) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
     let mut blocked = Vec::with_capacity(WORKERS);
     for _ in 0..WORKERS {
@@ -68,9 +71,10 @@ async fn queued_bytes<P: Pool>(pool: &mut P) -> f64 {
         handles.push(pool.submit(no_op()).await);
     }
     let live = count.stop().live_bytes;
+    let handle = handles.first().map_or(0, size_of_val);
     gate.add_permits(WORKERS);
     for handle in handles {
         handle.await.expect("the task ran");
     }
-    live as f64 / TASKS as f64
+    (live as f64 / TASKS as f64, handle as f64)
 }

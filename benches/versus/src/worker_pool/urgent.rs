@@ -37,6 +37,8 @@ pub fn run(effort: Effort) {
             let case = Case { cores, service, tasks: effort.ops(tasks), urgent_one_in };
             let contestants = vec![
                 Contestant::new("headworks", move || case.sample(Ours::start)),
+                // All that comes between two turns of a bystander is then one poll of ours.
+                Contestant::new("headworks, 1 worker", move || case.sample(Ours::alone)),
                 Contestant::new("async-priority-channel", move || case.sample(Channel::start)),
                 Contestant::new("kanal (no priorities)", move || case.sample(Kanal::start)),
             ];
@@ -167,7 +169,15 @@ struct Ours(WorkerPool);
 
 impl Ours {
     fn start() -> Self {
-        Self(WorkerPool::new(ours::config(WORKERS)).expect("a config in range, on a runtime"))
+        Self::of(WORKERS)
+    }
+
+    fn alone() -> Self {
+        Self::of(1)
+    }
+
+    fn of(workers: usize) -> Self {
+        Self(WorkerPool::new(ours::config(workers)).expect("a config in range, on a runtime"))
     }
 }
 

@@ -143,7 +143,7 @@ fn pull_as(who: u32, core: &mut Pool, now: Instant, out: &mut Out) -> Option<(u3
             One::Task(task) => Some((task, job.seat)),
             One::Caller(caller) => panic!("{caller} is not to be run by a worker"),
         },
-        Next::Rest { .. } | Next::Linger | Next::Leave => None,
+        _ => None,
     }
 }
 

@@ -16,7 +16,7 @@ enum Op {
     Own { which: usize, ends: bool },
     Give { which: usize, ending: usize },
     Pull,
-    End { which: usize, ending: usize },
+    End { which: usize, ending: usize, is_spent: bool },
     Cancel { which: usize },
     Help { which: usize, ends: bool },
     Nest { which: usize },
@@ -37,7 +37,8 @@ fn op() -> impl Strategy<Value = Op> {
         4 => (any::<usize>(), any::<bool>()).prop_map(|(which, ends)| Op::Own { which, ends }),
         4 => (any::<usize>(), 0..3_usize).prop_map(|(which, ending)| Op::Give { which, ending }),
         8 => Just(Op::Pull),
-        6 => (any::<usize>(), 0..3_usize).prop_map(|(which, ending)| Op::End { which, ending }),
+        6 => (any::<usize>(), 0..3_usize, any::<bool>())
+            .prop_map(|(which, ending, is_spent)| Op::End { which, ending, is_spent }),
         2 => any::<usize>().prop_map(|which| Op::Cancel { which }),
         6 => (any::<usize>(), any::<bool>()).prop_map(|(which, ends)| Op::Help { which, ends }),
         4 => any::<usize>().prop_map(|which| Op::Nest { which }),
@@ -211,7 +212,13 @@ fn apply(
                 naive.running.insert(task, seat);
             }
         }
-        Op::End { which, ending } => end_one(core, naive, which, ending, *now, &mut out),
+        Op::End { which, ending, is_spent } => {
+            end_one(core, naive, (which, ending), *now);
+            match is_spent {
+                true => drop(core.pauses(*now, &mut out)),
+                false => core.settle(*now, &mut out),
+            }
+        }
         Op::Cancel { which } => {
             if !tickets.is_empty() {
                 let (ticket, _) = tickets.swap_remove(which % tickets.len());
@@ -369,14 +376,7 @@ fn end_nested(
     Some((ticket, task))
 }
 
-fn end_one(
-    core: &mut Pool,
-    naive: &mut Naive,
-    which: usize,
-    ending: usize,
-    now: Instant,
-    out: &mut Out,
-) {
+fn end_one(core: &mut Pool, naive: &mut Naive, (which, ending): (usize, usize), now: Instant) {
     let ending = ENDINGS[ending];
     let mut tasks: Vec<_> = naive.running.keys().copied().collect();
     tasks.sort_unstable();
@@ -387,7 +387,6 @@ fn end_one(
     };
     if let Some(seat) = seat {
         core.book(seat, ending, now);
-        core.settle(now, out);
         naive.end(ending);
     }
 }
@@ -420,7 +419,7 @@ proptest! {
             let give = Op::Give { which: 0, ending: 0 };
             apply(give, &mut core, &mut naive, &mut tickets, 0, &mut now);
             apply(Op::Pull, &mut core, &mut naive, &mut tickets, 0, &mut now);
-            let end = Op::End { which: 0, ending: 0 };
+            let end = Op::End { which: 0, ending: 0, is_spent: false };
             apply(end, &mut core, &mut naive, &mut tickets, 0, &mut now);
             let end = Op::EndNested { which: 0, ends: true };
             apply(end, &mut core, &mut naive, &mut tickets, 0, &mut now);

@@ -38,6 +38,26 @@ fn of_long_tasks_each_rouses_a_worker_while_there_are_seats() {
 }
 
 #[test]
+fn who_rests_is_roused_for_what_a_spent_worker_leaves() {
+    let (mut core, now, mut out) = (resting(3, 10, 3), start(), Out::default());
+    submit(&mut core, weighing(1), 0, now, &mut out).unwrap();
+    let (_, seat) = pull_as(2, &mut core, now, &mut out).unwrap();
+    core.book(seat, Ending::Completed, now);
+    assert!(!core.pauses(now, &mut out), "there is nothing to come back for");
+    submit(&mut core, weighing(2), 1, now, &mut out).unwrap();
+    let (_, seat) = pull_as(2, &mut core, now, &mut out).unwrap();
+    assert!(pull_as(1, &mut core, now, &mut out).is_none(), "roused for what another one took");
+    let before = woken(&out);
+    submit(&mut core, weighing(2), 2, now, &mut out).unwrap();
+    assert_eq!(woken(&out), before, "it does not fit yet");
+    core.book(seat, Ending::Completed, now);
+    assert!(core.pauses(now, &mut out));
+    assert_eq!(woken(&out), before + 1);
+    assert_eq!(pull_as(1, &mut core, now, &mut out).map(|(task, _)| task), Some(2));
+    assert!(pull_as(2, &mut core, now, &mut out).is_none(), "somebody else was sooner");
+}
+
+#[test]
 fn what_a_heavy_one_leaves_rouses_all_who_can_start() {
     let (mut core, now, mut out) = (resting(3, 10, 3), start(), Out::default());
     let heavy = core.sit_inline(&weighing(3), now).unwrap();
