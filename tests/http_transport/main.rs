@@ -4,14 +4,19 @@
 mod allocations;
 mod cancel;
 mod caps;
+#[cfg(feature = "compression")]
+mod compressed;
 mod errors;
+mod expect;
 mod faults;
 mod h2;
 mod h2_frames;
+mod lifecycle;
 mod proxy;
 mod requests;
 mod resets;
 mod reuse;
+mod safeguards;
 mod server;
 mod statistics;
 mod timeouts;

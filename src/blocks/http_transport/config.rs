@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
+#[cfg(feature = "compression")]
+use super::decoding::Decoding;
 #[cfg(feature = "tls")]
 use super::tls_config::TlsConfig;
 use crate::ground::config_error::ConfigError;
@@ -49,6 +51,13 @@ pub struct TransportConfig {
     /// From handing the request to a connection, its body included, to the end of the answer's
     /// header. Default: 10 s.
     pub response_header_timeout: Duration,
+    /// Requests whose body is larger than this, or of unknown length, say `Expect: 100-continue`, and
+    /// so do those whose headers say so: their body is sent when the server asks for it, or after
+    /// `expect_continue_wait`, and not at all when it has answered by then. Default: `None`, those
+    /// alone whose headers say so.
+    pub expect_continue_above: Option<usize>,
+    /// How long such a request waits for the server's word. Default: 1 s.
+    pub expect_continue_wait: Duration,
     /// The longest silence between two pieces of the answer's body. Default: 30 s.
     pub body_idle_timeout: Duration,
     /// From `send` to the last byte of the answer's body; waiting, dialling and a second attempt
@@ -74,6 +83,12 @@ pub struct TransportConfig {
     /// The largest body of an answer, in bytes, however it is read. Default: `None`, no limit beside
     /// that of the reader.
     pub max_body_bytes: Option<usize>,
+    /// Whether compressed answers are asked for, and decoded. Only where the request doesn't say
+    /// `Accept-Encoding` or `Range` itself; `Content-Encoding` and `Content-Length` are gone from an
+    /// answer that is decoded. [`max_body_bytes`](Self::max_body_bytes) holds before and after.
+    /// Default: `None`, they are not.
+    #[cfg(feature = "compression")]
+    pub decoding: Option<Decoding>,
     /// The largest answer `post_json` reads, in bytes. Default: 4 MiB.
     pub max_json_bytes: usize,
 }
@@ -94,6 +109,8 @@ impl Default for TransportConfig {
             dial_timeout: Duration::from_secs(5),
             tls_timeout: Duration::from_secs(10),
             response_header_timeout: Duration::from_secs(10),
+            expect_continue_above: None,
+            expect_continue_wait: Duration::from_secs(1),
             body_idle_timeout: Duration::from_secs(30),
             total_timeout: Duration::from_secs(30),
             idle_timeout: Duration::from_secs(90),
@@ -104,6 +121,8 @@ impl Default for TransportConfig {
             tls: TlsConfig::default(),
             max_header_bytes: 64 << 10,
             max_body_bytes: None,
+            #[cfg(feature = "compression")]
+            decoding: None,
             max_json_bytes: 4 << 20,
         }
     }
@@ -198,6 +217,8 @@ with! {
     with_dial_timeout dial_timeout: Duration,
     with_tls_timeout tls_timeout: Duration,
     with_response_header_timeout response_header_timeout: Duration,
+    with_expect_continue_above expect_continue_above: Option<usize>,
+    with_expect_continue_wait expect_continue_wait: Duration,
     with_body_idle_timeout body_idle_timeout: Duration,
     with_total_timeout total_timeout: Duration,
     with_idle_timeout idle_timeout: Duration,
@@ -214,6 +235,14 @@ impl TransportConfig {
     #[must_use]
     pub fn with_name(mut self, name: impl Into<Cow<'static, str>>) -> Self {
         self.name = name.into();
+        self
+    }
+
+    /// Sets [`decoding`](Self::decoding).
+    #[cfg(feature = "compression")]
+    #[must_use]
+    pub fn with_decoding(mut self, decoding: Option<Decoding>) -> Self {
+        self.decoding = decoding;
         self
     }
 
@@ -251,6 +280,8 @@ impl TransportConfig {
             "1..=1024",
         )?;
         self.check_sizes()?;
+        #[cfg(feature = "compression")]
+        self.decoding.map_or(Ok(()), Decoding::check)?;
         self.check_times()
     }
 
@@ -276,6 +307,7 @@ impl TransportConfig {
             ("http_transport.dial_timeout", self.dial_timeout),
             ("http_transport.tls_timeout", self.tls_timeout),
             ("http_transport.response_header_timeout", self.response_header_timeout),
+            ("http_transport.expect_continue_wait", self.expect_continue_wait),
             ("http_transport.body_idle_timeout", self.body_idle_timeout),
             ("http_transport.total_timeout", self.total_timeout),
             ("http_transport.idle_timeout", self.idle_timeout),

@@ -8,7 +8,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::StatusCode;
 
-use crate::ground::outcome::{Classify, Outcome, Verdict};
+use crate::circuit_breaker::CircuitOpen;
+use crate::ground::outcome::{Classify, Outcome, RetryClass, Verdict};
+use crate::retry::RetryError;
 
 /// Why a request got no answer, or not a whole one. One variant per phase and cause.
 ///
@@ -83,6 +85,22 @@ pub enum TransportError {
     /// The answer's body stood still for too long.
     #[error("the answer's body stood still for too long")]
     BodyIdleTimeout,
+    /// The transport is closed, or was while the request was under way and out of time.
+    #[error("the transport is closed")]
+    Closed,
+    /// The host's circuit is open: nothing was sent.
+    #[error("the circuit of {host} is open")]
+    CircuitOpen {
+        /// Scheme, host and port; never credentials or a path.
+        host: Box<str>,
+        /// When another request has a chance.
+        #[source]
+        open: CircuitOpen,
+    },
+    /// There were several attempts, or none made sense any more for another reason than the error
+    /// itself: it holds the reason, and how the last attempt failed.
+    #[error(transparent)]
+    GaveUp(Box<RetryError<TransportError>>),
     /// The answer ended before its body was complete.
     #[error("the answer ended early")]
     ClosedEarly(#[source] Cause),
@@ -91,6 +109,31 @@ pub enum TransportError {
     BodyTooLarge {
         /// The limit that was given.
         limit_bytes: usize,
+    },
+    /// The answer's body is not what its `Content-Encoding` says, or ends in the midst of it.
+    #[cfg(feature = "compression")]
+    #[error("the answer can't be decoded")]
+    Undecodable {
+        /// Whether it ended too early.
+        truncated: bool,
+        /// What the decoder said.
+        #[source]
+        cause: Cause,
+    },
+    /// Decoded, the answer's body is larger than [`Decoding::max_bytes`](super::Decoding::max_bytes).
+    #[cfg(feature = "compression")]
+    #[error("decoded, the answer's body is larger than {limit_bytes} bytes")]
+    DecodedTooLarge {
+        /// The limit.
+        limit_bytes: usize,
+    },
+    /// More comes out of the answer's body than
+    /// [`Decoding::max_expansion`](super::Decoding::max_expansion) allows.
+    #[cfg(feature = "compression")]
+    #[error("the answer's body expands to more than {max_expansion} times its size")]
+    ExpandsTooMuch {
+        /// The limit.
+        max_expansion: u32,
     },
     /// The whole took longer than `total_timeout`.
     #[error("the request took too long in all; it was in its {phase} phase")]
@@ -203,14 +246,24 @@ impl TransportError {
             Self::Status { status, .. } => may_pass(*status),
             Self::InvalidUrl(_) | Self::UnsupportedScheme(_) | Self::InvalidRequest(_) => false,
             Self::RequestBody(_) | Self::HeaderTooLarge | Self::BodyTooLarge { .. } => false,
+            Self::Closed => false,
+            #[cfg(feature = "compression")]
+            Self::Undecodable { .. } => true,
+            #[cfg(feature = "compression")]
+            Self::DecodedTooLarge { .. } | Self::ExpandsTooMuch { .. } => false,
+            Self::CircuitOpen { .. } => true,
+            Self::GaveUp(error) => error.verdict().retry() != RetryClass::Stop,
         }
     }
 
-    /// When the backend asked to be called again: its `Retry-After`, at most 1 h.
+    /// When another attempt makes sense: the backend's `Retry-After`, at most 1 h, or when an open
+    /// circuit lets the next request through.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Status { retry_after, .. } => *retry_after,
+            Self::CircuitOpen { open, .. } => Some(open.retry_after()),
+            Self::GaveUp(error) => error.retry_after(),
             _ => None,
         }
     }
@@ -229,6 +282,8 @@ impl TransportError {
                 Outcome::Ignored
             }
             Self::PoolWaitTimeout | Self::PoolFull | Self::TooManyHosts => Outcome::Ignored,
+            Self::Closed | Self::CircuitOpen { .. } => Outcome::Ignored,
+            Self::GaveUp(error) => error.verdict().outcome(),
             Self::TotalTimeout { phase: Phase::PoolWait } | Self::RequestBody(_) => {
                 Outcome::Ignored
             }
@@ -246,6 +301,8 @@ impl Classify for TransportError {
                 return Verdict::of_status(*status, *retry_after);
             }
             Self::PoolWaitTimeout | Self::PoolFull | Self::TooManyHosts => Verdict::refused(None),
+            Self::CircuitOpen { open, .. } => return open.verdict(),
+            Self::GaveUp(error) => return error.verdict(),
             Self::TotalTimeout { phase: Phase::PoolWait } => Verdict::refused(None),
             Self::Dial { .. } | Self::DialTimeout { .. } => Verdict::failure().unsent(),
             Self::Tls { .. } | Self::TlsTimeout { .. } => Verdict::failure().unsent(),

@@ -69,12 +69,19 @@
 //! with none of them.
 
 mod allowance;
+mod attempts;
 mod body;
+mod close;
 mod config;
 mod connection;
 mod core;
+#[cfg(feature = "compression")]
+mod decode;
+#[cfg(feature = "compression")]
+mod decoding;
 mod dial;
 mod error;
+mod expect;
 mod factory;
 mod h1;
 mod h2;
@@ -83,7 +90,9 @@ mod host;
 mod json;
 mod metrics;
 mod permit;
+mod raw_body;
 mod request_body;
+mod safeguards;
 mod send;
 mod shared;
 mod stream;
@@ -96,16 +105,22 @@ mod tls;
 mod tls_config;
 mod transport;
 mod wait;
+mod warm_up;
 
 pub use body::Body;
+pub use close::{CloseReport, HostCut};
 pub use config::{Preset, Protocol, TransportConfig};
+#[cfg(feature = "compression")]
+pub use decoding::Decoding;
 pub use error::{Cause, Phase, TransportError};
 pub use factory::TransportFactory;
 pub use metrics::{CloseReason, Closed, HostSnapshot, PoolCounts, TransportSnapshot};
 pub use request_body::TransportBody;
+pub use safeguards::{SafeguardSnapshot, Safeguards, SafeguardsConfig};
 pub use times::Timings;
 #[cfg(feature = "tls")]
 pub use tls_config::{Identity, TlsConfig, Trust};
 pub use transport::Transport;
+pub use warm_up::WarmUp;
 
 pub use crate::ground::metrics::{Histogram, Metric, MetricValue};

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 
 use super::allowance::Allowance;
+use super::close::Door;
 use super::config::{Protocol, TransportConfig};
 use super::connection::Conn;
 use super::core::{Ask, Closing, Core, First, Grant, Grants, Held, HostId, Limits, Look, Speaks};
@@ -31,20 +32,23 @@ const AGE_JITTER_RATIO: f64 = 0.1;
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) config: Arc<TransportConfig>,
-    connector: Arc<Connector>,
-    pool: Mutex<Pool>,
-    times: AllTimes,
+    pub(super) connector: Arc<Connector>,
+    pub(super) pool: Mutex<Pool>,
+    pub(super) times: AllTimes,
     /// One task per connection. Dropped with the pool, which ends them all.
-    drivers: Mutex<JoinSet<()>>,
+    pub(super) drivers: Mutex<JoinSet<()>>,
+    pub(super) door: Door,
     /// What JSON is written into.
     #[cfg(feature = "json")]
     pub(super) buffers: crate::BytesPool,
 }
 
 #[derive(Debug)]
-struct Pool {
-    core: Core<Conn, Waiter>,
+pub(super) struct Pool {
+    pub(super) core: Core<Conn, Waiter>,
     rng: Rng,
+    /// Time for an orderly end ran out: nothing is begun any more.
+    pub(super) is_cut: bool,
 }
 
 /// Which connection will do.
@@ -82,7 +86,7 @@ impl Shared {
                 Protocol::Http2 => Speaks::Muxed,
             },
         };
-        let pool = Pool { core: Core::new(limits), rng: Rng::from_entropy() };
+        let pool = Pool { core: Core::new(limits), rng: Rng::from_entropy(), is_cut: false };
         let (pool, drivers) = (Mutex::new(pool), Mutex::new(JoinSet::new()));
         Self {
             config: Arc::new(config),
@@ -90,6 +94,7 @@ impl Shared {
             pool,
             times: AllTimes::default(),
             drivers,
+            door: Door::default(),
             #[cfg(feature = "json")]
             buffers: crate::BytesPool::new(),
         }
@@ -116,7 +121,7 @@ impl Shared {
                         let own = || TransportError::PoolWaitTimeout;
                         allowance.late(wait_until, Phase::PoolWait, own)
                     })?;
-                    if !matches!(verdict, Verdict::Evicted) {
+                    if matches!(verdict, Verdict::Use(_) | Verdict::Dial(_)) {
                         let took = now().saturating_duration_since(waits_since);
                         self.times.of(key.name()).waited(took);
                     }
@@ -129,6 +134,7 @@ impl Shared {
                 // Boxed: it is rare, and larger than all the rest of a request.
                 Verdict::Dial(place) => return Box::pin(self.dial(key, place, allowance)).await,
                 Verdict::Evicted => return Err(TransportError::PoolFull),
+                Verdict::Closed => return Err(TransportError::Closed),
             }
         }
     }
@@ -143,7 +149,11 @@ impl Shared {
         let mut closing = Closing::new();
         let (mut evicted, mut ahead) = (None, None);
         let asked = {
-            let core = &mut self.pool.lock().core;
+            let pool = &mut *self.pool.lock();
+            if pool.is_cut {
+                return Err(TransportError::Closed);
+            }
+            let core = &mut pool.core;
             let ask = match want {
                 Want::Any => core.ask(key, now, &mut closing),
                 Want::Fresh => core.ask_fresh(key),
@@ -189,10 +199,12 @@ impl Shared {
         tokio::runtime::Handle::try_current()
             .map_err(|error| TransportError::Dial { host: key.name(), cause: Cause::new(error) })?;
         let times = self.times.of(key.name());
-        let opened = self.connector.connect(key, &self.config, allowance, times).await;
+        let dialled = self.connector.connect(key, &self.config, allowance, times);
+        let opened = self.door.unless_cut(dialled).await.ok_or(TransportError::Closed)?;
         let opened = opened.inspect_err(|_| place.fails())?;
-        // `None` only from a pool that forgot its host, which it does not while there is a place.
-        self.add(opened, place, First::Dialler).ok_or(TransportError::PoolWaitTimeout)
+        // `None` from a pool that was cut. (One that forgot its host, which it does not while there
+        // is a place, would be the other.)
+        self.add(opened, place, First::Dialler).ok_or(TransportError::Closed)
     }
 
     /// Dials ahead of need, in a task of the pool's, since streams run out. Fails silently: then
@@ -214,10 +226,19 @@ impl Shared {
 
     /// Takes a new connection into the pool and starts its task. A lease of it, if it is for the
     /// request that dialled.
-    fn add(self: &Arc<Self>, opened: Opened, mut place: Place, first: First) -> Option<Lease> {
+    pub(super) fn add(
+        self: &Arc<Self>,
+        opened: Opened,
+        mut place: Place,
+        first: First,
+    ) -> Option<Lease> {
         let (host, now) = (place.host(), now());
         let (mut closing, mut grants) = (Closing::new(), Grants::new());
         let mut pool = self.pool.lock();
+        if pool.is_cut {
+            drop(pool);
+            return None;
+        }
         let age = pool.rng.around(self.config.max_age, AGE_JITTER_RATIO);
         let (id, retire_at) = (pool.core.opened(host), later(now, age));
         place.opens(id, retire_at);
@@ -253,7 +274,10 @@ impl Shared {
         let mut drivers = self.drivers.lock();
         // Here the tasks that have ended are awaited: never more are kept than ended since.
         while drivers.try_join_next().is_some() {}
-        drivers.spawn(task);
+        // Looked at under the lock under which they are ended.
+        if !self.door.is_cut() {
+            drivers.spawn(task);
+        }
     }
 
     pub(super) fn snapshot(&self) -> TransportSnapshot {
@@ -356,7 +380,7 @@ impl Shared {
             match waiter.put(verdict) {
                 Ok(waker) => waker.into_iter().for_each(crate::ground::quiet::wake_quietly),
                 Err(Verdict::Use(lease)) => lease.unused(),
-                Err(Verdict::Dial(_) | Verdict::Evicted) => {}
+                Err(Verdict::Dial(_) | Verdict::Evicted | Verdict::Closed) => {}
             }
         }
     }
@@ -375,7 +399,7 @@ impl Shared {
     }
 }
 
-fn close_all(closing: Closing<Conn>) {
+pub(super) fn close_all(closing: Closing<Conn>) {
     for (held, reason) in closing {
         held.close(reason);
     }

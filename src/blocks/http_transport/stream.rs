@@ -16,6 +16,7 @@ use http::{Method, Request, Response, Version};
 use http_body::{Body as _, Frame, SizeHint};
 
 use super::error::{Cause, TransportError};
+use super::expect::Expectation;
 use super::request_body::TransportBody;
 
 /// Why there is no answer.
@@ -35,6 +36,7 @@ pub(super) async fn exchange(
     sender: &mut SendRequest<Bytes>,
     request: Request<TransportBody>,
     tls: bool,
+    expectation: Option<&Expectation>,
 ) -> Result<Response<Answer>, Failure> {
     let (head, body) = into_stream(request, tls).map_err(Failure::Stream)?;
     let (mut answer, send) = match sender.send_request(head, body.is_end_stream()) {
@@ -43,6 +45,11 @@ pub(super) async fn exchange(
     };
     let mut upload = (!body.is_end_stream()).then(|| Upload { send, body, rest: Bytes::new() });
     let response = poll_fn(|cx| {
+        if let Some(expectation) = expectation
+            && let Poll::Ready(Some(Ok(word))) = answer.poll_informational(cx)
+        {
+            expectation.told(word.status());
+        }
         if let Some(sending) = &mut upload {
             match sending.poll(cx) {
                 Poll::Ready(Err(cause)) => {
@@ -57,6 +64,10 @@ pub(super) async fn exchange(
         Pin::new(&mut answer).poll(cx).map_err(failed)
     })
     .await?;
+    if expectation.is_some_and(Expectation::keeps_the_body) {
+        // What was not asked for ends with the stream.
+        upload = None;
+    }
     Ok(response.map(|receive| Answer::new(receive, upload)).map_length())
 }
 
