@@ -1,5 +1,6 @@
 //! Answers that come compressed: whole, cut, damaged, and larger than they look.
 
+use async_compression::Level;
 use async_compression::tokio::write::{BrotliEncoder, GzipEncoder, ZstdEncoder};
 use headworks::Transport;
 use headworks::http_transport::{Body, Decoding, TransportConfig, TransportError};
@@ -15,17 +16,17 @@ async fn compressed(coding: &str, plain: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
     match coding {
         "gzip" => {
-            let mut encoder = GzipEncoder::new(&mut out);
+            let mut encoder = GzipEncoder::with_quality(&mut out, Level::Fastest);
             encoder.write_all(plain).await.unwrap();
             encoder.shutdown().await.unwrap();
         }
         "br" => {
-            let mut encoder = BrotliEncoder::new(&mut out);
+            let mut encoder = BrotliEncoder::with_quality(&mut out, Level::Fastest);
             encoder.write_all(plain).await.unwrap();
             encoder.shutdown().await.unwrap();
         }
         _ => {
-            let mut encoder = ZstdEncoder::new(&mut out);
+            let mut encoder = ZstdEncoder::with_quality(&mut out, Level::Fastest);
             encoder.write_all(plain).await.unwrap();
             encoder.shutdown().await.unwrap();
         }
@@ -192,10 +193,10 @@ async fn what_is_damaged_or_has_more_behind_its_end_is_told() {
     }
 }
 
-/// 64 MiB of zeros.
+/// 16 MiB of zeros.
 #[tokio::test]
 async fn a_bomb_goes_off_neither_by_its_ratio_nor_by_its_size() {
-    let bomb = vec![0; 64 << 20];
+    let bomb = vec![0; 16 << 20];
     for coding in CODINGS {
         let body = compressed(coding, &bomb).await;
         let header = format!("Content-Encoding: {coding}");
@@ -219,7 +220,7 @@ async fn a_bomb_goes_off_neither_by_its_ratio_nor_by_its_size() {
         .await;
         let told = matches!(error, TransportError::DecodedTooLarge { limit_bytes: 0x20_0000 });
         assert!(told, "{coding}: {error:?}");
-        assert!((came..=2 << 20).contains(&came) && came > 1 << 20, "{came}");
+        assert!(came > 1 << 20 && came <= 2 << 20, "{came}");
         assert!(body.chunk().await.is_none());
     }
 }

@@ -28,6 +28,14 @@
 //! - One HTTP/2 connection is dialled for a herd of cold callers, and the next before its streams
 //!   run out. One whose server says `GOAWAY` takes no new requests, and those it carries end. One
 //!   over which a request timed out while nobody was answered takes no new ones either.
+//! - With [`Safeguards`] a host's open circuit refuses before anything waits or is sent, retries are
+//!   paid from the host's own budget, and neither a retry nor a hedge repeats what must not be
+//!   done twice.
+//! - A pool that was closed has no socket and no task left when [`Transport::close`] returns; what
+//!   it had to cut is listed. Another configuration ([`TransportFactory::reload`]) drops no request
+//!   and moves no connection from one pool to another.
+//! - Of a compressed answer (feature `compression`, `decoding`) never more is decoded than the
+//!   limits allow, and at most 8 KiB ahead of its reader.
 //!
 //! # When not to use it
 //!
@@ -65,8 +73,15 @@
 //! 8. At most one dial at a time is under way to a host whose connections are shared. It is begun
 //!    for the line's head, or ahead of need by whoever leaves no more than an eighth of the streams.
 //!
-//! Lock order: drivers → pool → a waiter's cell; the factory's lock and that of the times are held
-//! with none of them.
+//! 9. A request is inside its pool's door from its beginning to the end of its answer. A closed door
+//!    lets nobody in; when all have left or the time is over, the pool is cut: under its lock no
+//!    request asks for anything any more and no connection is taken in, and under that of the
+//!    drivers no task begins. Then all tasks are ended and awaited.
+//! 10. A transport and its clones use one pool at a time, looked up once for each request. Where
+//!    nobody uses a pool any more its idle connections are closed, and those that come back.
+//!
+//! Lock order: drivers → pool → a waiter's cell; the locks of the factory, of a transport's pool, of
+//! the door, of the safeguards and of the times are held with none of them.
 
 mod allowance;
 mod attempts;
