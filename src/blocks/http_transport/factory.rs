@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 
 use super::config::TransportConfig;
-use super::dial::Connector;
+use super::dial::{Connector, Names};
 use super::shared::Shared;
 #[cfg(feature = "tls")]
 use super::tls::Tls;
@@ -38,11 +38,13 @@ impl TransportFactory {
     ///
     /// # Errors
     ///
-    /// `ConfigError::Invalid`, naming the field that is out of range; or `transport` when 64 other
+    /// `ConfigError::Invalid`, naming the field that is out of range, or the environment variable
+    /// that names no proxy; or `transport` when 64 other
     /// configurations are in use.
     pub fn transport(&self, config: impl Into<TransportConfig>) -> Result<Transport, ConfigError> {
-        let config = config.into();
+        let mut config = config.into();
         config.check()?;
+        config.proxy = config.proxy.settled()?;
         let mut pools = self.pools.lock();
         if let Some(shared) = pools.get(&config).and_then(Weak::upgrade) {
             return Ok(Transport::new(shared));
@@ -57,7 +59,7 @@ impl TransportFactory {
             "at most 64 distinct configurations in use at a time",
         )?;
         let connector = Connector::new(
-            &config,
+            Names::System,
             #[cfg(feature = "tls")]
             Tls::new(&config.tls, config.protocol)?,
         );

@@ -32,7 +32,7 @@ pub(super) async fn send(
     mut request: Request<TransportBody>,
     class: Priority,
 ) -> Result<Response<Body>, TransportError> {
-    let key = HostKey::of(request.uri())?;
+    let key = HostKey::of(request.uri(), &shared.config)?;
     prepare(&mut request, &key)?;
     request.body().check_length(request.method())?;
     let allowance = Allowance::new(now(), shared.config.total_timeout);

@@ -1,5 +1,6 @@
 //! The core by tables and against a naive model, with explicit time.
 
+mod addresses;
 mod config;
 mod model;
 mod muxed;
