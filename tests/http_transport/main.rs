@@ -8,6 +8,9 @@ mod errors;
 mod faults;
 mod h2;
 mod h2_frames;
+#[cfg(feature = "native-roots")]
+mod native_roots;
+mod proxies;
 mod proxy;
 mod requests;
 mod resets;

@@ -74,6 +74,8 @@
 
 mod allowance;
 mod body;
+#[cfg(all(any(test, fuzzing), not(headworks_loom)))]
+pub(crate) mod claims;
 mod config;
 mod connection;
 mod core;

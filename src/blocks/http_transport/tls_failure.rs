@@ -11,7 +11,9 @@ impl TlsFailure {
         match error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) {
             Some(Error::InvalidCertificate(what)) => Self::of_certificate(what),
             Some(Error::NoCertificatesPresented) => Self::BadCertificate,
-            Some(Error::PeerIncompatible(_) | Error::NoApplicationProtocol) => Self::NothingInCommon,
+            Some(Error::PeerIncompatible(_) | Error::NoApplicationProtocol) => {
+                Self::NothingInCommon
+            }
             Some(Error::AlertReceived(alert)) => Self::of_alert(*alert),
             Some(Error::InvalidMessage(_) | Error::InappropriateMessage { .. }) => Self::NotTls,
             Some(_) => Self::Other,

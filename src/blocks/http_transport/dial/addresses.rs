@@ -11,7 +11,10 @@ pub(in crate::blocks::http_transport) const MOST_TRIED: usize = 16;
 /// that does not work costs one attempt and not all of its own. It begins with the first that the
 /// resolver named, which has sorted them by RFC 6724; or with `turn`, where each is to be first as
 /// often as the others, in whatever order the resolver names them each time.
-pub(in crate::blocks::http_transport) fn order(mut found: Vec<SocketAddr>, turn: Option<usize>) -> Vec<SocketAddr> {
+pub(in crate::blocks::http_transport) fn order(
+    mut found: Vec<SocketAddr>,
+    turn: Option<usize>,
+) -> Vec<SocketAddr> {
     if let Some(turn) = turn {
         found.sort_unstable();
         found.dedup();

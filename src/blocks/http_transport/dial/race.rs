@@ -35,7 +35,11 @@ pub(in crate::blocks::http_transport) enum Step {
 }
 
 impl Race {
-    pub(in crate::blocks::http_transport) fn new(addresses: Vec<SocketAddr>, delay: Duration, now: Instant) -> Self {
+    pub(in crate::blocks::http_transport) fn new(
+        addresses: Vec<SocketAddr>,
+        delay: Duration,
+        now: Instant,
+    ) -> Self {
         Self { left: addresses.into_iter(), running: 0, delay, next_at: Some(now) }
     }
 

@@ -13,7 +13,7 @@ pub use self::url::{InvalidProxyUrl, ProxyUrl};
 use super::host::HostKey;
 use crate::ground::config_error::ConfigError;
 
-#[cfg(any(fuzzing, all(test, not(headworks_loom))))]
+#[cfg(all(any(test, fuzzing), not(headworks_loom)))]
 pub(super) use self::environment::rules as rules_of;
 
 /// Whether requests go through a proxy.

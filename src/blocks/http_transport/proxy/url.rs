@@ -78,7 +78,9 @@ impl FromStr for ProxyUrl {
         let (tls, rest) = match text.split_once("://") {
             None => (false, text),
             Some((scheme, rest)) if scheme.eq_ignore_ascii_case("http") => (false, rest),
-            Some((scheme, rest)) if scheme.eq_ignore_ascii_case("https") && cfg!(feature = "tls") => {
+            Some((scheme, rest))
+                if scheme.eq_ignore_ascii_case("https") && cfg!(feature = "tls") =>
+            {
                 (true, rest)
             }
             Some(_) => return Err(InvalidProxyUrl::Scheme),

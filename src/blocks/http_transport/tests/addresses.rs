@@ -41,10 +41,7 @@ fn a_turn_begins_with_the_next_address_whatever_dns_says_first() {
 }
 
 fn addresses() -> impl Strategy<Value = Vec<SocketAddr>> {
-    prop::collection::vec(
-        prop_oneof![(0..20_u8).prop_map(v4), (0..20_u16).prop_map(v6)],
-        0..40,
-    )
+    prop::collection::vec(prop_oneof![(0..20_u8).prop_map(v4), (0..20_u16).prop_map(v6)], 0..40)
 }
 
 proptest! {
@@ -178,17 +175,27 @@ mod paused {
     async fn all_that_failed_is_told() {
         let began = now();
         let lost = first_of(vec![v6(1), v4(1)], DELAY, async |address| {
-            if address == v4(1) { Err::<(), _>(refused()) } else { Err(io::ErrorKind::TimedOut.into()) }
+            if address == v4(1) {
+                Err::<(), _>(refused())
+            } else {
+                Err(io::ErrorKind::TimedOut.into())
+            }
         });
         let error = lost.await.unwrap_err();
         assert!(!error.is_timeout());
         assert_eq!(now(), began, "a failure waits for nothing");
         let told = error.to_string();
-        assert!(told.starts_with("[2001:db8::1]:80: ") && told.contains("192.0.2.1:80: "), "{told}");
+        assert!(
+            told.starts_with("[2001:db8::1]:80: ") && told.contains("192.0.2.1:80: "),
+            "{told}"
+        );
         let late = |_| async { Err::<(), _>(io::ErrorKind::TimedOut.into()) };
         assert!(first_of(vec![v6(1), v4(1)], DELAY, late).await.unwrap_err().is_timeout());
         let none = first_of(vec![], DELAY, late).await.unwrap_err();
-        assert_eq!((none.is_timeout(), none.to_string().as_str()), (false, "the name has no address"));
+        assert_eq!(
+            (none.is_timeout(), none.to_string().as_str()),
+            (false, "the name has no address")
+        );
     }
 }
 

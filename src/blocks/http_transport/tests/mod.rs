@@ -4,5 +4,6 @@ mod addresses;
 mod config;
 mod model;
 mod muxed;
+mod proxies;
 mod smuggling;
 mod table;

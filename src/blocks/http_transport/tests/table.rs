@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
+use super::super::config::TransportConfig;
 use super::super::core::{
     Ask, Closing, Core, Grant, Grants, Held, HostId, Limits, Look, Share, Speaks,
 };
-use super::super::config::TransportConfig;
 use super::super::host::HostKey;
 use super::super::metrics::CloseReason;
 use crate::Priority;
