@@ -12,6 +12,9 @@ mod faults;
 mod h2;
 mod h2_frames;
 mod lifecycle;
+#[cfg(feature = "native-roots")]
+mod native_roots;
+mod proxies;
 mod proxy;
 mod requests;
 mod resets;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 #[cfg(feature = "compression")]
 use super::decoding::Decoding;
+use super::proxy::Proxy;
 #[cfg(feature = "tls")]
 use super::tls_config::TlsConfig;
 use crate::ground::config_error::ConfigError;
@@ -44,8 +45,16 @@ pub struct TransportConfig {
     pub streams_per_connection: usize,
     /// How long a request waits for a connection. Default: 5 s.
     pub pool_wait_timeout: Duration,
-    /// How long looking the name up and connecting may take, over all addresses. Default: 5 s.
+    /// Through which proxy requests go, if through any. Default: `Direct`.
+    pub proxy: Proxy,
+    /// How long looking the name up and connecting may take, over all addresses, and through a
+    /// proxy until it has opened the tunnel. Default: 5 s.
     pub dial_timeout: Duration,
+    /// Which address of a host comes first. Default: `Preferred`.
+    pub address_order: AddressOrder,
+    /// How long one address has to itself before the next is tried beside it; the first that
+    /// answers is taken ("happy eyeballs", RFC 8305). 10 ms to 2 s. Default: 250 ms.
+    pub address_delay: Duration,
     /// How long the TLS handshake may take. Default: 10 s.
     pub tls_timeout: Duration,
     /// From handing the request to a connection, its body included, to the end of the answer's
@@ -106,7 +115,10 @@ impl Default for TransportConfig {
             protocol: Protocol::Negotiated,
             streams_per_connection: 200,
             pool_wait_timeout: Duration::from_secs(5),
+            proxy: Proxy::Direct,
             dial_timeout: Duration::from_secs(5),
+            address_order: AddressOrder::Preferred,
+            address_delay: Duration::from_millis(250),
             tls_timeout: Duration::from_secs(10),
             response_header_timeout: Duration::from_secs(10),
             expect_continue_above: None,
@@ -141,6 +153,21 @@ pub enum Protocol {
     /// HTTP/2 only, over `http` as well: the server is known to speak it (prior knowledge, RFC
     /// 9113, section 3.3). One that doesn't fails the dial.
     Http2,
+}
+
+/// Which address of a host comes first, if it has several. The rest follow by turns of IPv6 and
+/// IPv4, up to 16 in all.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
+pub enum AddressOrder {
+    /// The one that the system prefers (RFC 6724).
+    #[default]
+    Preferred,
+    /// Each in turn, of either family: the connections of a host are spread evenly over what its
+    /// name stands for. Meant for HTTP/1.1, whose connections are many; over HTTP/2 a host has
+    /// one at a time as a rule. An address that does not answer costs its turn `address_delay`.
+    RoundRobin,
 }
 
 /// The three ready-made configurations.
@@ -214,7 +241,10 @@ with! {
     with_protocol protocol: Protocol,
     with_streams_per_connection streams_per_connection: usize,
     with_pool_wait_timeout pool_wait_timeout: Duration,
+    with_proxy proxy: Proxy,
     with_dial_timeout dial_timeout: Duration,
+    with_address_order address_order: AddressOrder,
+    with_address_delay address_delay: Duration,
     with_tls_timeout tls_timeout: Duration,
     with_response_header_timeout response_header_timeout: Duration,
     with_expect_continue_above expect_continue_above: Option<usize>,
@@ -314,6 +344,12 @@ impl TransportConfig {
             ("http_transport.max_age", self.max_age),
             ("http_transport.tcp_keep_alive", keep_alive),
         ];
+        ConfigError::unless(
+            (Duration::from_millis(10)..=Duration::from_secs(2)).contains(&self.address_delay),
+            "http_transport.address_delay",
+            format_args!("{:?}", self.address_delay),
+            "10ms..=2s",
+        )?;
         for (field, value) in times {
             ConfigError::unless(
                 (Duration::from_millis(1)..=Duration::from_secs(86_400)).contains(&value),

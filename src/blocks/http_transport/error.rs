@@ -52,16 +52,55 @@ pub enum TransportError {
         /// Scheme, host and port; never credentials or a path.
         host: Box<str>,
     },
-    /// The TLS handshake failed: a certificate that isn't trusted, or no common protocol.
-    #[error("the tls handshake with {host} failed")]
+    /// Looking the proxy's name up, or connecting to it, failed.
+    #[error("could not connect to the proxy {proxy}")]
+    ProxyDial {
+        /// Scheme, host and port; never credentials.
+        proxy: Box<str>,
+        /// What went wrong.
+        #[source]
+        cause: Cause,
+    },
+    /// Connecting to the proxy took too long, or waiting for the tunnel it was asked for.
+    #[error("the proxy {proxy} took too long")]
+    ProxyTimeout {
+        /// Scheme, host and port; never credentials.
+        proxy: Box<str>,
+    },
+    /// The proxy was asked for a tunnel and answered something else than a 2xx: 407 when it wants
+    /// other credentials, 403 when it must not, 502 to 504 when it can't reach the host.
+    ///
+    /// What a proxy says to a request to an `http` host is that request's answer.
+    #[error("the proxy {proxy} answered {status} when asked for a tunnel")]
+    ProxyRefused {
+        /// Scheme, host and port; never credentials.
+        proxy: Box<str>,
+        /// What it answered.
+        status: StatusCode,
+    },
+    /// The proxy was asked for a tunnel and answered no HTTP, too much of it, or nothing.
+    #[error("the proxy {proxy} gave no answer that could be understood")]
+    ProxyAnswer {
+        /// Scheme, host and port; never credentials.
+        proxy: Box<str>,
+        /// What went wrong.
+        #[source]
+        cause: Cause,
+    },
+    /// The TLS handshake failed.
+    #[cfg(feature = "tls")]
+    #[error("the tls handshake with {host} failed: {failure}")]
     Tls {
-        /// Scheme, host and port; never credentials or a path.
+        /// Scheme, host and port, of the host or of an `https` proxy; never credentials or a path.
         host: Box<str>,
+        /// What was wrong.
+        failure: TlsFailure,
         /// What went wrong.
         #[source]
         cause: Cause,
     },
     /// The TLS handshake took too long.
+    #[cfg(feature = "tls")]
     #[error("the tls handshake with {host} took too long")]
     TlsTimeout {
         /// Scheme, host and port; never credentials or a path.
@@ -196,6 +235,67 @@ impl fmt::Display for Phase {
     }
 }
 
+/// What was wrong in a TLS handshake.
+#[cfg(feature = "tls")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum TlsFailure {
+    /// A certificate of the chain is past its end.
+    Expired,
+    /// A certificate of the chain is not valid yet.
+    NotYetValid,
+    /// The certificate is another host's.
+    WrongHost,
+    /// Nobody who is trusted vouches for it: an unknown root, or a link of the chain is missing.
+    UnknownIssuer,
+    /// What the server shows as its own is an authority's certificate: the chain is in the wrong
+    /// order, or it vouches for itself.
+    AuthorityAsServer,
+    /// Who vouches for it is no authority, or not for this name or depth.
+    NotAnAuthority,
+    /// It is not signed by who is said to have signed it.
+    BadSignature,
+    /// It was revoked.
+    Revoked,
+    /// It is not meant for servers.
+    WrongPurpose,
+    /// Something else is wrong with a certificate.
+    BadCertificate,
+    /// No version of TLS, cipher or protocol (ALPN) that both sides speak.
+    NothingInCommon,
+    /// The server refused us: it wants a certificate, or another one.
+    RefusedByServer,
+    /// What came back is no TLS.
+    NotTls,
+    /// The connection broke.
+    Interrupted,
+    /// Anything else.
+    Other,
+}
+
+#[cfg(feature = "tls")]
+impl fmt::Display for TlsFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Expired => "a certificate has expired",
+            Self::NotYetValid => "a certificate is not valid yet",
+            Self::WrongHost => "the certificate is another host's",
+            Self::UnknownIssuer => "nobody who is trusted vouches for the certificate",
+            Self::AuthorityAsServer => "the server's own certificate is an authority's",
+            Self::NotAnAuthority => "who vouches for the certificate is no authority for it",
+            Self::BadSignature => "a certificate is signed wrongly",
+            Self::Revoked => "a certificate was revoked",
+            Self::WrongPurpose => "the certificate is not meant for servers",
+            Self::BadCertificate => "something is wrong with a certificate",
+            Self::NothingInCommon => "there is no protocol that both sides speak",
+            Self::RefusedByServer => "the server refused us",
+            Self::NotTls => "what came back is no tls",
+            Self::Interrupted => "the connection broke",
+            Self::Other => "of something else",
+        })
+    }
+}
+
 /// The error beneath, to be printed: its type is the transport's own business.
 #[derive(Debug)]
 pub struct Cause(Box<dyn StdError + Send + Sync>);
@@ -203,12 +303,6 @@ pub struct Cause(Box<dyn StdError + Send + Sync>);
 impl Cause {
     pub(super) fn new(error: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         Self(error.into())
-    }
-
-    /// Whether a broken socket lies at the bottom of it.
-    fn is_io(&self) -> bool {
-        // rustls hides what it says about a certificate in an `InvalidData`.
-        io_kind(&*self.0).is_some_and(|kind| kind != ErrorKind::InvalidData)
     }
 }
 
@@ -234,11 +328,16 @@ impl TransportError {
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::PoolWaitTimeout | Self::PoolFull | Self::TooManyHosts => true,
-            Self::Dial { .. } | Self::DialTimeout { .. } | Self::TlsTimeout { .. } => true,
+            Self::Dial { .. } | Self::DialTimeout { .. } => true,
+            Self::ProxyDial { .. } | Self::ProxyTimeout { .. } | Self::ProxyAnswer { .. } => true,
+            Self::ProxyRefused { status, .. } => may_pass(*status),
             Self::Send(_) => true,
             Self::InvalidAnswer(_) | Self::HeaderTimeout | Self::BodyIdleTimeout => true,
             Self::ClosedEarly(_) | Self::TotalTimeout { .. } => true,
-            Self::Tls { cause, .. } => cause.is_io(),
+            #[cfg(feature = "tls")]
+            Self::TlsTimeout { .. } => true,
+            #[cfg(feature = "tls")]
+            Self::Tls { failure, .. } => *failure == TlsFailure::Interrupted,
             #[cfg(feature = "json")]
             Self::JsonDecode { malformed, .. } => *malformed,
             #[cfg(feature = "json")]
@@ -287,6 +386,8 @@ impl TransportError {
             Self::TotalTimeout { phase: Phase::PoolWait } | Self::RequestBody(_) => {
                 Outcome::Ignored
             }
+            // The proxy does not let us; nobody asked the backend.
+            Self::ProxyRefused { status, .. } if !status.is_server_error() => Outcome::Ignored,
             #[cfg(feature = "json")]
             Self::JsonEncode(_) => Outcome::Ignored,
             _ => Outcome::Failure,
@@ -305,6 +406,13 @@ impl Classify for TransportError {
             Self::GaveUp(error) => return error.verdict(),
             Self::TotalTimeout { phase: Phase::PoolWait } => Verdict::refused(None),
             Self::Dial { .. } | Self::DialTimeout { .. } => Verdict::failure().unsent(),
+            Self::ProxyDial { .. } | Self::ProxyTimeout { .. } | Self::ProxyAnswer { .. } => {
+                Verdict::failure().unsent()
+            }
+            Self::ProxyRefused { status, .. } if status.is_server_error() => {
+                Verdict::failure().unsent()
+            }
+            #[cfg(feature = "tls")]
             Self::Tls { .. } | Self::TlsTimeout { .. } => Verdict::failure().unsent(),
             _ if self.outcome() == Outcome::Failure => Verdict::failure(),
             _ => Verdict::permanent(),

@@ -7,7 +7,7 @@ use tokio::task::JoinSet;
 
 use super::close::{CloseReport, InUse};
 use super::config::TransportConfig;
-use super::dial::Connector;
+use super::dial::{Connector, Names};
 use super::shared::Shared;
 #[cfg(feature = "tls")]
 use super::tls::Tls;
@@ -54,8 +54,8 @@ impl TransportFactory {
     ///
     /// # Errors
     ///
-    /// `ConfigError::Invalid`, naming the field that is out of range; or `http_transport` when there
-    /// are 64 other pools.
+    /// `ConfigError::Invalid`, naming the field that is out of range, or the environment variable
+    /// that names no proxy; or `http_transport` when there are 64 other pools.
     pub fn transport(&self, config: impl Into<TransportConfig>) -> Result<Transport, ConfigError> {
         self.pool(config.into()).map(Transport::new)
     }
@@ -113,8 +113,9 @@ impl TransportFactory {
         all
     }
 
-    fn pool(&self, config: TransportConfig) -> Result<Arc<InUse>, ConfigError> {
+    fn pool(&self, mut config: TransportConfig) -> Result<Arc<InUse>, ConfigError> {
         config.check()?;
+        config.proxy = config.proxy.settled()?;
         let mut pools = self.pools.lock();
         let in_use = pools.known.iter().filter_map(|pool| pool.in_use.upgrade());
         let is_closed = pools.is_closed;
@@ -131,7 +132,7 @@ impl TransportFactory {
             "at most 64 pools at a time",
         )?;
         let connector = Connector::new(
-            &config,
+            Names::System,
             #[cfg(feature = "tls")]
             Tls::new(&config.tls, config.protocol)?,
         );

@@ -25,6 +25,10 @@
 //! - A request is sent again only if the server provably has not begun with it (it never left, or
 //!   over HTTP/2 the server said so: `REFUSED_STREAM`, or a `GOAWAY` that leaves it out), or if it
 //!   is idempotent, can be replayed, and no byte of an answer had come. Three times at most.
+//! - Of a name's addresses the first that answers is taken, each tried a little later than the one
+//!   before. DNS is asked again for every connection.
+//! - Nothing goes out directly that a [`Proxy`] is to carry: its URL is understood before the first
+//!   request, or there is no transport; a connection through it is nobody else's.
 //! - One HTTP/2 connection is dialled for a herd of cold callers, and the next before its streams
 //!   run out. One whose server says `GOAWAY` takes no new requests, and those it carries end. One
 //!   over which a request timed out while nobody was answered takes no new ones either.
@@ -39,10 +43,10 @@
 //!
 //! # When not to use it
 //!
-//! It follows no redirects, keeps no cookies, uses no proxy and decodes no compression. Requests
-//! over HTTP/2 have no trailers, and it takes nothing that servers push. It does not retry
-//! what failed: that is `retry`'s, and the breaker's classification is in
-//! [`TransportError::outcome`].
+//! It follows no redirects and keeps no cookies. Requests over HTTP/2 have no trailers, and it takes
+//! nothing that servers push. Without [`Safeguards`] it does not retry what failed; what a breaker
+//! and a retry outside of it are to think of its errors is in [`TransportError::outcome`] and its
+//! [`Verdict`](crate::Verdict).
 //!
 //! # A connection's states
 //!
@@ -86,6 +90,8 @@
 mod allowance;
 mod attempts;
 mod body;
+#[cfg(all(any(test, fuzzing), not(headworks_loom)))]
+pub(crate) mod claims;
 mod close;
 mod config;
 mod connection;
@@ -104,7 +110,10 @@ mod host;
 #[cfg(feature = "json")]
 mod json;
 mod metrics;
+#[cfg(feature = "native-roots")]
+mod native_roots;
 mod permit;
+mod proxy;
 mod raw_body;
 mod request_body;
 mod safeguards;
@@ -118,18 +127,25 @@ mod times;
 mod tls;
 #[cfg(feature = "tls")]
 mod tls_config;
+#[cfg(feature = "tls")]
+mod tls_failure;
 mod transport;
 mod wait;
 mod warm_up;
 
 pub use body::Body;
 pub use close::{CloseReport, HostCut};
-pub use config::{Preset, Protocol, TransportConfig};
+pub use config::{AddressOrder, Preset, Protocol, TransportConfig};
 #[cfg(feature = "compression")]
 pub use decoding::Decoding;
+#[cfg(feature = "tls")]
+pub use error::TlsFailure;
 pub use error::{Cause, Phase, TransportError};
 pub use factory::TransportFactory;
 pub use metrics::{CloseReason, Closed, HostSnapshot, PoolCounts, TransportSnapshot};
+#[cfg(feature = "native-roots")]
+pub use native_roots::{NativeRoots, NoNativeRoots, UnreadableRoots};
+pub use proxy::{InvalidNoProxy, InvalidProxyUrl, NoProxy, Proxy, ProxyRules, ProxyUrl};
 pub use request_body::TransportBody;
 pub use safeguards::{SafeguardSnapshot, Safeguards, SafeguardsConfig};
 pub use times::Timings;

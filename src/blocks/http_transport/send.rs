@@ -49,7 +49,7 @@ impl Call {
         class: Priority,
     ) -> Result<Self, TransportError> {
         let under_way = shared.door.enter()?;
-        let key = HostKey::of(request.uri())?;
+        let key = HostKey::of(request.uri(), &shared.config)?;
         prepare(request, &key)?;
         request.body().check_length(request.method())?;
         let by_method = match is_idempotent(request.method()) {

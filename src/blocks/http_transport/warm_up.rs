@@ -31,7 +31,7 @@ pub(super) async fn warm_up(
     url: &Uri,
     connections: usize,
 ) -> Result<WarmUp, TransportError> {
-    let key = HostKey::of(url)?;
+    let key = HostKey::of(url, &shared.config)?;
     let _under_way = shared.door.enter()?;
     let mut done = WarmUp { opened: 0, error: None };
     // They end with this call, however it ends.

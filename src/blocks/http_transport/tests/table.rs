@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::super::config::TransportConfig;
 use super::super::core::{
     Ask, Closing, Core, Grant, Grants, Held, HostId, Limits, Look, Share, Speaks,
 };
@@ -11,7 +12,8 @@ use crate::Priority;
 use crate::ground::time::Instant;
 
 pub(super) fn key(name: &str) -> HostKey {
-    HostKey::of(&format!("http://{name}/").parse().unwrap()).unwrap()
+    let url = format!("http://{name}/").parse().unwrap();
+    HostKey::of(&url, &TransportConfig::default()).unwrap()
 }
 
 pub(super) fn limits(per_host: usize, overall: usize) -> Limits {
