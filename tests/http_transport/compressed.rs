@@ -120,7 +120,7 @@ async fn a_coding_is_asked_for_unless_the_caller_says_what_it_takes() {
     let mut peer = None;
     for (request, header) in requests {
         let request = request.body("").unwrap();
-        let by_caller = request.headers().len() > 0;
+        let by_caller = !request.headers().is_empty();
         let serve = async {
             let mut peer = match peer.take() {
                 Some(peer) => peer,

@@ -200,7 +200,14 @@ async fn another_configuration_drops_no_request_and_mixes_no_pools() {
     // Nobody uses the old one any more.
     factory.reload(&other, TransportConfig::default().with_name("new")).unwrap();
     old.closed().await;
-    assert!(peer.write("").await, "the new one lives");
+    until(|| counts(&clone).idle == 1).await;
+    let serve = async {
+        peer.request().await.unwrap();
+        peer.write(OK).await;
+    };
+    let (answer, ()) = patiently(async { tokio::join!(other.get(server.url("/")), serve) }).await;
+    assert_eq!(answer.unwrap().status(), 200);
+    assert_eq!(counts(&other).opened, 1, "and is the one of both");
 }
 
 #[tokio::test]

@@ -47,7 +47,9 @@ impl Body {
     /// # Errors
     ///
     /// `ClosedEarly`, `InvalidAnswer`, `BodyIdleTimeout`, `TotalTimeout`, `BodyTooLarge` beyond
-    /// `max_body_bytes`, `Closed` when the transport was closed over it: the answer is lost and its connection closed (over HTTP/2 its stream).
+    /// `max_body_bytes`, `Closed` when the transport was closed over it; with `decoding` also
+    /// `Undecodable`, `DecodedTooLarge` and `ExpandsTooMuch`. The answer is lost, and its connection
+    /// closed (over HTTP/2 its stream).
     ///
     /// # Cancel safety
     ///

@@ -45,7 +45,7 @@ pub(super) async fn exchange(
     };
     let mut upload = (!body.is_end_stream()).then(|| Upload { send, body, rest: Bytes::new() });
     let response = poll_fn(|cx| {
-        if let Some(expectation) = expectation
+        while let Some(expectation) = expectation
             && let Poll::Ready(Some(Ok(word))) = answer.poll_informational(cx)
         {
             expectation.told(word.status());

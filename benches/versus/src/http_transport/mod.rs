@@ -66,7 +66,12 @@ pub fn run(effort: Effort) {
     for callers in [500, 1_000] {
         let setting = Setting { server: &server, speaks: Speaks::H1, path: "/", callers };
         let id = format!("http_transport/h1/{callers}_cold_callers");
-        contest(&id, &HERD, effort, peers(setting, cold::<Ours>, cold::<HyperUtil>, cold::<Reqwest>));
+        contest(
+            &id,
+            &HERD,
+            effort,
+            peers(setting, cold::<Ours>, cold::<HyperUtil>, cold::<Reqwest>),
+        );
     }
     let setting = Setting { server: &server, speaks: Speaks::H1Tls, path: "/", callers: 50 };
     let id = "http_transport/h1_tls/50_callers";

@@ -183,7 +183,8 @@ fn acceptor() -> (TlsAcceptor, String) {
     let key = PrivateKeyDer::try_from(own.signing_key.serialize_der()).expect("a key");
     let chain = vec![CertificateDer::from(own.cert.der().to_vec())];
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let versions = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    let versions =
+        ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
     let config = versions.expect("versions").with_no_client_auth().with_single_cert(chain, key);
     let mut config = config.expect("it is its own");
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
@@ -198,7 +199,8 @@ async fn connection<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     let (leaves, busy) = (Arc::new(Notify::new()), Arc::new(AtomicBool::new(false)));
     let (told, working) = (Arc::clone(&leaves), Arc::clone(&busy));
     let service = service_fn(move |request| {
-        let (shared, told, working) = (Arc::clone(&shared), Arc::clone(&told), Arc::clone(&working));
+        let (shared, told, working) =
+            (Arc::clone(&shared), Arc::clone(&told), Arc::clone(&working));
         async move {
             working.store(true, Relaxed);
             let answer = answer(request, &shared, &told).await;
@@ -226,7 +228,11 @@ async fn connection<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     }
 }
 
-async fn answer(request: Request<Incoming>, shared: &Shared, leaves: &Notify) -> Response<Full<Bytes>> {
+async fn answer(
+    request: Request<Incoming>,
+    shared: &Shared,
+    leaves: &Notify,
+) -> Response<Full<Bytes>> {
     let mut answer = Response::builder().header("content-type", "application/json");
     let body = match request.uri().path() {
         COUNTS => {

@@ -296,7 +296,8 @@ fn the_host_table_is_bounded_and_an_unused_host_makes_room() {
 
 #[test]
 fn a_place_ahead_of_need_is_there_while_no_cap_and_no_waiter_stands_against_it() {
-    let ahead = |it: &mut Bench, name: &str, most: usize| match it.core.ask_ahead(&key(name), most) {
+    let ahead = |it: &mut Bench, name: &str, most: usize| match it.core.ask_ahead(&key(name), most)
+    {
         Ask::Dial(host) => Some(host),
         Ask::Wait(_) => None,
         other => panic!("{other:?}"),
