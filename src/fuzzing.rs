@@ -22,3 +22,15 @@ pub fn client_ip(lines: &[u8]) {
 pub fn rate_limit_headers(lines: &[u8]) {
     crate::blocks::rate_limit::http::claims::hint(lines);
 }
+
+/// Lines of an environment that names proxies, and URLs to ask for.
+#[cfg(feature = "http")]
+pub fn proxy_environment(lines: &[u8]) {
+    crate::blocks::http_transport::claims::proxy_environment(lines);
+}
+
+/// Lines of a URL, a method, headers and a body that a user wrote.
+#[cfg(feature = "http")]
+pub fn http_input(lines: &[u8]) {
+    crate::blocks::http_transport::claims::http_input(lines);
+}

@@ -26,7 +26,8 @@
 //! when they are refused, *HalfOpen* while it probes.
 //!
 //! # Features
-//! None by default. `full` is all of: `tower`, `http`, `tls`, `json`, `serde`. `test-util` makes
+//! None by default. `full` is all of: `tower`, `http`, `tls`, `native-roots`, `json`,
+//! `serde`. `test-util` makes
 //! every block follow tokio's paused clock; switch it on in dev-dependencies only.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(

@@ -14,6 +14,8 @@ pub(crate) mod list;
 #[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 pub(crate) mod loom_tests;
 pub(crate) mod metrics;
+#[cfg(feature = "tower")]
+pub(crate) mod network;
 pub(crate) mod outcome;
 pub(crate) mod primitives;
 pub(crate) mod priority;

@@ -6,15 +6,23 @@ mod cancel;
 mod caps;
 mod cold;
 mod ends;
+#[cfg(feature = "compression")]
+mod compressed;
 mod errors;
+mod expect;
 mod faults;
 mod h2;
 mod h2_frames;
+mod lifecycle;
+#[cfg(feature = "native-roots")]
+mod native_roots;
+mod proxies;
 mod proxy;
 mod request_bodies;
 mod requests;
 mod resets;
 mod reuse;
+mod safeguards;
 mod server;
 mod statistics;
 mod timeouts;

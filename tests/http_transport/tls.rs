@@ -5,12 +5,17 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use headworks::http_transport::{
-    Identity, Preset, Protocol, TlsConfig, TransportConfig, TransportError, Trust,
+    Identity, Preset, Protocol, TlsConfig, TlsFailure, TransportConfig, TransportError, Trust,
 };
 use headworks::{Outcome, Transport, TransportFactory};
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, date_time_ymd};
+use rcgen::{
+    BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    date_time_ymd,
+};
+use rustls::crypto::ring::sign::any_supported_type;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::server::WebPkiClientVerifier;
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{RootCertStore, ServerConfig};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_rustls::TlsAcceptor;
@@ -18,22 +23,22 @@ use tokio_rustls::TlsAcceptor;
 use crate::server::{OK, Peer, Server, at_rest, patiently, transport};
 
 /// A root of the test's own.
-struct Root {
+pub(crate) struct Root {
     params: CertificateParams,
     key: KeyPair,
-    pem: String,
-    der: Vec<u8>,
+    pub(crate) pem: String,
+    pub(crate) der: Vec<u8>,
 }
 
 /// A certificate and its key.
-struct Leaf {
+pub(crate) struct Leaf {
     der: Vec<u8>,
     pem: String,
     key: KeyPair,
 }
 
 impl Root {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let key = KeyPair::generate().unwrap();
@@ -45,7 +50,7 @@ impl Root {
         Issuer::from_params(&self.params, &self.key)
     }
 
-    fn signs(&self, change: impl FnOnce(&mut CertificateParams)) -> Leaf {
+    pub(crate) fn signs(&self, change: impl FnOnce(&mut CertificateParams)) -> Leaf {
         let mut params = CertificateParams::new(["localhost".to_owned()]).unwrap();
         change(&mut params);
         let key = KeyPair::generate().unwrap();
@@ -59,20 +64,20 @@ fn key_of(leaf: &Leaf) -> PrivateKeyDer<'static> {
 }
 
 /// What a server is like.
-struct Says<'a> {
+pub(crate) struct Says<'a> {
     chain: Vec<Vec<u8>>,
     leaf: &'a Leaf,
-    speaks: &'static [&'static [u8]],
+    pub(crate) speaks: &'static [&'static [u8]],
     /// Whose clients it lets in; anybody when `None`.
     clients_of: Option<&'a Root>,
 }
 
 impl<'a> Says<'a> {
-    fn only(leaf: &'a Leaf) -> Self {
+    pub(crate) fn only(leaf: &'a Leaf) -> Self {
         Self { chain: vec![leaf.der.clone()], leaf, speaks: &[], clients_of: None }
     }
 
-    fn config(self) -> ServerConfig {
+    pub(crate) fn config(self) -> ServerConfig {
         let ring = Arc::new(rustls::crypto::ring::default_provider());
         let builder = ServerConfig::builder_with_provider(Arc::clone(&ring))
             .with_safe_default_protocol_versions()
@@ -88,14 +93,17 @@ impl<'a> Says<'a> {
             }
         };
         let chain = self.chain.into_iter().map(CertificateDer::from).collect();
-        let mut config = builder.with_single_cert(chain, key_of(self.leaf)).unwrap();
+        let key = any_supported_type(&key_of(self.leaf)).unwrap();
+        // Nobody checks that the key is the first certificate's.
+        let own = SingleCertAndKey::from(CertifiedKey::new(chain, key));
+        let mut config = builder.with_cert_resolver(Arc::new(own));
         config.alpn_protocols = self.speaks.iter().map(|name| name.to_vec()).collect();
         config
     }
 }
 
 /// Answers `ok` in whatever was agreed on.
-async fn serve(says: Says<'_>) -> Server {
+pub(crate) async fn serve(says: Says<'_>) -> Server {
     let acceptor = TlsAcceptor::from(Arc::new(says.config()));
     Server::running(move |peer: Peer| {
         let accepting = acceptor.accept(peer.stream);
@@ -127,7 +135,7 @@ fn url(server: &Server) -> String {
     format!("https://localhost:{}/", server.address.port())
 }
 
-fn trusting(trust: Trust) -> TransportConfig {
+pub(crate) fn trusting(trust: Trust) -> TransportConfig {
     TransportConfig::default().with_tls(TlsConfig::default().with_trust(trust))
 }
 
@@ -136,10 +144,11 @@ async fn get(transport: &Transport, server: &Server) -> Result<Bytes, TransportE
 }
 
 /// Nobody is believed, and nothing is left behind.
-async fn refused(config: impl Into<TransportConfig>, server: &Server, what: &str) {
+async fn refused(config: impl Into<TransportConfig>, server: &Server, what: TlsFailure) {
     let transport = transport(config);
     let error = get(&transport, server).await.unwrap_err();
-    assert!(matches!(error, TransportError::Tls { .. }), "{what}: {error:?}");
+    let TransportError::Tls { failure, .. } = &error else { panic!("{what}: {error:?}") };
+    assert_eq!(*failure, what, "{error:?}");
     assert_eq!((error.is_retryable(), error.outcome()), (false, Outcome::Failure), "{what}");
     assert_eq!(at_rest(&transport).await.opened, 0, "{what}");
 }
@@ -163,16 +172,19 @@ async fn a_root_of_ones_own_vouches_as_pem_and_as_der() {
         assert_eq!((counts.opened, counts.reused), (1, 19));
         assert_eq!(transport.snapshot().timings.tls.count(), 1, "handshakes = connections");
     }
-    refused(Preset::Default, &server, "the public roots don't know it").await;
+    refused(Preset::Default, &server, TlsFailure::UnknownIssuer).await;
 }
 
 #[tokio::test]
 async fn a_certificate_that_does_not_hold_is_refused() {
     type Change = fn(&mut CertificateParams);
-    let changes: [(&str, Change); 3] = [
-        ("expired", |leaf| leaf.not_after = date_time_ymd(2001, 1, 1)),
-        ("not yet valid", |leaf| leaf.not_before = date_time_ymd(3000, 1, 1)),
-        ("another host", |leaf| {
+    let changes: [(TlsFailure, Change); 4] = [
+        (TlsFailure::Expired, |leaf| leaf.not_after = date_time_ymd(2001, 1, 1)),
+        (TlsFailure::NotYetValid, |leaf| leaf.not_before = date_time_ymd(3000, 1, 1)),
+        (TlsFailure::WrongPurpose, |leaf| {
+            leaf.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        }),
+        (TlsFailure::WrongHost, |leaf| {
             leaf.subject_alt_names =
                 CertificateParams::new(["else".to_owned()]).unwrap().subject_alt_names;
         }),
@@ -188,7 +200,7 @@ async fn a_certificate_that_does_not_hold_is_refused() {
     }
     let leaf = root.signs(|_| {});
     let server = serve(Says::only(&leaf)).await;
-    refused(trusting(Trust::Only(Root::new().der)), &server, "unknown root").await;
+    refused(trusting(Trust::Only(Root::new().der)), &server, TlsFailure::UnknownIssuer).await;
 }
 
 /// The chain is what its signatures say, whatever the order in which it is sent; and one that is
@@ -207,8 +219,11 @@ async fn a_chain_must_be_whole() {
 
     let whole = serve(chain(vec![leaf.der.clone(), between_der.der().to_vec()])).await;
     assert_eq!(get(&transport(trust()), &whole).await.unwrap(), "ok");
+    // Those that vouch may come in any order (RFC 8446, section 4.4.2), but the own one comes first.
+    let shuffled = chain(vec![leaf.der.clone(), root.der.clone(), between_der.der().to_vec()]);
+    assert_eq!(get(&transport(trust()), &serve(shuffled).await).await.unwrap(), "ok");
     let missing = serve(chain(vec![leaf.der.clone()])).await;
-    refused(trust(), &missing, "the middle is missing").await;
+    refused(trust(), &missing, TlsFailure::UnknownIssuer).await;
     // A leaf is no authority, though what it signs is signed well.
     let usurper = Root {
         params: CertificateParams::new(["localhost".to_owned()]).unwrap(),
@@ -219,7 +234,20 @@ async fn a_chain_must_be_whole() {
     let lent = usurper.params.signed_by(&usurper.key, &root.issuer()).unwrap();
     let forged = usurper.signs(|_| {});
     let says = Says { chain: vec![forged.der.clone(), lent.der().to_vec()], ..Says::only(&forged) };
-    refused(trust(), &serve(says).await, "signed by a leaf").await;
+    refused(trust(), &serve(says).await, TlsFailure::NotAnAuthority).await;
+}
+
+#[tokio::test]
+async fn a_chain_in_the_wrong_order_and_one_that_vouches_for_itself_are_refused() {
+    let root = Root::new();
+    let leaf = root.signs(|_| {});
+    let reversed = Says { chain: vec![root.der.clone(), leaf.der.clone()], ..Says::only(&leaf) };
+    let trust = || trusting(Trust::Only(root.der.clone()));
+    refused(trust(), &serve(reversed).await, TlsFailure::AuthorityAsServer).await;
+    let forged = Root::new();
+    let selfish = Leaf { der: forged.der.clone(), pem: forged.pem.clone(), key: forged.key };
+    let server = serve(Says::only(&selfish)).await;
+    refused(trust(), &server, TlsFailure::AuthorityAsServer).await;
 }
 
 #[tokio::test]
@@ -238,7 +266,10 @@ async fn a_server_that_asks_who_we_are_is_shown_our_certificate() {
     // In TLS 1.3 a client is refused after its own side is done.
     let stranger = transport(TransportConfig::default().with_tls(tls));
     let error = get(&stranger, &server).await.unwrap_err();
-    let refused = matches!(error, TransportError::Tls { .. } | TransportError::Send(_));
+    let refused = match &error {
+        TransportError::Tls { failure, .. } => *failure == TlsFailure::RefusedByServer,
+        other => matches!(other, TransportError::Send(_)),
+    };
     assert!(refused, "{error:?}");
     assert_eq!(at_rest(&stranger).await.open(), 0);
 }
@@ -280,11 +311,12 @@ async fn both_sides_speak_the_best_that_both_know() {
 
 async fn refused_protocol(transport: &Transport, server: &Server) {
     let error = get(transport, server).await.unwrap_err();
-    assert!(matches!(error, TransportError::Tls { .. }), "{error:?}");
+    let TransportError::Tls { failure, .. } = error else { panic!("{error:?}") };
+    assert_eq!(failure, TlsFailure::NothingInCommon);
     assert_eq!(at_rest(transport).await.open(), 0);
 }
 
-async fn join_all<F: Future>(futures: Vec<F>) -> Vec<F::Output> {
+pub(crate) async fn join_all<F: Future>(futures: Vec<F>) -> Vec<F::Output> {
     let mut futures: Vec<_> = futures.into_iter().map(Box::pin).collect();
     let mut done: Vec<Option<F::Output>> = futures.iter().map(|_| None).collect();
     std::future::poll_fn(|cx| {
@@ -358,6 +390,15 @@ async fn a_server_without_tls_is_no_tls_server() {
     .await;
     let transport = transport(Preset::Default);
     let error = get(&transport, &server).await.unwrap_err();
-    assert!(matches!(error, TransportError::Tls { .. }), "{error:?}");
+    let TransportError::Tls { failure, .. } = error else { panic!("{error:?}") };
+    assert_eq!(failure, TlsFailure::NotTls);
     assert_eq!(at_rest(&transport).await.open(), 0);
+}
+
+#[tokio::test]
+async fn a_connection_that_breaks_in_the_handshake_may_go_better_next_time() {
+    let server = Server::running(|peer: Peer| async move { drop(peer) }).await;
+    let error = get(&transport(Preset::Default), &server).await.unwrap_err();
+    let TransportError::Tls { failure, .. } = &error else { panic!("{error:?}") };
+    assert_eq!((*failure, error.is_retryable()), (TlsFailure::Interrupted, true));
 }

@@ -22,6 +22,10 @@ impl Allowance {
         earlier(later(now, limit), self.ends_at)
     }
 
+    pub(super) fn end(self) -> Option<Instant> {
+        self.ends_at
+    }
+
     pub(super) fn is_over(self, now: Instant) -> bool {
         self.ends_at.is_some_and(|end| end <= now)
     }

@@ -1,22 +1,17 @@
-//! The body of an answer: it holds the connection until it has been read to its end.
+//! The body of an answer, as its reader sees it.
 
 use std::fmt;
-use std::future::{Future, poll_fn};
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http_body::{Body as _, Frame, SizeHint};
-use tokio::time::Sleep;
 
-use super::allowance::Allowance;
-use super::config::TransportConfig;
-use super::error::{Phase, TransportError, broken_body};
-use super::metrics::CloseReason;
-use super::permit::Lease;
-use super::stream::Answer;
-use crate::ground::time::{Instant, now, timer_at};
+#[cfg(feature = "compression")]
+use super::decode::Decoded;
+use super::error::TransportError;
+use super::raw_body::RawBody;
 
 /// The body of an answer, as it comes in.
 ///
@@ -25,111 +20,36 @@ use crate::ground::time::{Instant, now, timer_at};
 /// `drain_bytes` are read for at most a second to save the connection, which is closed if that is
 /// not the end; over HTTP/2 only its stream ends. `total_timeout` and `body_idle_timeout` hold
 /// here.
-pub struct Body {
-    incoming: Incoming,
-    lease: Option<Lease>,
-    allowance: Allowance,
-    idle_timeout: Duration,
-    silence: Silence,
-    failed: bool,
-    /// How much it may still grow, and how much it may be in all.
-    left: Option<(usize, usize)>,
+pub struct Body(Inner);
+
+enum Inner {
+    Raw(RawBody),
+    #[cfg(feature = "compression")]
+    Decoded(Box<Decoded>),
 }
 
-/// What comes over either kind of connection.
-pub(super) enum Incoming {
-    H1(hyper::body::Incoming),
-    H2(Box<Answer>),
-    /// Nobody wants the rest.
-    Gone,
-}
-
-impl Incoming {
-    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Piece>> {
-        match self {
-            Self::H1(body) => {
-                Pin::new(body).poll_frame(cx).map(|piece| Some(piece?.map_err(broken_body)))
-            }
-            Self::H2(body) => body.poll_frame(cx),
-            Self::Gone => Poll::Ready(None),
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        match self {
-            Self::H1(body) => body.is_end_stream(),
-            Self::H2(body) => body.is_end_stream(),
-            Self::Gone => true,
-        }
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        match self {
-            Self::H1(body) => body.size_hint(),
-            Self::H2(body) => body.size_hint(),
-            Self::Gone => SizeHint::with_exact(0),
-        }
+impl From<RawBody> for Body {
+    fn from(body: RawBody) -> Self {
+        Self(Inner::Raw(body))
     }
 }
 
-type Piece = Result<Frame<Bytes>, TransportError>;
-
-/// The timer of the silence between two pieces; made at the first one that has to be waited for.
-#[derive(Default)]
-struct Silence {
-    timer: Option<Pin<Box<Sleep>>>,
-    /// Until when this silence may last. `None`: it has not begun.
-    until: Option<Instant>,
-    /// How many answers had begun over a shared connection when it began.
-    heard: Option<u64>,
-}
-
-impl Silence {
-    fn poll_over(
-        &mut self,
-        begin: impl FnOnce() -> Option<Instant>,
-        cx: &mut Context<'_>,
-    ) -> Poll<()> {
-        if self.until.is_none() {
-            self.until = begin();
-            let Some(at) = self.until else { return Poll::Pending };
-            match &mut self.timer {
-                Some(timer) => timer.as_mut().reset(timer_at(at)),
-                none => *none = Some(Box::pin(tokio::time::sleep_until(timer_at(at)))),
-            }
-        }
-        self.timer.as_mut().map_or(Poll::Pending, |timer| timer.as_mut().poll(cx))
+#[cfg(feature = "compression")]
+impl From<Decoded> for Body {
+    fn from(body: Decoded) -> Self {
+        Self(Inner::Decoded(Box::new(body)))
     }
 }
 
 impl Body {
-    pub(super) fn new(
-        incoming: Incoming,
-        lease: Lease,
-        allowance: Allowance,
-        config: &TransportConfig,
-    ) -> Self {
-        let mut body = Self {
-            incoming,
-            lease: Some(lease),
-            allowance,
-            idle_timeout: config.body_idle_timeout,
-            silence: Silence::default(),
-            failed: false,
-            left: config.max_body_bytes.map(|most| (most, most)),
-        };
-        if body.incoming.is_end_stream() {
-            body.release();
-        }
-        body
-    }
-
     /// The next piece; `None` at the end. Trailers are passed over.
     ///
     /// # Errors
     ///
     /// `ClosedEarly`, `InvalidAnswer`, `BodyIdleTimeout`, `TotalTimeout`, `BodyTooLarge` beyond
-    /// `max_body_bytes`: the answer is lost and its connection closed (over HTTP/2 its stream).
+    /// `max_body_bytes`, `Closed` when the transport was closed over it; with `decoding` also
+    /// `Undecodable`, `DecodedTooLarge` and `ExpandsTooMuch`. The answer is lost, and its connection
+    /// closed (over HTTP/2 its stream).
     ///
     /// # Cancel safety
     ///
@@ -176,104 +96,36 @@ impl Body {
             }
         }
     }
-
-    fn release(&mut self) {
-        // What is left of a request that was answered early goes with the stream.
-        if let Incoming::H2(_) = self.incoming {
-            self.incoming = Incoming::Gone;
-        }
-        if let Some(lease) = self.lease.take() {
-            lease.finish();
-        }
-    }
-
-    fn fail(&mut self, error: TransportError) -> Poll<Option<Piece>> {
-        self.failed = true;
-        // Closes the connection, or ends the stream: first that, then its permit.
-        self.incoming = Incoming::Gone;
-        self.lease = None;
-        Poll::Ready(Some(Err(error)))
-    }
-
-    fn on_silence(&mut self, cx: &mut Context<'_>) -> Poll<Option<Piece>> {
-        let (allowance, idle) = (self.allowance, self.idle_timeout);
-        let heard = self.lease.as_ref().and_then(Lease::heard);
-        if self.silence.until.is_none() {
-            self.silence.heard = heard;
-        }
-        let over = self.silence.poll_over(|| allowance.until(now(), idle), cx);
-        match over {
-            Poll::Pending => Poll::Pending,
-            Poll::Ready(()) => {
-                let late = self
-                    .allowance
-                    .late(self.silence.until, Phase::Body, || TransportError::BodyIdleTimeout);
-                // A silence of its full length, and no answer for anybody meanwhile: nobody else is
-                // to wait for this peer. (The end of the whole tells nothing about it.)
-                let is_dead =
-                    matches!(late, TransportError::BodyIdleTimeout) && heard == self.silence.heard;
-                if let Some(lease) = self.lease.as_ref().filter(|_| is_dead) {
-                    lease.drain(CloseReason::Abandoned);
-                }
-                self.fail(late)
-            }
-        }
-    }
 }
 
 impl http_body::Body for Body {
     type Data = Bytes;
     type Error = TransportError;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Piece>> {
-        if self.failed {
-            return Poll::Ready(None);
-        }
-        match self.incoming.poll_frame(cx) {
-            Poll::Pending => self.on_silence(cx),
-            Poll::Ready(Some(Err(error))) => self.fail(error),
-            Poll::Ready(None) => {
-                self.release();
-                Poll::Ready(None)
-            }
-            Poll::Ready(Some(Ok(frame))) => {
-                self.silence.until = None;
-                let so_much = frame.data_ref().map_or(0, Bytes::len);
-                if let Some((left, limit_bytes)) = &mut self.left {
-                    let limit_bytes = *limit_bytes;
-                    match left.checked_sub(so_much) {
-                        Some(now_left) => *left = now_left,
-                        None => return self.fail(TransportError::BodyTooLarge { limit_bytes }),
-                    }
-                }
-                if self.incoming.is_end_stream() {
-                    self.release();
-                } else if self.allowance.is_over(now()) {
-                    return self.fail(TransportError::TotalTimeout { phase: Phase::Body });
-                }
-                Poll::Ready(Some(Ok(frame)))
-            }
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, TransportError>>> {
+        match &mut self.0 {
+            Inner::Raw(body) => Pin::new(body).poll_frame(cx),
+            #[cfg(feature = "compression")]
+            Inner::Decoded(body) => body.poll_frame(cx),
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.incoming.is_end_stream()
+        match &self.0 {
+            Inner::Raw(body) => body.is_end_stream(),
+            #[cfg(feature = "compression")]
+            Inner::Decoded(body) => body.is_end_stream(),
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.incoming.size_hint()
-    }
-}
-
-impl Drop for Body {
-    fn drop(&mut self) {
-        // After a failure there is no lease.
-        let Some(lease) = self.lease.take() else { return };
-        match std::mem::replace(&mut self.incoming, Incoming::Gone) {
-            Incoming::H1(rest) => lease.finish_without(rest),
-            // First the stream, then its permit.
-            Incoming::H2(rest) => drop(rest),
-            Incoming::Gone => {}
+        match &self.0 {
+            Inner::Raw(body) => body.size_hint(),
+            #[cfg(feature = "compression")]
+            Inner::Decoded(_) => SizeHint::default(),
         }
     }
 }

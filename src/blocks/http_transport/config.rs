@@ -3,6 +3,9 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
+#[cfg(feature = "compression")]
+use super::decoding::Decoding;
+use super::proxy::Proxy;
 #[cfg(feature = "tls")]
 use super::tls_config::TlsConfig;
 use crate::ground::config_error::ConfigError;
@@ -44,13 +47,28 @@ pub struct TransportConfig {
     pub streams_per_connection: usize,
     /// How long a request waits for a connection. Default: 5 s.
     pub pool_wait_timeout: Duration,
-    /// How long looking the name up and connecting may take, over all addresses. Default: 5 s.
+    /// Through which proxy requests go, if through any. Default: `Direct`.
+    pub proxy: Proxy,
+    /// How long looking the name up and connecting may take, over all addresses, and through a
+    /// proxy until it has opened the tunnel. Default: 5 s.
     pub dial_timeout: Duration,
+    /// Which address of a host comes first. Default: `Preferred`.
+    pub address_order: AddressOrder,
+    /// How long one address has to itself before the next is tried beside it; the first that
+    /// answers is taken ("happy eyeballs", RFC 8305). 10 ms to 2 s. Default: 250 ms.
+    pub address_delay: Duration,
     /// How long the TLS handshake may take. Default: 10 s.
     pub tls_timeout: Duration,
     /// From handing the request to a connection, its body included, to the end of the answer's
     /// header. Default: 10 s.
     pub response_header_timeout: Duration,
+    /// Requests whose body is larger than this, or of unknown length, say `Expect: 100-continue`, and
+    /// so do those whose headers say so: their body is sent when the server asks for it, or after
+    /// `expect_continue_wait`, and not at all when it has answered by then. Default: `None`, those
+    /// alone whose headers say so.
+    pub expect_continue_above: Option<usize>,
+    /// How long such a request waits for the server's word. Default: 1 s.
+    pub expect_continue_wait: Duration,
     /// The longest silence between two pieces of the answer's body. Default: 30 s.
     pub body_idle_timeout: Duration,
     /// From `send` to the last byte of the answer's body; waiting, dialling and a second attempt
@@ -77,6 +95,12 @@ pub struct TransportConfig {
     /// The largest body of an answer, in bytes, however it is read. Default: `None`, no limit beside
     /// that of the reader.
     pub max_body_bytes: Option<usize>,
+    /// Whether compressed answers are asked for, and decoded. Only where the request doesn't say
+    /// `Accept-Encoding` or `Range` itself; `Content-Encoding` and `Content-Length` are gone from an
+    /// answer that is decoded. [`max_body_bytes`](Self::max_body_bytes) holds before and after.
+    /// Default: `None`, they are not.
+    #[cfg(feature = "compression")]
+    pub decoding: Option<Decoding>,
     /// The largest answer `post_json` reads, in bytes. Default: 4 MiB.
     pub max_json_bytes: usize,
 }
@@ -94,9 +118,14 @@ impl Default for TransportConfig {
             protocol: Protocol::Negotiated,
             streams_per_connection: 200,
             pool_wait_timeout: Duration::from_secs(5),
+            proxy: Proxy::Direct,
             dial_timeout: Duration::from_secs(5),
+            address_order: AddressOrder::Preferred,
+            address_delay: Duration::from_millis(250),
             tls_timeout: Duration::from_secs(10),
             response_header_timeout: Duration::from_secs(10),
+            expect_continue_above: None,
+            expect_continue_wait: Duration::from_secs(1),
             body_idle_timeout: Duration::from_secs(30),
             total_timeout: Duration::from_secs(30),
             idle_timeout: Duration::from_secs(90),
@@ -107,6 +136,8 @@ impl Default for TransportConfig {
             tls: TlsConfig::default(),
             max_header_bytes: 64 << 10,
             max_body_bytes: None,
+            #[cfg(feature = "compression")]
+            decoding: None,
             max_json_bytes: 4 << 20,
         }
     }
@@ -125,6 +156,21 @@ pub enum Protocol {
     /// HTTP/2 only, over `http` as well: the server is known to speak it (prior knowledge, RFC
     /// 9113, section 3.3). One that doesn't fails the dial.
     Http2,
+}
+
+/// Which address of a host comes first, if it has several. The rest follow by turns of IPv6 and
+/// IPv4, up to 16 in all.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
+pub enum AddressOrder {
+    /// The one that the system prefers (RFC 6724).
+    #[default]
+    Preferred,
+    /// Each in turn, of either family: the connections of a host are spread evenly over what its
+    /// name stands for. Meant for HTTP/1.1, whose connections are many; over HTTP/2 a host has
+    /// one at a time as a rule. An address that does not answer costs its turn `address_delay`.
+    RoundRobin,
 }
 
 /// The three ready-made configurations.
@@ -198,9 +244,14 @@ with! {
     with_protocol protocol: Protocol,
     with_streams_per_connection streams_per_connection: usize,
     with_pool_wait_timeout pool_wait_timeout: Duration,
+    with_proxy proxy: Proxy,
     with_dial_timeout dial_timeout: Duration,
+    with_address_order address_order: AddressOrder,
+    with_address_delay address_delay: Duration,
     with_tls_timeout tls_timeout: Duration,
     with_response_header_timeout response_header_timeout: Duration,
+    with_expect_continue_above expect_continue_above: Option<usize>,
+    with_expect_continue_wait expect_continue_wait: Duration,
     with_body_idle_timeout body_idle_timeout: Duration,
     with_total_timeout total_timeout: Duration,
     with_idle_timeout idle_timeout: Duration,
@@ -217,6 +268,14 @@ impl TransportConfig {
     #[must_use]
     pub fn with_name(mut self, name: impl Into<Cow<'static, str>>) -> Self {
         self.name = name.into();
+        self
+    }
+
+    /// Sets [`decoding`](Self::decoding).
+    #[cfg(feature = "compression")]
+    #[must_use]
+    pub fn with_decoding(mut self, decoding: Option<Decoding>) -> Self {
+        self.decoding = decoding;
         self
     }
 
@@ -254,6 +313,8 @@ impl TransportConfig {
             "1..=1024",
         )?;
         self.check_sizes()?;
+        #[cfg(feature = "compression")]
+        self.decoding.map_or(Ok(()), Decoding::check)?;
         self.check_times()
     }
 
@@ -279,12 +340,19 @@ impl TransportConfig {
             ("http_transport.dial_timeout", self.dial_timeout),
             ("http_transport.tls_timeout", self.tls_timeout),
             ("http_transport.response_header_timeout", self.response_header_timeout),
+            ("http_transport.expect_continue_wait", self.expect_continue_wait),
             ("http_transport.body_idle_timeout", self.body_idle_timeout),
             ("http_transport.total_timeout", self.total_timeout),
             ("http_transport.idle_timeout", self.idle_timeout),
             ("http_transport.max_age", self.max_age),
             ("http_transport.tcp_keep_alive", keep_alive),
         ];
+        ConfigError::unless(
+            (Duration::from_millis(10)..=Duration::from_secs(2)).contains(&self.address_delay),
+            "http_transport.address_delay",
+            format_args!("{:?}", self.address_delay),
+            "10ms..=2s",
+        )?;
         for (field, value) in times {
             ConfigError::unless(
                 (Duration::from_millis(1)..=Duration::from_secs(86_400)).contains(&value),

@@ -1,6 +1,8 @@
 //! The tasks of a pool: one per connection, and those that dial ahead of need.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::task::Poll;
 
 use tokio::task::JoinHandle;
 
@@ -48,20 +50,51 @@ impl Drivers {
         ended.into_iter().for_each(drop_quietly);
     }
 
-    /// Ends all tasks, and those that are spawned from now on.
+    /// Tells all tasks to end, and those that are spawned from now on.
     pub(super) fn end_all(&self) {
         let mut tasks = self.0.lock();
         tasks.over = true;
         let handles = std::mem::take(&mut tasks.handles);
         drop(tasks);
         handles.iter().for_each(JoinHandle::abort);
-        handles.into_iter().for_each(drop_quietly);
+        self.0.lock().handles.extend(handles);
+    }
+
+    /// Ready when no task is left. One may wait for that at a time.
+    ///
+    /// # Cancel safety
+    ///
+    /// It only watches.
+    pub(super) async fn all_ended(&self) {
+        poll_fn(|cx| {
+            loop {
+                let last = self.0.lock().handles.pop();
+                let Some(mut handle) = last else { return Poll::Ready(()) };
+                match Pin::new(&mut handle).poll(cx) {
+                    Poll::Ready(ended) => drop_quietly(ended),
+                    Poll::Pending => {
+                        let mut tasks = self.0.lock();
+                        let is_over = tasks.over;
+                        tasks.handles.push(handle);
+                        drop(tasks);
+                        if is_over {
+                            // It may have been told while this one was in hand.
+                            self.end_all();
+                        }
+                        return Poll::Pending;
+                    }
+                }
+            }
+        })
+        .await;
     }
 }
 
 impl Drop for Drivers {
     fn drop(&mut self) {
         self.end_all();
+        let handles = std::mem::take(&mut self.0.lock().handles);
+        handles.into_iter().for_each(drop_quietly);
     }
 }
 

@@ -8,7 +8,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::StatusCode;
 
-use crate::ground::outcome::{Classify, Outcome, Verdict};
+use crate::circuit_breaker::CircuitOpen;
+use crate::ground::outcome::{Classify, Outcome, RetryClass, Verdict};
+use crate::retry::RetryError;
 
 /// Why a request got no answer, or not a whole one. One variant per phase and cause.
 ///
@@ -50,16 +52,55 @@ pub enum TransportError {
         /// Scheme, host and port; never credentials or a path.
         host: Box<str>,
     },
-    /// The TLS handshake failed: a certificate that isn't trusted, or no common protocol.
-    #[error("the tls handshake with {host} failed")]
+    /// Looking the proxy's name up, or connecting to it, failed.
+    #[error("could not connect to the proxy {proxy}")]
+    ProxyDial {
+        /// Scheme, host and port; never credentials.
+        proxy: Box<str>,
+        /// What went wrong.
+        #[source]
+        cause: Cause,
+    },
+    /// Connecting to the proxy took too long, or waiting for the tunnel it was asked for.
+    #[error("the proxy {proxy} took too long")]
+    ProxyTimeout {
+        /// Scheme, host and port; never credentials.
+        proxy: Box<str>,
+    },
+    /// The proxy was asked for a tunnel and answered something else than a 2xx: 407 when it wants
+    /// other credentials, 403 when it must not, 502 to 504 when it can't reach the host.
+    ///
+    /// What a proxy says to a request to an `http` host is that request's answer.
+    #[error("the proxy {proxy} answered {status} when asked for a tunnel")]
+    ProxyRefused {
+        /// Scheme, host and port; never credentials.
+        proxy: Box<str>,
+        /// What it answered.
+        status: StatusCode,
+    },
+    /// The proxy was asked for a tunnel and answered no HTTP, too much of it, or nothing.
+    #[error("the proxy {proxy} gave no answer that could be understood")]
+    ProxyAnswer {
+        /// Scheme, host and port; never credentials.
+        proxy: Box<str>,
+        /// What went wrong.
+        #[source]
+        cause: Cause,
+    },
+    /// The TLS handshake failed.
+    #[cfg(feature = "tls")]
+    #[error("the tls handshake with {host} failed: {failure}")]
     Tls {
-        /// Scheme, host and port; never credentials or a path.
+        /// Scheme, host and port, of the host or of an `https` proxy; never credentials or a path.
         host: Box<str>,
+        /// What was wrong.
+        failure: TlsFailure,
         /// What went wrong.
         #[source]
         cause: Cause,
     },
     /// The TLS handshake took too long.
+    #[cfg(feature = "tls")]
     #[error("the tls handshake with {host} took too long")]
     TlsTimeout {
         /// Scheme, host and port; never credentials or a path.
@@ -84,6 +125,22 @@ pub enum TransportError {
     /// The answer's body stood still for too long.
     #[error("the answer's body stood still for too long")]
     BodyIdleTimeout,
+    /// The transport is closed, or was while the request was under way and out of time.
+    #[error("the transport is closed")]
+    Closed,
+    /// The host's circuit is open: nothing was sent.
+    #[error("the circuit of {host} is open")]
+    CircuitOpen {
+        /// Scheme, host and port; never credentials or a path.
+        host: Box<str>,
+        /// When another request has a chance.
+        #[source]
+        open: CircuitOpen,
+    },
+    /// There were several attempts, or none made sense any more for another reason than the error
+    /// itself: it holds the reason, and how the last attempt failed.
+    #[error(transparent)]
+    GaveUp(Box<RetryError<TransportError>>),
     /// The answer ended before its body was complete.
     #[error("the answer ended early")]
     ClosedEarly(#[source] Cause),
@@ -92,6 +149,31 @@ pub enum TransportError {
     BodyTooLarge {
         /// The limit that was given.
         limit_bytes: usize,
+    },
+    /// The answer's body is not what its `Content-Encoding` says, or ends in the midst of it.
+    #[cfg(feature = "compression")]
+    #[error("the answer can't be decoded")]
+    Undecodable {
+        /// Whether it ended too early.
+        truncated: bool,
+        /// What the decoder said.
+        #[source]
+        cause: Cause,
+    },
+    /// Decoded, the answer's body is larger than [`Decoding::max_bytes`](super::Decoding::max_bytes).
+    #[cfg(feature = "compression")]
+    #[error("decoded, the answer's body is larger than {limit_bytes} bytes")]
+    DecodedTooLarge {
+        /// The limit.
+        limit_bytes: usize,
+    },
+    /// More comes out of the answer's body than
+    /// [`Decoding::max_expansion`](super::Decoding::max_expansion) allows.
+    #[cfg(feature = "compression")]
+    #[error("the answer's body expands to more than {max_expansion} times its size")]
+    ExpandsTooMuch {
+        /// The limit.
+        max_expansion: u32,
     },
     /// The whole took longer than `total_timeout`.
     #[error("the request took too long in all; it was in its {phase} phase")]
@@ -154,6 +236,67 @@ impl fmt::Display for Phase {
     }
 }
 
+/// What was wrong in a TLS handshake.
+#[cfg(feature = "tls")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum TlsFailure {
+    /// A certificate of the chain is past its end.
+    Expired,
+    /// A certificate of the chain is not valid yet.
+    NotYetValid,
+    /// The certificate is another host's.
+    WrongHost,
+    /// Nobody who is trusted vouches for it: an unknown root, or a link of the chain is missing.
+    UnknownIssuer,
+    /// What the server shows as its own is an authority's certificate: the chain is in the wrong
+    /// order, or it vouches for itself.
+    AuthorityAsServer,
+    /// Who vouches for it is no authority, or not for this name or depth.
+    NotAnAuthority,
+    /// It is not signed by who is said to have signed it.
+    BadSignature,
+    /// It was revoked.
+    Revoked,
+    /// It is not meant for servers.
+    WrongPurpose,
+    /// Something else is wrong with a certificate.
+    BadCertificate,
+    /// No version of TLS, cipher or protocol (ALPN) that both sides speak.
+    NothingInCommon,
+    /// The server refused us: it wants a certificate, or another one.
+    RefusedByServer,
+    /// What came back is no TLS.
+    NotTls,
+    /// The connection broke.
+    Interrupted,
+    /// Anything else.
+    Other,
+}
+
+#[cfg(feature = "tls")]
+impl fmt::Display for TlsFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Expired => "a certificate has expired",
+            Self::NotYetValid => "a certificate is not valid yet",
+            Self::WrongHost => "the certificate is another host's",
+            Self::UnknownIssuer => "nobody who is trusted vouches for the certificate",
+            Self::AuthorityAsServer => "the server's own certificate is an authority's",
+            Self::NotAnAuthority => "who vouches for the certificate is no authority for it",
+            Self::BadSignature => "a certificate is signed wrongly",
+            Self::Revoked => "a certificate was revoked",
+            Self::WrongPurpose => "the certificate is not meant for servers",
+            Self::BadCertificate => "something is wrong with a certificate",
+            Self::NothingInCommon => "there is no protocol that both sides speak",
+            Self::RefusedByServer => "the server refused us",
+            Self::NotTls => "what came back is no tls",
+            Self::Interrupted => "the connection broke",
+            Self::Other => "of something else",
+        })
+    }
+}
+
 /// The error beneath, to be printed: its type is the transport's own business.
 #[derive(Debug)]
 pub struct Cause(Box<dyn StdError + Send + Sync>);
@@ -161,12 +304,6 @@ pub struct Cause(Box<dyn StdError + Send + Sync>);
 impl Cause {
     pub(super) fn new(error: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         Self(error.into())
-    }
-
-    /// Whether a broken socket lies at the bottom of it.
-    fn is_io(&self) -> bool {
-        // rustls hides what it says about a certificate in an `InvalidData`.
-        io_kind(&*self.0).is_some_and(|kind| kind != ErrorKind::InvalidData)
     }
 }
 
@@ -192,11 +329,16 @@ impl TransportError {
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::PoolWaitTimeout | Self::PoolFull | Self::TooManyHosts => true,
-            Self::Dial { .. } | Self::DialTimeout { .. } | Self::TlsTimeout { .. } => true,
+            Self::Dial { .. } | Self::DialTimeout { .. } => true,
+            Self::ProxyDial { .. } | Self::ProxyTimeout { .. } | Self::ProxyAnswer { .. } => true,
+            Self::ProxyRefused { status, .. } => may_pass(*status),
             Self::Send(_) => true,
             Self::InvalidAnswer(_) | Self::HeaderTimeout | Self::BodyIdleTimeout => true,
             Self::ClosedEarly(_) | Self::TotalTimeout { .. } => true,
-            Self::Tls { cause, .. } => cause.is_io(),
+            #[cfg(feature = "tls")]
+            Self::TlsTimeout { .. } => true,
+            #[cfg(feature = "tls")]
+            Self::Tls { failure, .. } => *failure == TlsFailure::Interrupted,
             #[cfg(feature = "json")]
             Self::JsonDecode { malformed, .. } => *malformed,
             #[cfg(feature = "json")]
@@ -204,14 +346,24 @@ impl TransportError {
             Self::Status { status, .. } => may_pass(*status),
             Self::InvalidUrl(_) | Self::UnsupportedScheme(_) | Self::InvalidRequest(_) => false,
             Self::RequestBody(_) | Self::HeaderTooLarge | Self::BodyTooLarge { .. } => false,
+            Self::Closed => false,
+            #[cfg(feature = "compression")]
+            Self::Undecodable { .. } => true,
+            #[cfg(feature = "compression")]
+            Self::DecodedTooLarge { .. } | Self::ExpandsTooMuch { .. } => false,
+            Self::CircuitOpen { .. } => true,
+            Self::GaveUp(error) => error.verdict().retry() != RetryClass::Stop,
         }
     }
 
-    /// When the backend asked to be called again: its `Retry-After`, at most 1 h.
+    /// When another attempt makes sense: the backend's `Retry-After`, at most 1 h, or when an open
+    /// circuit lets the next request through.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Status { retry_after, .. } => *retry_after,
+            Self::CircuitOpen { open, .. } => Some(open.retry_after()),
+            Self::GaveUp(error) => error.retry_after(),
             _ => None,
         }
     }
@@ -230,9 +382,13 @@ impl TransportError {
                 Outcome::Ignored
             }
             Self::PoolWaitTimeout | Self::PoolFull | Self::TooManyHosts => Outcome::Ignored,
+            Self::Closed | Self::CircuitOpen { .. } => Outcome::Ignored,
+            Self::GaveUp(error) => error.verdict().outcome(),
             Self::TotalTimeout { phase: Phase::PoolWait } | Self::RequestBody(_) => {
                 Outcome::Ignored
             }
+            // The proxy does not let us; nobody asked the backend.
+            Self::ProxyRefused { status, .. } if !status.is_server_error() => Outcome::Ignored,
             #[cfg(feature = "json")]
             Self::JsonEncode(_) => Outcome::Ignored,
             _ => Outcome::Failure,
@@ -247,8 +403,17 @@ impl Classify for TransportError {
                 return Verdict::of_status(*status, *retry_after);
             }
             Self::PoolWaitTimeout | Self::PoolFull | Self::TooManyHosts => Verdict::refused(None),
+            Self::CircuitOpen { open, .. } => return open.verdict(),
+            Self::GaveUp(error) => return error.verdict(),
             Self::TotalTimeout { phase: Phase::PoolWait } => Verdict::refused(None),
             Self::Dial { .. } | Self::DialTimeout { .. } => Verdict::failure().unsent(),
+            Self::ProxyDial { .. } | Self::ProxyTimeout { .. } | Self::ProxyAnswer { .. } => {
+                Verdict::failure().unsent()
+            }
+            Self::ProxyRefused { status, .. } if status.is_server_error() => {
+                Verdict::failure().unsent()
+            }
+            #[cfg(feature = "tls")]
             Self::Tls { .. } | Self::TlsTimeout { .. } => Verdict::failure().unsent(),
             _ if self.outcome() == Outcome::Failure => Verdict::failure(),
             _ => Verdict::permanent(),

@@ -1,10 +1,13 @@
 //! One pool per distinct configuration.
 
-use std::collections::HashMap;
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
+use tokio::task::JoinSet;
+
+use super::close::{CloseReport, InUse};
 use super::config::TransportConfig;
-use super::dial::Connector;
+use super::dial::{Connector, Names};
 use super::shared::Shared;
 #[cfg(feature = "tls")]
 use super::tls::Tls;
@@ -12,7 +15,7 @@ use super::transport::Transport;
 use crate::ground::config_error::ConfigError;
 use crate::ground::primitives::Mutex;
 
-/// Distinct configurations in use at a time.
+/// Pools at a time, those included that only end what they carry.
 const MAX_POOLS: usize = 64;
 
 /// Hands out transports; equal configurations share one pool, with its TLS sessions.
@@ -20,8 +23,21 @@ const MAX_POOLS: usize = 64;
 /// Keep one per process. It holds no pool alive: one without transports is gone.
 #[derive(Debug)]
 pub struct TransportFactory {
-    /// Looked up and pruned, never asked for an order.
-    pools: Mutex<HashMap<TransportConfig, Weak<Shared>>>,
+    pools: Mutex<Pools>,
+}
+
+#[derive(Debug)]
+struct Pools {
+    known: Vec<Known>,
+    is_closed: bool,
+}
+
+/// A pool, as long as there is something of it.
+#[derive(Debug)]
+struct Known {
+    /// Nobody uses it, once that is gone: it ends what it carries.
+    in_use: Weak<InUse>,
+    shared: Weak<Shared>,
 }
 
 impl TransportFactory {
@@ -31,38 +47,101 @@ impl TransportFactory {
     ///
     /// None today.
     pub fn new() -> Result<Self, ConfigError> {
-        Ok(Self { pools: Mutex::new(HashMap::new()) })
+        Ok(Self { pools: Mutex::new(Pools { known: Vec::new(), is_closed: false }) })
     }
 
     /// A transport over the one pool of this configuration. Starts nothing.
     ///
     /// # Errors
     ///
-    /// `ConfigError::Invalid`, naming the field that is out of range; or `transport` when 64 other
-    /// configurations are in use.
+    /// `ConfigError::Invalid`, naming the field that is out of range, or the environment variable
+    /// that names no proxy; or `http_transport` when there are 64 other pools.
     pub fn transport(&self, config: impl Into<TransportConfig>) -> Result<Transport, ConfigError> {
-        let config = config.into();
+        self.pool(config.into()).map(Transport::new)
+    }
+
+    /// Gives `transport`, and every clone of it, another configuration: from the next request on
+    /// they use the pool of that one. Requests under way end over the old pool, by the old
+    /// configuration, and no connection goes from one pool to the other. Until the old one has ended
+    /// each keeps to its own caps.
+    ///
+    /// Other transports that this factory has handed out for the old configuration keep it. When
+    /// there are none, the old pool closes its idle connections at once, and the others as they come
+    /// back. An equal configuration changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// As [`transport`](Self::transport); then nothing has changed.
+    pub fn reload(
+        &self,
+        transport: &Transport,
+        config: impl Into<TransportConfig>,
+    ) -> Result<(), ConfigError> {
+        transport.move_to(self.pool(config.into())?);
+        Ok(())
+    }
+
+    /// Closes every pool as [`Transport::close`] does, all at the same time, those that are left of
+    /// earlier configurations too. What it hands out from now on is closed as well. The report is
+    /// that of all pools, one after the other.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped, the pools take no new requests, and nothing else is cut. Another call goes on from there.
+    ///
+    /// # Cost
+    ///
+    /// A task for each pool, that ends with this call.
+    pub async fn close(&self, within: Duration) -> CloseReport {
+        let pools: Vec<_> = {
+            let mut pools = self.pools.lock();
+            pools.is_closed = true;
+            pools.known.iter().filter_map(|pool| pool.shared.upgrade()).collect()
+        };
+        let mut tasks = JoinSet::new();
+        for pool in pools {
+            pool.door.close();
+            tasks.spawn(async move { pool.close(within).await });
+        }
+        let mut all = CloseReport::default();
+        while let Some(closed) = tasks.join_next().await {
+            // None panics, and none is aborted but with this call.
+            let CloseReport { requests, hosts } = closed.unwrap_or_default();
+            all.requests += requests;
+            all.hosts.extend(hosts);
+        }
+        all
+    }
+
+    fn pool(&self, mut config: TransportConfig) -> Result<Arc<InUse>, ConfigError> {
         config.check()?;
+        config.proxy = config.proxy.settled()?;
         let mut pools = self.pools.lock();
-        if let Some(shared) = pools.get(&config).and_then(Weak::upgrade) {
-            return Ok(Transport::new(shared));
+        let in_use = pools.known.iter().filter_map(|pool| pool.in_use.upgrade());
+        let is_closed = pools.is_closed;
+        let mut same = in_use.filter(|pool| *pool.0.config == config);
+        if let Some(pool) = same.find(|pool| is_closed || pool.0.door.is_open()) {
+            return Ok(pool);
         }
-        if pools.len() >= MAX_POOLS {
-            pools.retain(|_, pool| pool.strong_count() > 0);
-        }
+        drop(same);
+        pools.known.retain(|pool| pool.shared.strong_count() > 0);
         ConfigError::unless(
-            pools.len() < MAX_POOLS,
+            pools.known.len() < MAX_POOLS,
             "http_transport",
             format_args!("{:?}", config.name),
-            "at most 64 distinct configurations in use at a time",
+            "at most 64 pools at a time",
         )?;
         let connector = Connector::new(
-            &config,
+            Names::System,
             #[cfg(feature = "tls")]
             Tls::new(&config.tls, config.protocol)?,
         );
-        let shared = Arc::new(Shared::new(config.clone(), connector));
-        pools.insert(config, Arc::downgrade(&shared));
-        Ok(Transport::new(shared))
+        let shared = Arc::new(Shared::new(config, connector));
+        if pools.is_closed {
+            shared.door.close();
+        }
+        let (weak, in_use) = (Arc::downgrade(&shared), Arc::new(InUse(shared)));
+        pools.known.push(Known { in_use: Arc::downgrade(&in_use), shared: weak });
+        Ok(in_use)
     }
 }

@@ -1,22 +1,26 @@
 //! Where a request goes, and what it says on the wire.
 
-use http::header::{CONTENT_LENGTH, HOST, HeaderValue, TRANSFER_ENCODING};
+use http::header::{CONTENT_LENGTH, HOST, HeaderValue, PROXY_AUTHORIZATION, TRANSFER_ENCODING};
 use http::uri::{Authority, PathAndQuery, Scheme, Uri};
 use http::{Method, Request, Version};
 
+use super::config::{Protocol, TransportConfig};
 use super::error::TransportError;
+use super::proxy::{How, Via};
 
-/// Who is at the other end: what connections may be shared by. Cheap to clone.
+/// Who is at the other end, and the way there: what connections may be shared by. Cheap to clone.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct HostKey {
     pub(super) tls: bool,
     /// Host and, unless it is the scheme's own, port. Compares without regard to case.
     pub(super) authority: Authority,
+    /// `None`: directly.
+    pub(super) via: Option<Via>,
 }
 
 impl HostKey {
-    /// Of an absolute URL.
-    pub(super) fn of(uri: &Uri) -> Result<Self, TransportError> {
+    /// Of an absolute URL, reached as `config` says.
+    pub(super) fn of(uri: &Uri, config: &TransportConfig) -> Result<Self, TransportError> {
         let tls = match uri.scheme() {
             None => return Err(TransportError::InvalidUrl("it has no scheme and host")),
             Some(scheme) if *scheme == Scheme::HTTP => false,
@@ -35,7 +39,10 @@ impl HostKey {
         if authority.host().is_empty() {
             return Err(TransportError::InvalidUrl("it has no host"));
         }
-        Ok(Self { tls, authority: without_default_port(authority, tls)? })
+        let authority = without_default_port(authority, tls)?;
+        let mut host = Self { tls, authority, via: None };
+        host.via = config.proxy.via(&host, config.protocol == Protocol::Http2);
+        Ok(host)
     }
 
     /// For an error: scheme, host and port. There are no credentials in here, nor a path.
@@ -43,14 +50,13 @@ impl HostKey {
         self.to_string().into()
     }
 
-    /// Host and port, as a URL that a connector understands.
-    pub(super) fn uri(&self) -> Uri {
-        let mut parts = http::uri::Parts::default();
-        parts.scheme = Some(if self.tls { Scheme::HTTPS } else { Scheme::HTTP });
-        parts.authority = Some(self.authority.clone());
-        parts.path_and_query = Some(PathAndQuery::from_static("/"));
-        // Scheme, authority and path: nothing is missing.
-        Uri::from_parts(parts).unwrap_or_default()
+    /// The name or address, the latter without brackets.
+    pub(super) fn host(&self) -> &str {
+        self.authority.host().trim_start_matches('[').trim_end_matches(']')
+    }
+
+    pub(super) fn port(&self) -> u16 {
+        self.authority.port_u16().unwrap_or(if self.tls { 443 } else { 80 })
     }
 }
 
@@ -61,7 +67,10 @@ impl std::fmt::Display for HostKey {
 }
 
 /// `a.example:80` and `a.example` are one host under http.
-fn without_default_port(authority: &Authority, tls: bool) -> Result<Authority, TransportError> {
+pub(super) fn without_default_port(
+    authority: &Authority,
+    tls: bool,
+) -> Result<Authority, TransportError> {
     let text = authority.as_str();
     let tail = &text[authority.host().len()..];
     if tail.is_empty() {
@@ -77,7 +86,8 @@ fn without_default_port(authority: &Authority, tls: bool) -> Result<Authority, T
     }
 }
 
-/// Makes `request` fit to be written: origin form, one `Host`, no framing but ours.
+/// Makes `request` fit to be written: origin form (absolute form where a proxy is to read it), one
+/// `Host`, no framing but ours.
 ///
 /// The head can't smuggle a second request: method, URL and header values were checked by the
 /// types they are in, and the length of the body is said by the transport alone.
@@ -107,11 +117,38 @@ pub(super) fn prepare<B>(request: &mut Request<B>, host: &HostKey) -> Result<(),
             let name = HeaderValue::from_str(host.authority.as_str())
                 .map_err(|_| TransportError::InvalidUrl("its host is none"))?;
             headers.insert(HOST, name);
-            Ok(())
         }
-        1 => Ok(()),
-        _ => Err(TransportError::InvalidRequest("it has more than one host header")),
+        1 => {}
+        _ => return Err(TransportError::InvalidRequest("it has more than one host header")),
     }
+    match &host.via {
+        None => Ok(()),
+        Some(via) => for_proxy(request, host, via),
+    }
+}
+
+/// What a proxy is told is the configuration's word, and nobody else is told it.
+fn for_proxy<B>(request: &mut Request<B>, host: &HostKey, via: &Via) -> Result<(), TransportError> {
+    request.headers_mut().remove(PROXY_AUTHORIZATION);
+    if via.how == How::Tunnel {
+        return Ok(());
+    }
+    // A proxy goes by the URL (RFC 9112, section 3.2.2), whatever stands there.
+    let named = request.headers().get(HOST).and_then(|name| name.to_str().ok()?.parse().ok());
+    let named = named.and_then(|name| without_default_port(&name, host.tls).ok());
+    if named.as_ref() != Some(&host.authority) {
+        let what = "through a proxy its host header must be the url's host";
+        return Err(TransportError::InvalidRequest(what));
+    }
+    if let Some(authorization) = via.proxy.authorization() {
+        request.headers_mut().insert(PROXY_AUTHORIZATION, authorization.clone());
+    }
+    let mut target = std::mem::take(request.uri_mut()).into_parts();
+    target.scheme = Some(Scheme::HTTP);
+    target.authority = Some(host.authority.clone());
+    *request.uri_mut() =
+        Uri::from_parts(target).map_err(|_| TransportError::InvalidUrl("it is none"))?;
+    Ok(())
 }
 
 /// Whether it may be sent twice without meaning it twice (RFC 9110, section 9.2.2).

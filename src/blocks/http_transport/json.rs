@@ -76,7 +76,8 @@ impl Transport {
         R: DeserializeOwned,
     {
         let (parts, value) = request.into_parts();
-        let mut json = self.buffers().take(BUFFER_BYTES);
+        let shared = self.shared();
+        let mut json = shared.buffers.take(BUFFER_BYTES);
         serde_json::to_writer(&mut json, value)
             .map_err(|error| TransportError::JsonEncode(Cause::new(error)))?;
         let mut request = Request::from_parts(parts, TransportBody::from(json.freeze()));
@@ -91,11 +92,12 @@ impl Transport {
     }
 
     async fn json_answer(&self, request: Request<TransportBody>) -> Result<Bytes, TransportError> {
+        let most = self.shared().config.max_json_bytes;
         let answer = self.send(request).await?;
         if !answer.status().is_success() {
             return Err(refused(answer).await);
         }
-        answer.into_body().bytes(self.max_json_bytes()).await
+        answer.into_body().bytes(most).await
     }
 }
 

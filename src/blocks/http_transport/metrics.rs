@@ -27,11 +27,14 @@ pub enum CloseReason {
     Abandoned,
     /// A request needed a new connection to its host, and this idle one held the place.
     Replaced,
+    /// Its pool was closed, or nobody uses it any more: the last transport was dropped or given
+    /// another configuration.
+    Retired,
 }
 
 impl CloseReason {
     /// Every reason.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::ByPeer,
         Self::Broken,
         Self::IdleTimeout,
@@ -40,6 +43,7 @@ impl CloseReason {
         Self::Displaced,
         Self::Abandoned,
         Self::Replaced,
+        Self::Retired,
     ];
 
     /// The snake-case word for metric labels and logs.
@@ -54,6 +58,7 @@ impl CloseReason {
             Self::Displaced => "displaced",
             Self::Abandoned => "abandoned",
             Self::Replaced => "replaced",
+            Self::Retired => "retired",
         }
     }
 
@@ -67,6 +72,7 @@ impl CloseReason {
             Self::Displaced => "http_client_connections_closed_displaced_total",
             Self::Abandoned => "http_client_connections_closed_abandoned_total",
             Self::Replaced => "http_client_connections_closed_replaced_total",
+            Self::Retired => "http_client_connections_closed_retired_total",
         }
     }
 }

@@ -25,16 +25,28 @@
 //! - A request is sent again only if the server provably has not begun with it (it never left, or
 //!   over HTTP/2 the server said so: `REFUSED_STREAM`, or a `GOAWAY` that leaves it out), or if it
 //!   is idempotent, can be replayed, and no byte of an answer had come. Three times at most.
+//! - Of a name's addresses the first that answers is taken, each tried a little later than the one
+//!   before. DNS is asked again for every connection.
+//! - Nothing goes out directly that a [`Proxy`] is to carry: its URL is understood before the first
+//!   request, or there is no transport; a connection through it is nobody else's.
 //! - One HTTP/2 connection is dialled for a herd of cold callers, and the next before its streams
 //!   run out. One whose server says `GOAWAY` takes no new requests, and those it carries end. One
 //!   over which a request timed out while nobody was answered takes no new ones either.
+//! - With [`Safeguards`] a host's open circuit refuses before anything waits or is sent, retries are
+//!   paid from the host's own budget, and neither a retry nor a hedge repeats what must not be
+//!   done twice.
+//! - A pool that was closed has no socket and no task left when [`Transport::close`] returns; what
+//!   it had to cut is listed. Another configuration ([`TransportFactory::reload`]) drops no request
+//!   and moves no connection from one pool to another.
+//! - Of a compressed answer (feature `compression`, `decoding`) never more is decoded than the
+//!   limits allow, and at most 8 KiB ahead of its reader.
 //!
 //! # When not to use it
 //!
-//! It follows no redirects, keeps no cookies, uses no proxy and decodes no compression. Requests
-//! over HTTP/2 have no trailers, and it takes nothing that servers push. It does not retry
-//! what failed: that is `retry`'s, and the breaker's classification is in
-//! [`TransportError::outcome`].
+//! It follows no redirects and keeps no cookies. Requests over HTTP/2 have no trailers, and it takes
+//! nothing that servers push. Without [`Safeguards`] it does not retry what failed; what a breaker
+//! and a retry outside of it are to think of its errors is in [`TransportError::outcome`] and its
+//! [`Verdict`](crate::Verdict).
 //!
 //! # A connection's states
 //!
@@ -70,17 +82,33 @@
 //! 8. At most one dial at a time is under way to a host whose connections are shared. It is begun
 //!    for the line's head, or ahead of need by whoever leaves no more than an eighth of the streams.
 //!
-//! Lock order: pool → a waiter's cell; the factory's lock, the drivers' and that of the times are
-//! held with none of them.
+//! 9. A request is inside its pool's door from its beginning to the end of its answer. A closed door
+//!    lets nobody in; when all have left or the time is over, the pool is cut: under its lock no
+//!    request asks for anything any more and no connection is taken in, and under that of the
+//!    drivers no task begins. Then all tasks are ended and awaited.
+//! 10. A transport and its clones use one pool at a time, looked up once for each request. Where
+//!    nobody uses a pool any more its idle connections are closed, and those that come back.
+//!
+//! Lock order: pool → a waiter's cell; the locks of the factory, of the drivers, of a transport's pool,
+//! of the door, of the safeguards and of the times are held with none of them.
 
 mod allowance;
+mod attempts;
 mod body;
+#[cfg(all(any(test, fuzzing), not(headworks_loom)))]
+pub(crate) mod claims;
+mod close;
 mod config;
 mod connection;
 mod core;
+#[cfg(feature = "compression")]
+mod decode;
+#[cfg(feature = "compression")]
+mod decoding;
 mod dial;
 mod drivers;
 mod error;
+mod expect;
 mod factory;
 mod h1;
 mod h2;
@@ -88,8 +116,13 @@ mod host;
 #[cfg(feature = "json")]
 mod json;
 mod metrics;
+#[cfg(feature = "native-roots")]
+mod native_roots;
 mod permit;
+mod proxy;
+mod raw_body;
 mod request_body;
+mod safeguards;
 mod send;
 mod shared;
 mod stream;
@@ -100,18 +133,31 @@ mod times;
 mod tls;
 #[cfg(feature = "tls")]
 mod tls_config;
+#[cfg(feature = "tls")]
+mod tls_failure;
 mod transport;
 mod wait;
+mod warm_up;
 
 pub use body::Body;
-pub use config::{Preset, Protocol, TransportConfig};
+pub use close::{CloseReport, HostCut};
+pub use config::{AddressOrder, Preset, Protocol, TransportConfig};
+#[cfg(feature = "compression")]
+pub use decoding::Decoding;
+#[cfg(feature = "tls")]
+pub use error::TlsFailure;
 pub use error::{Cause, Phase, TransportError};
 pub use factory::TransportFactory;
 pub use metrics::{CloseReason, Closed, HostSnapshot, PoolCounts, TransportSnapshot};
+#[cfg(feature = "native-roots")]
+pub use native_roots::{NativeRoots, NoNativeRoots, UnreadableRoots};
+pub use proxy::{InvalidNoProxy, InvalidProxyUrl, NoProxy, Proxy, ProxyRules, ProxyUrl};
 pub use request_body::TransportBody;
+pub use safeguards::{SafeguardSnapshot, Safeguards, SafeguardsConfig};
 pub use times::Timings;
 #[cfg(feature = "tls")]
 pub use tls_config::{Identity, TlsConfig, Trust};
 pub use transport::Transport;
+pub use warm_up::WarmUp;
 
 pub use crate::ground::metrics::{Histogram, Metric, MetricValue};

@@ -4,6 +4,7 @@ use std::sync::{Arc, Weak};
 
 use http_body::Body as _;
 
+use super::close::UnderWay;
 use super::connection::Conn;
 use super::core::{Held, HostId, Look, NotOpened};
 use super::h1::{Settling, settle};
@@ -136,11 +137,30 @@ pub(super) struct Lease {
     /// `None` only after it has been brought back.
     held: Option<Held<Conn>>,
     reused: bool,
+    /// What was promised to the server was not sent: it can't be told what comes next.
+    spent: bool,
+    /// The request it carries.
+    under_way: Option<UnderWay>,
 }
 
 impl Lease {
     pub(super) fn new(shared: Arc<Shared>, held: Held<Conn>, reused: bool) -> Self {
-        Self { shared, held: Some(held), reused }
+        Self { shared, held: Some(held), reused, spent: false, under_way: None }
+    }
+
+    /// A request is under way until this lease is dropped.
+    pub(super) fn carries(&mut self, request: UnderWay) {
+        self.under_way = Some(request);
+    }
+
+    /// A connection of HTTP/1.1 carries no other request.
+    pub(super) fn spend(&mut self) {
+        self.spent = true;
+    }
+
+    /// Whether the pool was cut.
+    pub(super) fn is_cut(&self) -> bool {
+        self.shared.door.is_cut()
     }
 
     /// Whether it has carried a request before.
@@ -163,7 +183,8 @@ impl Lease {
 
     /// The answer has been read to its end.
     pub(super) fn finish(mut self) {
-        match self.held.take() {
+        let held = if self.spent { None } else { self.held.take() };
+        match held {
             Some(held) if matches!(held.conn, Conn::H2(_)) => self.held = Some(held),
             Some(held) => match &held.conn {
                 Conn::H1(conn) if conn.is_ready() => self.shared.give_back(held),
@@ -178,7 +199,7 @@ impl Lease {
     /// that is little, and else the connection closed.
     pub(super) fn finish_without(mut self, rest: hyper::body::Incoming) {
         let most = self.shared.config.drain_bytes;
-        if most == 0 || rest.size_hint().lower() > most as u64 {
+        if self.spent || most == 0 || rest.size_hint().lower() > most as u64 {
             return;
         }
         if let Some(held) = self.held.take_if(|held| matches!(held.conn, Conn::H1(_))) {

@@ -13,6 +13,7 @@ use http_body_util::BodyExt;
 use http_body_util::combinators::UnsyncBoxBody;
 
 use super::error::{Cause, TransportError};
+use super::expect::Gate;
 
 /// The body of a request: [`Bytes`] without an allocation, or a boxed stream.
 ///
@@ -26,6 +27,25 @@ enum Inner {
     Bytes(Bytes),
     /// And what is still to come of the length that it claims.
     Stream(UnsyncBoxBody<Bytes, Cause>, Option<u64>),
+    /// Sent when the gate opens, if it does.
+    HeldBack(Box<(Gate, Inner)>),
+}
+
+impl Inner {
+    /// As it was before it was held back.
+    fn free(self) -> Self {
+        match self {
+            Self::HeldBack(held) => held.1.free(),
+            free => free,
+        }
+    }
+
+    fn as_free(&self) -> &Self {
+        match self {
+            Self::HeldBack(held) => held.1.as_free(),
+            free => free,
+        }
+    }
 }
 
 /// A stream is shorter, or longer, than it said.
@@ -66,10 +86,26 @@ impl TransportBody {
 
     /// The same bytes again; `None` for a stream.
     pub(super) fn replay(&self) -> Option<Self> {
-        match &self.0 {
+        match self.0.as_free() {
             Inner::Bytes(bytes) => Some(Self(Inner::Bytes(bytes.clone()))),
-            Inner::Stream(..) => None,
+            Inner::Stream(..) | Inner::HeldBack(_) => None,
         }
+    }
+
+    /// Whether there is nothing to be sent.
+    pub(super) fn is_none(&self) -> bool {
+        self.is_end_stream()
+    }
+
+    /// Whether it is longer than so many bytes, or may be.
+    pub(super) fn is_larger_than(&self, bytes: usize) -> bool {
+        self.size_hint().upper().is_none_or(|upper| upper > bytes as u64)
+    }
+
+    /// From now on nothing of it is sent before the gate opens. An earlier gate is gone.
+    pub(super) fn hold_back(&mut self, gate: Gate) {
+        let inner = std::mem::replace(&mut self.0, Inner::Bytes(Bytes::new())).free();
+        self.0 = Inner::HeldBack(Box::new((gate, inner)));
     }
 }
 
@@ -81,9 +117,9 @@ impl Default for TransportBody {
 
 impl fmt::Debug for TransportBody {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.0 {
+        match self.0.as_free() {
             Inner::Bytes(bytes) => write!(f, "TransportBody({} bytes)", bytes.len()),
-            Inner::Stream(..) => f.write_str("TransportBody(stream)"),
+            Inner::Stream(..) | Inner::HeldBack(_) => f.write_str("TransportBody(stream)"),
         }
     }
 }
@@ -123,6 +159,10 @@ impl http_body::Body for TransportBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Cause>>> {
+        if let Inner::HeldBack(held) = &mut self.0 {
+            std::task::ready!(held.0.poll_open(cx));
+            self.0 = std::mem::replace(&mut held.1, Inner::Bytes(Bytes::new()));
+        }
         match &mut self.0 {
             Inner::Bytes(bytes) if bytes.is_empty() => Poll::Ready(None),
             Inner::Bytes(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
@@ -135,24 +175,27 @@ impl http_body::Body for TransportBody {
                 *left = left.saturating_sub(so_much);
                 Poll::Ready(if lies { Some(Err(Cause::new(LengthLies))) } else { frame })
             }
+            Inner::HeldBack(_) => Poll::Pending,
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        match &self.0 {
+        match self.0.as_free() {
             Inner::Bytes(bytes) => bytes.is_empty(),
             // Or one that ends early would pass for whole.
             Inner::Stream(stream, left) => {
                 left.is_none_or(|left| left == 0) && stream.is_end_stream()
             }
+            Inner::HeldBack(_) => false,
         }
     }
 
     fn size_hint(&self) -> SizeHint {
-        match &self.0 {
+        match self.0.as_free() {
             Inner::Bytes(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Inner::Stream(_, Some(left)) => SizeHint::with_exact(*left),
             Inner::Stream(stream, None) => stream.size_hint(),
+            Inner::HeldBack(_) => SizeHint::default(),
         }
     }
 }

@@ -2,24 +2,85 @@
 
 use std::sync::Arc;
 
-use http::{Request, Response};
+use http::header::EXPECT;
+use http::{Request, Response, StatusCode};
 
 use super::allowance::Allowance;
-use super::body::{Body, Incoming};
+use super::body::Body;
+use super::close::UnderWay;
 use super::connection::Conn;
+#[cfg(feature = "compression")]
+use super::decoding::Decoding;
 use super::error::{Phase, TransportError, broken_head};
+use super::expect::Expectation;
 use super::h1::H1;
 use super::host::{HostKey, is_idempotent, prepare};
 use super::metrics::CloseReason;
 use super::permit::Lease;
+use super::raw_body::{Incoming, RawBody};
 use super::request_body::TransportBody;
 use super::shared::{Shared, Want};
 use super::stream::{self, Failure};
 use crate::ground::priority::Priority;
 use crate::ground::time::now;
+use crate::retry::Idempotency;
 
 /// How often one request is sent at most, the last time included.
 const MOST_SENDS: usize = 3;
+
+/// What all attempts of one request have in common.
+#[derive(Debug)]
+pub(super) struct Call {
+    pub(super) key: HostKey,
+    pub(super) idempotency: Idempotency,
+    pub(super) allowance: Allowance,
+    class: Priority,
+    /// What was asked for is decoded.
+    #[cfg(feature = "compression")]
+    decoding: Option<Decoding>,
+    under_way: UnderWay,
+}
+
+impl Call {
+    /// Checks and prepares `request`. Its time begins now.
+    pub(super) fn new(
+        shared: &Shared,
+        request: &mut Request<TransportBody>,
+        class: Priority,
+    ) -> Result<Self, TransportError> {
+        let under_way = shared.door.enter()?;
+        let key = HostKey::of(request.uri(), &shared.config)?;
+        prepare(request, &key)?;
+        request.body().check_length(request.method())?;
+        let by_method = match is_idempotent(request.method()) {
+            true => Idempotency::Idempotent,
+            false => Idempotency::AtMostOnce,
+        };
+        let idempotency = request.extensions_mut().remove().unwrap_or(by_method);
+        let allowance = Allowance::new(now(), shared.config.total_timeout);
+        Ok(Self {
+            key,
+            idempotency,
+            allowance,
+            class,
+            #[cfg(feature = "compression")]
+            decoding: super::decode::ask(request, shared.config.decoding),
+            under_way,
+        })
+    }
+
+    /// The request once more; `None` when its body is a stream.
+    pub(super) fn replay(
+        &self,
+        request: &Request<TransportBody>,
+    ) -> Option<Request<TransportBody>> {
+        let mut again = Request::new(request.body().replay()?);
+        *again.method_mut() = request.method().clone();
+        *again.uri_mut() = request.uri().clone();
+        *again.headers_mut() = request.headers().clone();
+        Some(again)
+    }
+}
 
 /// Sends `request` and waits for the head of the answer.
 ///
@@ -27,25 +88,39 @@ const MOST_SENDS: usize = 3;
 /// the request is sent once more, over another connection: when hyper gives it back unsent, or
 /// when it is idempotent and can be replayed. Over HTTP/2 a server can also refuse a request that
 /// it has not begun with, and says so: then it is sent again whatever its method. Never otherwise.
-pub(super) async fn send(
+pub(super) async fn attempt(
     shared: &Arc<Shared>,
+    call: &Call,
     mut request: Request<TransportBody>,
-    class: Priority,
 ) -> Result<Response<Body>, TransportError> {
-    let key = HostKey::of(request.uri())?;
-    prepare(&mut request, &key)?;
-    request.body().check_length(request.method())?;
-    let allowance = Allowance::new(now(), shared.config.total_timeout);
+    let config = &shared.config;
     let mut want = Want::Any;
     let mut sends = 0;
+    let mut refused_to_expect = false;
     loop {
-        let lease = shared.acquire(&key, class, want, allowance).await?;
+        let lease = shared.acquire(&call.key, call.class, want, call.allowance).await?;
         sends += 1;
         let (stale, is_shared) = (lease.is_reused(), lease.is_shared());
-        let idempotent = is_idempotent(request.method());
-        let spare = if is_shared || stale && idempotent { replay(&request) } else { None };
-        let failed = match exchange(shared, lease, request, &key, allowance).await {
+        let idempotent = call.idempotency == Idempotency::Idempotent;
+        let mut spare = if is_shared || stale && idempotent { call.replay(&request) } else { None };
+        let (above, wait) = (config.expect_continue_above, config.expect_continue_wait);
+        let expectation = if refused_to_expect || !Expectation::is_one(&request, above) {
+            None
+        } else {
+            spare = spare.or_else(|| call.replay(&request));
+            Some(Expectation::of(&mut request, wait))
+        };
+        let failed = match exchange(shared, lease, request, call, expectation.as_ref()).await {
+            Ok(response) if expectation.is_some() && sends < MOST_SENDS && is_417(&response) => {
+                // It does not know what is expected of it (RFC 9110, section 10.1.1).
+                let Some(again) = spare else { return Ok(response) };
+                request = again;
+                request.headers_mut().remove(EXPECT);
+                refused_to_expect = true;
+                continue;
+            }
             Ok(response) => return Ok(response),
+            Err(_) if shared.door.is_cut() => return Err(TransportError::Closed),
             Err(failed) => failed,
         };
         if sends == MOST_SENDS {
@@ -64,6 +139,10 @@ pub(super) async fn send(
         // Those that carry one request each may all have died with the one.
         want = if is_shared { Want::Any } else { Want::Fresh };
     }
+}
+
+fn is_417(response: &Response<Body>) -> bool {
+    response.status() == StatusCode::EXPECTATION_FAILED
 }
 
 enum Failed {
@@ -93,10 +172,10 @@ async fn exchange(
     shared: &Shared,
     mut lease: Lease,
     request: Request<TransportBody>,
-    key: &HostKey,
-    allowance: Allowance,
+    call: &Call,
+    expectation: Option<&Expectation>,
 ) -> Result<Response<Body>, Failed> {
-    let began = now();
+    let (began, allowance) = (now(), call.allowance);
     let response = match lease.conn() {
         Some(Conn::H1(conn)) => {
             let response = over_h1(shared, conn, request, allowance).await?;
@@ -105,8 +184,8 @@ async fn exchange(
         }
         Some(Conn::H2(conn)) => {
             let heard = conn.heard();
-            let max_header_bytes = shared.config.max_header_bytes;
-            let sent = stream::exchange(conn.sender(), request, key.tls, max_header_bytes);
+            let (tls, most) = (call.key.tls, shared.config.max_header_bytes);
+            let sent = stream::exchange(conn.sender(), request, tls, most, expectation);
             let limit = shared.config.response_header_timeout;
             let late = || TransportError::HeaderTimeout;
             match allowance.spend(Phase::Header, limit, sent, late).await {
@@ -128,7 +207,16 @@ async fn exchange(
         }
         None => return Err(Failed::Late(TransportError::PoolWaitTimeout)),
     };
-    Ok(response.map(|incoming| Body::new(incoming, lease, allowance, &shared.config)))
+    if expectation.is_some_and(Expectation::keeps_the_body) {
+        lease.spend();
+    }
+    lease.carries(call.under_way.clone());
+    let response =
+        response.map(|incoming| RawBody::new(incoming, lease, allowance, &shared.config));
+    #[cfg(feature = "compression")]
+    return Ok(super::decode::decoded(response, call.decoding, shared.config.max_body_bytes));
+    #[cfg(not(feature = "compression"))]
+    Ok(response.map(Body::from))
 }
 
 async fn over_h1(
@@ -169,13 +257,4 @@ fn over_h2(lease: &Lease, failure: Failure) -> Failed {
         // The server answered, if only with a reset.
         Failure::Stream(error) => Failed::Broken { error, answered: true },
     }
-}
-
-/// The same request again; `None` when its body is a stream.
-fn replay(request: &Request<TransportBody>) -> Option<Request<TransportBody>> {
-    let mut again = Request::new(request.body().replay()?);
-    *again.method_mut() = request.method().clone();
-    *again.uri_mut() = request.uri().clone();
-    *again.headers_mut() = request.headers().clone();
-    Some(again)
 }

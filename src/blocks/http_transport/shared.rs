@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::allowance::Allowance;
+use super::close::Door;
 use super::config::{Protocol, TransportConfig};
 use super::connection::Conn;
 use super::core::{
@@ -32,20 +33,23 @@ const AGE_JITTER_RATIO: f64 = 0.1;
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) config: Arc<TransportConfig>,
-    connector: Arc<Connector>,
-    pool: Mutex<Pool>,
-    times: AllTimes,
+    pub(super) connector: Arc<Connector>,
+    pub(super) pool: Mutex<Pool>,
+    pub(super) times: AllTimes,
     /// One task per connection, and those that dial ahead. Dropped with the pool, which ends them all.
-    drivers: Drivers,
+    pub(super) drivers: Drivers,
+    pub(super) door: Door,
     /// What JSON is written into.
     #[cfg(feature = "json")]
     pub(super) buffers: crate::BytesPool,
 }
 
 #[derive(Debug)]
-struct Pool {
-    core: Core<Conn, Waiter>,
+pub(super) struct Pool {
+    pub(super) core: Core<Conn, Waiter>,
     rng: Rng,
+    /// Time for an orderly end ran out: nothing is begun any more.
+    pub(super) is_cut: bool,
 }
 
 /// Which connection will do.
@@ -83,13 +87,14 @@ impl Shared {
                 Protocol::Http2 => Speaks::Muxed,
             },
         };
-        let pool = Pool { core: Core::new(limits), rng: Rng::from_entropy() };
+        let pool = Pool { core: Core::new(limits), rng: Rng::from_entropy(), is_cut: false };
         Self {
             config: Arc::new(config),
             connector: Arc::new(connector),
             pool: Mutex::new(pool),
             times: AllTimes::default(),
             drivers: Drivers::default(),
+            door: Door::default(),
             #[cfg(feature = "json")]
             buffers: crate::BytesPool::new(),
         }
@@ -116,7 +121,7 @@ impl Shared {
                         let own = || TransportError::PoolWaitTimeout;
                         allowance.late(wait_until, Phase::PoolWait, own)
                     })?;
-                    if !matches!(verdict, Verdict::Evicted) {
+                    if matches!(verdict, Verdict::Use(_) | Verdict::Dial(_)) {
                         let took = now().saturating_duration_since(waits_since);
                         self.times.of(key.name()).waited(took);
                     }
@@ -129,6 +134,7 @@ impl Shared {
                 // Boxed: it is rare, and larger than all the rest of a request.
                 Verdict::Dial(place) => return Box::pin(self.dial(key, place, allowance)).await,
                 Verdict::Evicted => return Err(TransportError::PoolFull),
+                Verdict::Closed => return Err(TransportError::Closed),
             }
         }
     }
@@ -143,7 +149,11 @@ impl Shared {
         let mut closing = Closing::new();
         let (mut evicted, mut ahead) = (None, None);
         let asked = {
-            let core = &mut self.pool.lock().core;
+            let pool = &mut *self.pool.lock();
+            if pool.is_cut {
+                return Err(TransportError::Closed);
+            }
+            let core = &mut pool.core;
             let ask = match want {
                 Want::Any => core.ask(key, now, &mut closing),
                 Want::Fresh => core.ask_fresh(key),
@@ -190,10 +200,12 @@ impl Shared {
         tokio::runtime::Handle::try_current()
             .map_err(|error| TransportError::Dial { host: key.name(), cause: Cause::new(error) })?;
         let times = self.times.of(key.name());
-        let opened = self.connector.connect(key, &self.config, allowance, times).await;
+        let dialled = self.connector.connect(key, &self.config, allowance, times);
+        let opened = self.door.unless_cut(dialled).await.ok_or(TransportError::Closed)?;
         let opened = opened.inspect_err(|_| place.fails())?;
-        // `None` only from a pool that forgot its host, which it does not while there is a place.
-        self.add(opened, place, First::Dialler).ok_or(TransportError::PoolWaitTimeout)
+        // `None` from a pool that was cut. (One that forgot its host, which it does not while there
+        // is a place, would be the other.)
+        self.add(opened, place, First::Dialler).ok_or(TransportError::Closed)
     }
 
     /// Dials ahead of need, in a task of the pool's, since streams run out. A failure is counted,
@@ -215,10 +227,19 @@ impl Shared {
 
     /// Takes a new connection into the pool and starts its task. A lease of it, if it is for the
     /// request that dialled.
-    fn add(self: &Arc<Self>, opened: Opened, mut place: Place, first: First) -> Option<Lease> {
+    pub(super) fn add(
+        self: &Arc<Self>,
+        opened: Opened,
+        mut place: Place,
+        first: First,
+    ) -> Option<Lease> {
         let (host, now) = (place.host(), now());
         let (mut closing, mut grants) = (Closing::new(), Grants::new());
         let mut pool = self.pool.lock();
+        if pool.is_cut {
+            drop(pool);
+            return None;
+        }
         let age = pool.rng.around(self.config.max_age, AGE_JITTER_RATIO);
         let (id, retire_at) = (pool.core.opened(host), later(now, age));
         place.opens(id, retire_at);
@@ -358,7 +379,7 @@ impl Shared {
             match waiter.put(verdict) {
                 Ok(waker) => waker.into_iter().for_each(crate::ground::quiet::wake_quietly),
                 Err(Verdict::Use(lease)) => lease.unused(),
-                Err(Verdict::Dial(_) | Verdict::Evicted) => {}
+                Err(Verdict::Dial(_) | Verdict::Evicted | Verdict::Closed) => {}
             }
         }
     }
@@ -377,7 +398,7 @@ impl Shared {
     }
 }
 
-fn close_all(closing: Closing<Conn>) {
+pub(super) fn close_all(closing: Closing<Conn>) {
     for (held, reason) in closing {
         held.close(reason);
     }

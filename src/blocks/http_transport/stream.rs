@@ -16,6 +16,7 @@ use http::{Method, Request, Response, Version};
 use http_body::{Body as _, Frame, SizeHint};
 
 use super::error::{Cause, TransportError};
+use super::expect::Expectation;
 use super::request_body::TransportBody;
 
 /// Why there is no answer.
@@ -36,6 +37,7 @@ pub(super) async fn exchange(
     request: Request<TransportBody>,
     tls: bool,
     max_header_bytes: usize,
+    expectation: Option<&Expectation>,
 ) -> Result<Response<Answer>, Failure> {
     let (head, body) = into_stream(request, tls).map_err(Failure::Stream)?;
     let (mut answer, send) = match sender.send_request(head, body.is_end_stream()) {
@@ -44,6 +46,11 @@ pub(super) async fn exchange(
     };
     let mut upload = (!body.is_end_stream()).then(|| Upload { send, body, rest: Bytes::new() });
     let response = poll_fn(|cx| {
+        while let Some(expectation) = expectation
+            && let Poll::Ready(Some(Ok(word))) = answer.poll_informational(cx)
+        {
+            expectation.told(word.status());
+        }
         if let Some(sending) = &mut upload {
             match sending.poll(cx) {
                 Poll::Ready(Err(cause)) => {
@@ -61,6 +68,10 @@ pub(super) async fn exchange(
     if header_bytes(response.headers()) > max_header_bytes {
         // Dropping it ends the stream.
         return Err(Failure::Stream(TransportError::HeaderTooLarge));
+    }
+    if expectation.is_some_and(Expectation::keeps_the_body) {
+        // What was not asked for ends with the stream.
+        upload = None;
     }
     Ok(response.map(|receive| Answer::new(receive, upload)).map_length())
 }

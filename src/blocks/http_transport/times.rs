@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::ground::metrics::{Counter, Histogram, Recorder};
 use crate::ground::primitives::Mutex;
+use crate::ground::primitives::atomic::{AtomicUsize, Ordering};
 
 /// How long things took so far. Only what came to a good end is counted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,6 +31,8 @@ struct Times {
     tls_resumed: Counter,
     wait: Recorder,
     first_byte: Recorder,
+    /// Dials begun so far, where they go round the host's addresses.
+    turns: AtomicUsize,
 }
 
 impl Times {
@@ -54,6 +57,12 @@ pub(super) struct HostTimes {
 impl HostTimes {
     fn both(&self) -> [&Times; 2] {
         [&self.own, &self.all]
+    }
+
+    /// 0, then 1, and so on.
+    pub(super) fn next_turn(&self) -> usize {
+        // Relaxed: a number each, and nothing hangs on it.
+        self.own.turns.fetch_add(1, Ordering::Relaxed)
     }
 
     pub(super) fn dialled(&self, took: Duration) {

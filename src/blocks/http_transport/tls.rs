@@ -1,70 +1,119 @@
 //! TLS: rustls on ring.
 
 use std::fmt;
-use std::future::Future;
-use std::io;
 use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
-use tokio::net::TcpStream;
+use rustls::{ClientConfig, DigitallySignedStruct, HandshakeKind, RootCertStore, SignatureScheme};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use super::config::Protocol;
-use super::error::TransportError;
+use super::dial::Io;
+use super::error::{Cause, TlsFailure, TransportError};
 use super::host::HostKey;
 use super::tls_config::{Identity, TlsConfig, Trust};
 use crate::ground::config_error::ConfigError;
 
 /// The client side of TLS, with its sessions. Cheap to clone.
 #[derive(Clone)]
-pub(super) struct Tls(TlsConnector);
+pub(super) struct Tls {
+    hosts: TlsConnector,
+    /// Shows proxies no certificate of ours, speaks HTTP/1.1 with them, and has its own sessions.
+    proxies: TlsConnector,
+}
 
 impl Tls {
     pub(super) fn new(config: &TlsConfig, protocol: Protocol) -> Result<Self, ConfigError> {
+        let believed = Believed::of(&config.trust)?;
+        let (h1, h2) = (b"http/1.1".to_vec(), b"h2".to_vec());
+        let mut hosts = believed.client(config.identity.as_ref())?;
+        hosts.alpn_protocols = match protocol {
+            Protocol::Http1 => vec![h1.clone()],
+            Protocol::Negotiated => vec![h2, h1.clone()],
+            Protocol::Http2 => vec![h2],
+        };
+        let mut proxies = believed.client(None)?;
+        proxies.alpn_protocols = vec![h1];
+        let [hosts, proxies] = [hosts, proxies].map(|it| TlsConnector::from(Arc::new(it)));
+        Ok(Self { hosts, proxies })
+    }
+
+    pub(super) async fn handshake(
+        &self,
+        host: &HostKey,
+        io: Io,
+    ) -> Result<TlsStream<Io>, TransportError> {
+        handshake(&self.hosts, host, io).await
+    }
+
+    pub(super) async fn handshake_with_proxy(
+        &self,
+        proxy: &HostKey,
+        io: Io,
+    ) -> Result<TlsStream<Io>, TransportError> {
+        handshake(&self.proxies, proxy, io).await
+    }
+}
+
+async fn handshake(
+    connector: &TlsConnector,
+    host: &HostKey,
+    io: Io,
+) -> Result<TlsStream<Io>, TransportError> {
+    let name = ServerName::try_from(host.host().to_owned())
+        .map_err(|_| TransportError::InvalidUrl("its host is no name for a certificate"))?;
+    connector.connect(name, io).await.map_err(|error| TransportError::Tls {
+        host: host.name(),
+        failure: TlsFailure::of(&error),
+        cause: Cause::new(error),
+    })
+}
+
+/// Whether the handshake went on from an earlier one.
+pub(super) fn is_resumed(stream: &TlsStream<Io>) -> bool {
+    stream.get_ref().1.handshake_kind() == Some(HandshakeKind::Resumed)
+}
+
+/// Who is believed, read once.
+enum Believed {
+    Roots(Arc<RootCertStore>),
+    Anyone,
+}
+
+impl Believed {
+    fn of(trust: &Trust) -> Result<Self, ConfigError> {
+        let public = || RootCertStore::from_iter(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+        let roots = match trust {
+            Trust::PublicRoots => public(),
+            Trust::PublicRootsAnd(own) => add(public(), own)?,
+            #[cfg(feature = "native-roots")]
+            Trust::NativeRoots(native) => native.store(),
+            #[cfg(feature = "native-roots")]
+            Trust::NativeRootsAnd(native, own) => add(native.store(), own)?,
+            Trust::Only(own) => add(RootCertStore::empty(), own)?,
+            Trust::DangerouslyAnyone => return Ok(Self::Anyone),
+        };
+        Ok(Self::Roots(Arc::new(roots)))
+    }
+
+    fn client(&self, identity: Option<&Identity>) -> Result<ClientConfig, ConfigError> {
         let ring = Arc::new(rustls::crypto::ring::default_provider());
         let builder = ClientConfig::builder_with_provider(Arc::clone(&ring))
             .with_safe_default_protocol_versions()
             .map_err(|error| ConfigError::invalid("http_transport.tls", error, "TLS 1.2 or 1.3"))?;
-        let public = || RootCertStore::from_iter(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
-        let builder = match &config.trust {
-            Trust::PublicRoots => builder.with_root_certificates(public()),
-            Trust::PublicRootsAnd(own) => builder.with_root_certificates(add(public(), own)?),
-            Trust::Only(own) => builder.with_root_certificates(add(RootCertStore::empty(), own)?),
-            Trust::DangerouslyAnyone => {
+        let builder = match self {
+            Self::Roots(roots) => builder.with_root_certificates(Arc::clone(roots)),
+            Self::Anyone => {
                 builder.dangerous().with_custom_certificate_verifier(Arc::new(Anyone(ring)))
             }
         };
-        let mut config = match &config.identity {
-            None => builder.with_no_client_auth(),
-            Some(identity) => {
-                let (chain, key) = read(identity)?;
-                builder.with_client_auth_cert(chain, key).map_err(|error| wrong_identity(&error))?
-            }
-        };
-        let (h1, h2) = (b"http/1.1".to_vec(), b"h2".to_vec());
-        config.alpn_protocols = match protocol {
-            Protocol::Http1 => vec![h1],
-            Protocol::Negotiated => vec![h2, h1],
-            Protocol::Http2 => vec![h2],
-        };
-        Ok(Self(TlsConnector::from(Arc::new(config))))
-    }
-
-    pub(super) fn handshake(
-        &self,
-        host: &HostKey,
-        tcp: TcpStream,
-    ) -> Result<impl Future<Output = io::Result<TlsStream<TcpStream>>> + use<>, TransportError>
-    {
-        let name = host.authority.host().trim_start_matches('[').trim_end_matches(']');
-        let name = ServerName::try_from(name.to_owned())
-            .map_err(|_| TransportError::InvalidUrl("its host is no name for a certificate"))?;
-        Ok(self.0.connect(name, tcp))
+        let Some(identity) = identity else { return Ok(builder.with_no_client_auth()) };
+        let (chain, key) = read(identity)?;
+        builder.with_client_auth_cert(chain, key).map_err(|error| wrong_identity(&error))
     }
 }
 

@@ -2,7 +2,12 @@
 
 use std::fmt;
 
+#[cfg(feature = "native-roots")]
+use super::native_roots::NativeRoots;
+
 /// The client side of TLS. Certificates and keys are bytes: PEM, or DER of one.
+///
+/// An `https` proxy is believed by the same roots, and never shown the client's certificate.
 ///
 /// By code only: serde passes it over, so that no key is written into a file by accident.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -39,6 +44,12 @@ pub enum Trust {
     PublicRoots,
     /// Those, and these roots of your own: a PEM bundle, or one certificate as DER.
     PublicRootsAnd(Vec<u8>),
+    /// The roots of the system.
+    #[cfg(feature = "native-roots")]
+    NativeRoots(NativeRoots),
+    /// Those, and these roots of your own: a PEM bundle, or one certificate as DER.
+    #[cfg(feature = "native-roots")]
+    NativeRootsAnd(NativeRoots, Vec<u8>),
     /// These roots alone: a PEM bundle, or one certificate as DER.
     Only(Vec<u8>),
     /// **Dangerous.** Whoever answers is believed: expired, forged and stolen certificates, any

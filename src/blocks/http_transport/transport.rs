@@ -4,37 +4,69 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use http::{Request, Response, Uri};
 
 use super::body::Body;
+use super::close::{CloseReport, InUse};
 use super::error::TransportError;
 use super::metrics::TransportSnapshot;
 use super::request_body::TransportBody;
-use super::send::send;
+use super::safeguards::Safeguards;
+use super::send::{Call, attempt};
 use super::shared::Shared;
+use super::warm_up::WarmUp;
+use crate::ground::primitives::Mutex;
 use crate::ground::priority::Priority;
 
 /// A pooled HTTP client. Cheap to clone; all clones, and all transports of one factory with
 /// an equal configuration, share one pool.
 ///
 /// It ends with its last clone: idle connections are closed then, and one that still carries an
-/// answer when that has been read or dropped.
+/// answer when that has been read or dropped. [`close`](Self::close) ends it in a known time.
 #[derive(Clone, Debug)]
 pub struct Transport {
-    shared: Arc<Shared>,
+    slot: Arc<Slot>,
+    safeguards: Option<Safeguards>,
     priority: Priority,
 }
 
+/// The pool that a transport and its clones use, one at a time.
+#[derive(Debug)]
+struct Slot {
+    pool: Mutex<Arc<InUse>>,
+}
+
 impl Transport {
-    pub(super) fn new(shared: Arc<Shared>) -> Self {
-        Self { shared, priority: Priority::Normal }
+    pub(super) fn new(pool: Arc<InUse>) -> Self {
+        let slot = Arc::new(Slot { pool: Mutex::new(pool) });
+        Self { slot, safeguards: None, priority: Priority::Normal }
     }
 
     /// The same transport, whose requests wait in class `priority` unless they carry another.
     #[must_use]
     pub fn with_priority(&self, priority: Priority) -> Self {
-        Self { shared: Arc::clone(&self.shared), priority }
+        Self { priority, ..self.clone() }
+    }
+
+    /// The same transport, whose requests pass these circuit breakers, retries and hedges. The
+    /// transport it was made from, and its other clones, stay without.
+    #[must_use]
+    pub fn with_safeguards(&self, safeguards: Safeguards) -> Self {
+        Self { safeguards: Some(safeguards), ..self.clone() }
+    }
+
+    /// The pool of this moment.
+    pub(super) fn shared(&self) -> Arc<Shared> {
+        Arc::clone(&self.slot.pool.lock().0)
+    }
+
+    /// From the next request on over this pool.
+    pub(super) fn move_to(&self, pool: Arc<InUse>) {
+        let old = std::mem::replace(&mut *self.slot.pool.lock(), pool);
+        // Beside the lock: it may be the last one.
+        drop(old);
     }
 
     /// Sends a request and returns when the head of the answer is there, whatever its status.
@@ -44,11 +76,16 @@ impl Transport {
     /// length is always said by the transport, not by headers of the caller.
     ///
     /// When a pooled connection dies before any byte of the answer, the request is sent again
-    /// over another one: if it provably was not sent, or is idempotent with a body of bytes. Over
+    /// over another one: if it provably was not sent, or is idempotent with a body of bytes. (What is
+    /// idempotent says its method, or the [`Idempotency`](crate::retry::Idempotency) among its
+    /// extensions.) Over
     /// HTTP/2 one with a body of bytes is sent up to three times while the server refuses to begin.
     ///
     /// What a server has not taken of the request's body when its answer has been read to the end is
     /// not sent over HTTP/2 any more, and for a second at most over HTTP/1.1.
+    ///
+    /// With [`Safeguards`] this is one attempt, and there may be others: inside one `total_timeout`,
+    /// and over the pool that was in use when the first began.
     ///
     /// # Errors
     ///
@@ -65,14 +102,23 @@ impl Transport {
     ///
     /// # Cost
     ///
-    /// Two short locks and a timer; no task is spawned but one for each new connection.
+    /// Four short locks and a timer; no task is spawned but one for each new connection.
     pub async fn send<B>(&self, request: Request<B>) -> Result<Response<Body>, TransportError>
     where
         B: Into<TransportBody>,
     {
         let mut request = request.map(Into::into);
         let class = request.extensions_mut().remove::<Priority>().unwrap_or(self.priority);
-        send(&self.shared, request, class).await
+        let shared = self.shared();
+        let call = Call::new(&shared, &mut request, class)?;
+        match &self.safeguards {
+            None => attempt(&shared, &call, request).await,
+            // Boxed: it is larger than all the rest, and not for everybody.
+            Some(safeguards) => {
+                let safeguard = safeguards.of(&call.key);
+                Box::pin(safeguard.send(&shared, &call, request)).await
+            }
+        }
     }
 
     /// Sends a `GET`.
@@ -90,20 +136,57 @@ impl Transport {
         self.send(request).await
     }
 
+    /// Dials up to `connections` connections to the host of `url` ahead of need, until so many are
+    /// open or a cap is reached: those on open connections, and those on idle ones, for that is
+    /// what they will be. Those that are there count. Never ahead of a request that waits.
+    ///
+    /// Over HTTP/2 it dials one after the other, and each carries many requests: one is mostly
+    /// enough. It stops at the first dial that fails.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidUrl`, `UnsupportedScheme`, `Closed`, `TooManyHosts`. A dial that failed is in
+    /// [`WarmUp::error`].
+    ///
+    /// # Panics
+    ///
+    /// Outside a tokio runtime with I/O and time enabled.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped, the dials under way end, and what was opened stays.
+    ///
+    /// # Cost
+    ///
+    /// 32 dials at a time, each a task that ends with this call.
+    pub async fn warm_up(
+        &self,
+        url: impl TryInto<Uri>,
+        connections: usize,
+    ) -> Result<WarmUp, TransportError> {
+        super::warm_up::warm_up(&self.shared(), &parse(url)?, connections).await
+    }
+
+    /// Closes the pool, for every transport that shares it: new requests are refused as `Closed`,
+    /// those that were begun may end within this time, waiting, dialling and further attempts
+    /// included, and what has not ended by then is cut and listed. Idle connections are closed at
+    /// once.
+    ///
+    /// When it returns, no connection and no task of the pool is alive; the answers that are being
+    /// read end as `Closed`. It takes up to a second longer only when the last connections are slow
+    /// to say good-bye, and not beyond `within`.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped, the pool takes no new requests and nothing is cut. Another call goes on from there.
+    pub async fn close(&self, within: Duration) -> CloseReport {
+        self.shared().close(within).await
+    }
+
     /// Where the pool's connections stand. One lock; O(hosts).
     #[must_use]
     pub fn snapshot(&self) -> TransportSnapshot {
-        self.shared.snapshot()
-    }
-
-    #[cfg(feature = "json")]
-    pub(super) fn max_json_bytes(&self) -> usize {
-        self.shared.config.max_json_bytes
-    }
-
-    #[cfg(feature = "json")]
-    pub(super) fn buffers(&self) -> &crate::BytesPool {
-        &self.shared.buffers
+        self.shared().snapshot()
     }
 }
 

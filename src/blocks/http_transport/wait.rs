@@ -20,6 +20,8 @@ pub(super) enum Verdict {
     Dial(Place),
     /// Its place in the line went to a higher class.
     Evicted,
+    /// The pool was cut.
+    Closed,
 }
 
 /// The cell a waiter and the pool share.
@@ -84,7 +86,7 @@ impl Drop for Wait {
         // First the cell, so that nothing more can come, then the line.
         match self.cell.leave() {
             Some(Verdict::Use(lease)) => lease.unused(),
-            Some(Verdict::Dial(_) | Verdict::Evicted) => {}
+            Some(Verdict::Dial(_) | Verdict::Evicted | Verdict::Closed) => {}
             None => self.shared.cancel(self.host, self.ticket),
         }
     }

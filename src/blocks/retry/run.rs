@@ -9,7 +9,7 @@ use crate::ground::outcome::{Outcome, RetryClass, Verdict};
 use crate::ground::time::{self, Instant};
 
 /// Counts the attempts of one operation, and decides after each whether there is another.
-pub(super) struct Run<'a> {
+pub(crate) struct Run<'a> {
     retry: &'a Shared,
     idempotency: Idempotency,
     /// When the operation began, where somebody has looked: the first attempt begins then.
@@ -41,9 +41,14 @@ impl<'a> Run<'a> {
         }
     }
 
+    /// No later than `end`, whatever the policy allows.
+    pub(crate) fn ends_by(&mut self, end: Option<Instant>) {
+        self.end = time::earlier(self.end, end);
+    }
+
     /// Begins an attempt: its number, from 1, and when it is to be dropped.
     #[inline]
-    pub(super) fn attempt(&mut self) -> (u32, Option<Instant>) {
+    pub(crate) fn attempt(&mut self) -> (u32, Option<Instant>) {
         self.attempts = self.attempts.saturating_add(1);
         let own = self.retry.policy.attempt_timeout.and_then(|timeout| {
             let begun = self.begun.take().unwrap_or_else(time::now);
@@ -55,7 +60,7 @@ impl<'a> Run<'a> {
     /// When to make the next attempt. The budget comes last: a retry that won't be made for
     /// another reason costs nothing.
     #[inline]
-    pub(super) fn next(&mut self, verdict: Verdict) -> Result<Instant, GaveUp> {
+    pub(crate) fn next(&mut self, verdict: Verdict) -> Result<Instant, GaveUp> {
         if verdict.outcome() == Outcome::Success {
             self.retry.budget.success();
             if self.attempts > 1 {
@@ -96,7 +101,7 @@ impl<'a> Run<'a> {
 
     /// What the caller gets: a last value as it is, whatever was thought of it. `None`: the last
     /// attempt timed out.
-    pub(super) fn end<T, E>(
+    pub(crate) fn end<T, E>(
         &self,
         last: Option<Result<T, E>>,
         why: GaveUp,

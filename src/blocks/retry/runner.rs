@@ -151,7 +151,7 @@ impl Retry {
     }
 
     #[inline]
-    pub(super) fn begin(&self, idempotency: Idempotency) -> Run<'_> {
+    pub(crate) fn begin(&self, idempotency: Idempotency) -> Run<'_> {
         Run::new(&self.shared, idempotency)
     }
 }

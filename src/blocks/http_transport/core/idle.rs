@@ -69,6 +69,14 @@ impl<C: Share, W> Core<C, W> {
         oldest.and_then(|(_, index)| self.pop_oldest_of(index))
     }
 
+    /// Nothing is kept any more: all that is idle leaves, and what comes back is surplus.
+    pub(in crate::blocks::http_transport) fn retire(&mut self, closing: &mut Closing<C>) {
+        self.limits.idle_overall = 0;
+        while let Some(held) = self.pop_oldest() {
+            self.leave(held, CloseReason::Retired, closing);
+        }
+    }
+
     pub(super) fn pop_idle(&mut self, index: usize, id: u64) -> Option<Held<C>> {
         let list = &mut self.hosts[index].idle;
         let at = list.iter().position(|idle| idle.held.id == id)?;

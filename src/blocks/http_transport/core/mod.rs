@@ -178,6 +178,25 @@ impl<C: Share, W> Core<C, W> {
         self.slot(key).map_or(Ask::TooManyHosts, |index| self.ask_place(index))
     }
 
+    /// A place to dial ahead of need, while the host has fewer than `most` connections. Else, or
+    /// while a cap stands against it or the connection could not stay idle, [`Ask::Wait`].
+    pub(super) fn ask_ahead(&mut self, key: &HostKey, most: usize) -> Ask<C> {
+        let Some(index) = self.slot(key) else { return Ask::TooManyHosts };
+        let host = &self.hosts[index];
+        let idle_soon = |idle: usize, dialling: usize, most: usize| idle + dialling < most;
+        let may = host.open < most
+            && host.queue.is_empty()
+            && self.has_place(index)
+            && idle_soon(host.idle_now(), host.counts.dialling, self.limits.idle_per_host)
+            && idle_soon(self.idle, self.totals.dialling, self.limits.idle_overall);
+        let id = host.id(index);
+        if !may {
+            return Ask::Wait(id);
+        }
+        self.dial(index);
+        Ask::Dial(id)
+    }
+
     fn ask_place(&mut self, index: usize) -> Ask<C> {
         let host = &self.hosts[index];
         let id = host.id(index);
@@ -221,6 +240,12 @@ impl<C: Share, W> Core<C, W> {
         let waiter = self.hosts[index].queue.cancel(ticket)?;
         self.waiting -= 1;
         Some(waiter)
+    }
+
+    /// All that wait, out of their lines.
+    pub(super) fn dismiss(&mut self) -> Vec<W> {
+        self.waiting = 0;
+        self.hosts.iter_mut().flat_map(|host| host.queue.close()).collect()
     }
 
     /// A place became a connection: its number.

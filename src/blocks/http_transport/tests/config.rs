@@ -46,6 +46,7 @@ fn an_impossible_value_is_refused_by_name() {
         (sound().with_tcp_keep_alive(Some(Duration::ZERO)), "http_transport.tcp_keep_alive"),
         (sound().with_max_header_bytes(8_191), "http_transport.max_header_bytes"),
         (sound().with_max_json_bytes(0), "http_transport.max_json_bytes"),
+        (sound().with_expect_continue_wait(Duration::ZERO), "http_transport.expect_continue_wait"),
     ] {
         let refused = TransportFactory::new().unwrap().transport(config).unwrap_err();
         assert!(

@@ -1,7 +1,9 @@
 //! The core by tables and against a naive model, with explicit time.
 
+mod addresses;
 mod config;
 mod model;
 mod muxed;
+mod proxies;
 mod smuggling;
 mod table;

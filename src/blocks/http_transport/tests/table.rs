@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::super::config::TransportConfig;
 use super::super::core::{
     Ask, Closing, Core, First, Grant, Grants, Held, HostId, Limits, Look, Share, Speaks,
 };
@@ -11,7 +12,8 @@ use crate::Priority;
 use crate::ground::time::Instant;
 
 pub(super) fn key(name: &str) -> HostKey {
-    HostKey::of(&format!("http://{name}/").parse().unwrap()).unwrap()
+    let url = format!("http://{name}/").parse().unwrap();
+    HostKey::of(&url, &TransportConfig::default()).unwrap()
 }
 
 pub(super) fn limits(per_host: usize, overall: usize) -> Limits {
@@ -403,4 +405,74 @@ fn those_behind_a_dial_that_turns_out_to_share_nothing_displace_what_is_idle() {
     it.core.opened(a);
     it.core.is_single(a, it.now, &mut it.closing, &mut Grants::new());
     assert_eq!(it.reasons(), [CloseReason::Displaced; 2]);
+}
+
+#[test]
+fn a_place_ahead_of_need_is_there_while_no_cap_and_no_waiter_stands_against_it() {
+    let ahead = |it: &mut Bench, name: &str, most: usize| match it.core.ask_ahead(&key(name), most)
+    {
+        Ask::Dial(host) => Some(host),
+        Ask::Wait(_) => None,
+        other => panic!("{other:?}"),
+    };
+    let mut it = Bench::new(Limits { idle_per_host: 2, idle_overall: 3, ..limits(4, 10) });
+    for _ in 0..2 {
+        let host = ahead(&mut it, "a", 9).unwrap();
+        let held = it.opened(host);
+        it.back(held);
+    }
+    assert!(ahead(&mut it, "a", 9).is_none(), "a third would not stay idle");
+    assert!(ahead(&mut it, "b", 0).is_none(), "none was asked for");
+    let dialling = ahead(&mut it, "b", 9).unwrap();
+    assert!(ahead(&mut it, "c", 9).is_none(), "idle or soon idle: three of three");
+    let held = it.opened(dialling);
+    assert!(ahead(&mut it, "b", 1).is_none(), "so many are open");
+    it.back(held);
+
+    let mut it = Bench::new(limits(1, 10));
+    let held = it.open("a");
+    it.wait("a", Priority::Low, "first");
+    assert!(ahead(&mut it, "a", 9).is_none(), "not ahead of who waits");
+    assert_eq!(it.back(held), Some("first"));
+
+    let mut it = Bench::new(limits(4, 1));
+    let held = it.open("a");
+    assert!(ahead(&mut it, "b", 9).is_none(), "the overall cap");
+    drop(held);
+    let mut it = Bench::new(Limits { in_the_clear: Speaks::Muxed, ..limits(4, 10) });
+    assert!(ahead(&mut it, "a", 9).is_some());
+    assert!(ahead(&mut it, "a", 9).is_none(), "shared connections one after the other");
+    let mut it = Bench::new(Limits { hosts: 1, ..limits(4, 10) });
+    let _held = it.open("a");
+    assert!(matches!(it.core.ask_ahead(&key("b"), 9), Ask::TooManyHosts));
+}
+
+#[test]
+fn a_retired_pool_keeps_nothing_and_still_serves() {
+    let mut it = Bench::new(limits(2, 10));
+    let (idle, used) = (it.open("a"), it.open("a"));
+    it.back(idle);
+    it.core.retire(&mut it.closing);
+    assert_eq!((it.reasons(), it.core.in_all().idle), (vec![CloseReason::Retired], 0));
+    it.wait("a", Priority::Normal, "accepted before");
+    assert_eq!(it.back(used), Some("accepted before"));
+    let mut it = Bench::new(limits(2, 10));
+    let used = it.open("a");
+    it.core.retire(&mut it.closing);
+    assert_eq!(it.back(used), None);
+    assert_eq!((it.reasons(), it.core.in_all().idle), (vec![CloseReason::Surplus], 0));
+}
+
+#[test]
+fn all_that_wait_are_dismissed_and_nobody_is_served_after() {
+    let mut it = Bench::new(limits(1, 10));
+    let (a, b) = (it.open("a"), it.open("b"));
+    it.wait("a", Priority::Low, "low");
+    it.wait("a", Priority::High, "high");
+    it.wait("b", Priority::Low, "b");
+    let mut gone = it.core.dismiss();
+    gone.sort_unstable();
+    assert_eq!((gone, it.core.in_all().waiting), (vec!["b", "high", "low"], 0));
+    assert_eq!((it.ends(&a), it.ends(&b)), (None, None));
+    assert_eq!(it.core.in_all().open(), 0);
 }

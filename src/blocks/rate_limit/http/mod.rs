@@ -44,7 +44,6 @@ mod hint;
 mod key;
 mod layer;
 mod limit;
-mod network;
 mod structured;
 #[cfg(all(test, not(headworks_loom)))]
 mod tests;

@@ -8,8 +8,8 @@ use http::{HeaderValue, Request};
 
 use super::client_ip::{ClientIp, PeerAddr};
 use super::forwarded;
-use super::network::Network;
 use crate::ground::config_error::ConfigError;
+use crate::ground::network::Network;
 
 /// Proxies in a row that are believed. What stands further left is nobody's.
 const MOST_HOPS: usize = 32;

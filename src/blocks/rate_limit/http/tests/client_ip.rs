@@ -6,6 +6,7 @@ use proptest::prelude::*;
 use super::super::*;
 use super::headers;
 use crate::ConfigError;
+use crate::ground::network::Network;
 
 const XFF: &str = "x-forwarded-for";
 
@@ -343,7 +344,7 @@ proptest! {
         // IPv4 in the dress of IPv6 is another case, with its own lines above.
         prop_assume!(is_v4 || bits >> 32 != 0xffff);
         let network = bits >> (all - length) << (all - length);
-        let network = network::Network::parse(&format!("{}/{length}", ip(network))).unwrap();
+        let network = Network::parse(&format!("{}/{length}", ip(network))).unwrap();
         prop_assert!(network.contains(ip(bits)));
         let other = bits ^ (1 << (all - 1 - flip));
         prop_assert_eq!(network.contains(ip(other)), flip >= length);

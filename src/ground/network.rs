@@ -4,8 +4,8 @@ use std::net::IpAddr;
 
 /// All addresses that begin with the same bits: an address and how many of its bits count (CIDR,
 /// RFC 4632). IPv4-mapped IPv6 is IPv4.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Network {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Network {
     V4 { bits: u32, mask: u32 },
     V6 { bits: u128, mask: u128 },
 }
@@ -13,7 +13,7 @@ pub(super) enum Network {
 impl Network {
     /// Of `10.0.0.0/8`, `fd00::/8`, or one address alone. `None`: neither; or bits are set that do
     /// not count, which is a slip; or none count, which would be everybody.
-    pub(super) fn parse(text: &str) -> Option<Self> {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
         let (address, length) = match text.split_once('/') {
             Some((address, length)) => (address, Some(length)),
             None => (text, None),
@@ -43,7 +43,7 @@ impl Network {
     }
 
     /// Whether it is one of them. `address` is canonical: never IPv4-mapped.
-    pub(super) fn contains(&self, address: IpAddr) -> bool {
+    pub(crate) fn contains(&self, address: IpAddr) -> bool {
         match (*self, address) {
             (Self::V4 { bits, mask }, IpAddr::V4(v4)) => v4.to_bits() & mask == bits,
             (Self::V6 { bits, mask }, IpAddr::V6(v6)) => v6.to_bits() & mask == bits,
