@@ -9,10 +9,11 @@ use headworks::http_transport::{
 };
 use headworks::{Outcome, Transport, TransportFactory};
 use rcgen::{
-    BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, date_time_ymd,
+    BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    date_time_ymd,
 };
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::crypto::ring::sign::any_supported_type;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{RootCertStore, ServerConfig};
@@ -64,11 +65,11 @@ fn key_of(leaf: &Leaf) -> PrivateKeyDer<'static> {
 
 /// What a server is like.
 pub(crate) struct Says<'a> {
-    chain: Vec<Vec<u8>>,
-    leaf: &'a Leaf,
+    pub(crate) chain: Vec<Vec<u8>>,
+    pub(crate) leaf: &'a Leaf,
     pub(crate) speaks: &'static [&'static [u8]],
     /// Whose clients it lets in; anybody when `None`.
-    clients_of: Option<&'a Root>,
+    pub(crate) clients_of: Option<&'a Root>,
 }
 
 impl<'a> Says<'a> {
