@@ -335,7 +335,9 @@ mod tls {
     async fn https_goes_through_a_tunnel_in_which_all_is_as_ever() {
         let root = Root::new();
         let leaf = root.signs(|_| {});
-        for (speaks, opened) in [(&[][..], 4), (&[&b"h2"[..]][..], 1)] {
+        type Spoken = &'static [&'static [u8]];
+        let cases: [(Spoken, usize); 2] = [(&[], 4), (&[b"h2"], 1)];
+        for (speaks, opened) in cases {
             let backend = serve(Says { speaks, ..Says::only(&leaf) }).await;
             let (proxy, asked) = forwarder(backend.address).await;
             let config = trust(&root, ProxyRules::default().with_https(at(&proxy)));
