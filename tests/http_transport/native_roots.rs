@@ -74,14 +74,14 @@ async fn the_systems_roots_vouch_and_what_cant_be_read_of_them_is_told() {
     let said = child(&url, Stores { own: Some(&root.pem), ..stores(&others) }).await;
     assert!(said.contains("<200 OK>"), "{said}");
 
-    let none = child(&url, stores(&path("missing.pem"))).await;
+    let missing = path("missing.pem");
+    let none = child(&url, stores(&missing)).await;
     assert!(none.contains("<none: [Io") && none.contains("NotFound"), "{none}");
 
     // Some can't be read, some are no certificates, and one is.
     let broken = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
     std::fs::write(path("broken.pem"), broken).unwrap();
     std::fs::write(path("cut.pem"), "-----BEGIN CERTIFICATE-----\nAAAA\n").unwrap();
-    let missing = path("missing.pem");
     let said = child(&url, Stores { folder: Some(folder.path()), ..stores(&missing) }).await;
     assert!(said.contains("<200 OK>"), "{said}");
     for part in ["unreadable: io NotFound", "unreadable: pem", "unreadable: no roots 1"] {

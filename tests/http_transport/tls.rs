@@ -9,7 +9,7 @@ use headworks::http_transport::{
 };
 use headworks::{Outcome, Transport, TransportFactory};
 use rcgen::{
-    BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     date_time_ymd,
 };
 use rustls::crypto::ring::sign::any_supported_type;
@@ -42,6 +42,9 @@ impl Root {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let key = KeyPair::generate().unwrap();
+        // Two of one name would be told apart by their signatures alone.
+        let name = format!("{:x?}", &key.public_key_raw()[..16]);
+        params.distinguished_name.push(DnType::CommonName, name);
         let own = params.self_signed(&key).unwrap();
         Self { params, key, pem: own.pem(), der: own.der().to_vec() }
     }
@@ -65,11 +68,11 @@ fn key_of(leaf: &Leaf) -> PrivateKeyDer<'static> {
 
 /// What a server is like.
 pub(crate) struct Says<'a> {
-    chain: Vec<Vec<u8>>,
-    leaf: &'a Leaf,
+    pub(crate) chain: Vec<Vec<u8>>,
+    pub(crate) leaf: &'a Leaf,
     pub(crate) speaks: &'static [&'static [u8]],
     /// Whose clients it lets in; anybody when `None`.
-    clients_of: Option<&'a Root>,
+    pub(crate) clients_of: Option<&'a Root>,
 }
 
 impl<'a> Says<'a> {
@@ -210,6 +213,7 @@ async fn a_chain_must_be_whole() {
     let root = Root::new();
     let mut params = CertificateParams::new(Vec::new()).unwrap();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.distinguished_name.push(DnType::CommonName, "between");
     let key = KeyPair::generate().unwrap();
     let between = params.signed_by(&key, &root.issuer()).unwrap();
     let (between, between_der) = (Root { params, key, pem: between.pem(), der: vec![] }, between);

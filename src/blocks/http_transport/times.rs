@@ -12,7 +12,7 @@ use crate::ground::primitives::atomic::{AtomicUsize, Ordering};
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Timings {
-    /// Looking the name up and connecting.
+    /// Looking the name up and connecting, through a proxy until its tunnel is open.
     pub dial: Histogram,
     /// TLS handshakes; each is one connection.
     pub tls: Histogram,

@@ -16,8 +16,9 @@ use crate::blocks::http_transport::times::HostTimes;
 /// Who knows the addresses of a name.
 #[derive(Debug)]
 pub(in crate::blocks::http_transport) enum Names {
-    /// The system: `getaddrinfo`, on a thread of tokio's, both families at once. It is asked for
-    /// every new connection and remembers what it likes.
+    /// The system: `getaddrinfo`, both families at once, so there is nothing to wait for between
+    /// them. It is asked for every new connection and remembers what it likes. It can't be
+    /// interrupted: a dial that is given up leaves it to its thread, of which tokio has 512.
     System,
     /// Whatever the name.
     #[cfg(all(test, not(headworks_loom)))]

@@ -110,9 +110,11 @@ impl Entry {
             return Some(Self { whom: Whom::Network(Network::parse(text)?), port: None });
         }
         let (host, port) = split_port(text)?;
-        let whom = if host == "*" {
-            Whom::Everybody
-        } else if host.parse::<IpAddr>().is_ok() {
+        if host == "*" {
+            return Some(Self { whom: Whom::Everybody, port });
+        }
+        let host = without_last_dot(host);
+        let whom = if host.parse::<IpAddr>().is_ok() {
             Whom::Network(Network::parse(host)?)
         } else if let Some(above) = host.strip_prefix("*.").or_else(|| host.strip_prefix('.')) {
             Whom::Below(name(above)?)
@@ -124,7 +126,6 @@ impl Entry {
 }
 
 fn name(text: &str) -> Option<Box<str>> {
-    let text = without_last_dot(text);
     let may = |b: u8| b.is_ascii_alphanumeric() || b"-_.".contains(&b);
     (!text.is_empty() && text.bytes().all(may)).then(|| text.into())
 }

@@ -1,5 +1,6 @@
 //! Which address of a host is tried when, and which connection is taken.
 
+#[cfg(feature = "test-util")]
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
@@ -7,7 +8,9 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::super::dial::addresses::{MOST_TRIED, order};
-use super::super::dial::race::{Race, Step, first_of};
+#[cfg(feature = "test-util")]
+use super::super::dial::race::first_of;
+use super::super::dial::race::{Race, Step};
 use crate::ground::time;
 
 const DELAY: Duration = Duration::from_millis(250);
@@ -26,8 +29,7 @@ fn families_come_by_turns_and_the_preferred_one_first() {
     assert_eq!(order(found, None), [v6(1), v4(1), v6(2), v4(2), v6(3)]);
     let found = vec![v4(1), v4(2), v6(1)];
     assert_eq!(order(found, None), [v4(1), v6(1), v4(2)]);
-    assert_eq!(order(vec![], None), []);
-    assert_eq!(order(vec![], Some(3)), []);
+    assert!(order(vec![], None).is_empty() && order(vec![], Some(3)).is_empty());
 }
 
 #[test]
@@ -114,6 +116,7 @@ fn the_next_address_starts_after_the_delay_or_at_once_after_a_failure() {
     assert_eq!(Race::new(vec![], DELAY, start).step(start), Step::Lost);
 }
 
+#[cfg(feature = "test-util")]
 fn refused() -> io::Error {
     io::Error::from(io::ErrorKind::ConnectionRefused)
 }
@@ -174,12 +177,9 @@ mod paused {
     #[tokio::test(start_paused = true)]
     async fn all_that_failed_is_told() {
         let began = now();
-        let lost = first_of(vec![v6(1), v4(1)], DELAY, async |address| {
-            if address == v4(1) {
-                Err::<(), _>(refused())
-            } else {
-                Err(io::ErrorKind::TimedOut.into())
-            }
+        let lost = first_of(vec![v6(1), v4(1)], DELAY, |address| async move {
+            let late = io::Error::from(io::ErrorKind::TimedOut);
+            Err::<(), _>(if address == v4(1) { refused() } else { late })
         });
         let error = lost.await.unwrap_err();
         assert!(!error.is_timeout());
