@@ -68,6 +68,7 @@ fn trial(seed: u64, protection: Protection) -> Claims {
         let config = WorkerPoolConfig::default()
             .with_concurrency(Concurrency::Fixed(seats as usize))
             .with_queue_capacity(1 << 14)
+            .with_task_timeout(None)
             .with_thresholds(Thresholds::flat(1.0));
         let pool = WorkerPool::new(config).unwrap();
         let ran = AtomicU64::new(0);

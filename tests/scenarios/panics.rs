@@ -244,7 +244,7 @@ fn ending(
         Err(error) => {
             let ending = error.ending();
             let may_panic = [When::AtOnce, When::AfterAwait].contains(&when);
-            let holds = may_panic || ending != Ending::Failed;
+            let holds = may_panic || !matches!(error, TaskError::Panicked(_));
             claims.check("result", holds, format_args!("{number} did not panic, and {ending}"));
             if let TaskError::Panicked(panic) = error {
                 let payload = panic.into_payload().downcast::<u64>().ok();
