@@ -9,6 +9,7 @@ mod ends;
 mod gates;
 mod held;
 mod original;
+mod refusals;
 
 use std::collections::HashMap;
 use std::future::Future;

@@ -97,13 +97,7 @@ impl<P: Send + Sync + 'static, C: Chain<P>> Builder<P, C> {
         let ingress = config.ingress.clone().map(TieredRateLimiter::new).transpose()?;
         let rules = config.rules();
         let gate = |(name, phase): &(&'static str, PhaseConfig)| Gate::new(name, phase, rules);
-        let limits = Limits {
-            seats: config.seats as u32,
-            rules,
-            remembered_keys: config.remembered_keys,
-            key_backoff: config.key_backoff,
-            grace: config.critical_grace,
-        };
+        let limits = Limits::of(&config);
         let gates = phases.iter().map(gate).collect();
         let core = Core::new(limits, gates, budget, rng);
         let shared = Arc::new(Shared {

@@ -45,6 +45,11 @@ impl<P: Send + Sync + 'static, O: Send + Sync + 'static> Shared<P, O> {
         if is_over {
             self.emptied.notify_waiters();
         }
+        for (key, phase) in fx.loops {
+            quietly(|| {
+                tracing::warn!(pipeline = &*self.name, key = &*key, phase, "a reconciliation loop");
+            });
+        }
         fx.stopped.into_iter().for_each(|control| quietly(|| control.stop()));
         fx.wakers.into_iter().chain(room_head).for_each(wake_quietly);
         fx.ended.into_iter().for_each(|ended| self.deliver(ended));

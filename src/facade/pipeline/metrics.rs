@@ -12,6 +12,11 @@ use crate::{Ledger, Priority, Reason};
 pub(super) struct Refusals(Vec<(Reason, u64)>);
 
 impl Refusals {
+    #[cfg(test)]
+    pub(super) fn iter(&self) -> impl Iterator<Item = &(Reason, u64)> {
+        self.0.iter()
+    }
+
     pub(super) fn count(&mut self, reason: Reason) {
         match self.0.iter_mut().find(|(known, _)| *known == reason) {
             Some((_, count)) => *count += 1,
@@ -44,6 +49,13 @@ pub struct PipelineSnapshot {
     pub runs: Ledger,
     /// Intents not accepted, by reason.
     pub refused: Vec<(Reason, u64)>,
+    /// Accepted only because [`enforcement`](super::PipelineConfig::enforcement) is not full:
+    /// `QueueFull`, `CircuitOpen` and `DeadlineInfeasible` would have been refused, `Evicted` counts
+    /// those who were spared by them.
+    pub would_refuse: Vec<(Reason, u64)>,
+    /// Reconciliation loops, each counted when it became one
+    /// ([`loop_after`](super::PipelineConfig::loop_after)).
+    pub loops: u64,
     /// The retry budget of the whole pipeline.
     pub retry_budget: RetryBudgetSnapshot,
 }
@@ -84,6 +96,8 @@ impl<P: Send + Sync + 'static, O: Send + Sync + 'static> Shared<P, O> {
             ledger: core.ledger.with_live(tickets),
             runs: core.run_ledger.with_live(runs),
             refused: core.refusals.0.clone(),
+            would_refuse: core.would_refuse.0.clone(),
+            loops: core.loops.met,
             retry_budget: core.budget.snapshot(),
         }
     }

@@ -148,7 +148,7 @@ impl<B> Core<B> {
                 self.end(id, Ending::Superseded, now, fx);
             }
             AttemptEnd::Done => self.advance(id, now),
-            AttemptEnd::Again(after) => self.park_for(id, Some(after), now),
+            AttemptEnd::Again(after) => self.again(id, after, now, fx),
             AttemptEnd::Retry { after } => self.retry(id, gate, after, now),
             AttemptEnd::Refused { after } => self.wait_out(id, gate, after, now),
             AttemptEnd::Permanent => self.end(id, Ending::Failed, now, fx),
@@ -171,9 +171,27 @@ impl<B> Core<B> {
         if let Some(run) = self.run_mut(id) {
             run.gate += 1;
             run.failures = 0;
+            run.agains = 0;
             run.refusals = 0;
             self.stand(id, now);
         }
+    }
+
+    /// Looks again later; ever later, if that is all it does.
+    fn again(&mut self, id: RunId, after: Duration, now: Instant, fx: &mut Effects<B>) {
+        let Some(run) = self.run_mut(id) else { return };
+        run.agains = run.agains.saturating_add(1);
+        let (agains, gate, key) = (run.agains, run.gate, Arc::clone(&run.ask.key));
+        let phase = self.gates[gate].name;
+        self.report_loop(agains, &key, Some(phase), fx);
+        let slowed = self.loops.beyond(agains).map(|beyond| self.key_backoff(beyond));
+        self.park_for(id, Some(slowed.map_or(after, |slowed| after.max(slowed))), now);
+    }
+
+    /// How long a key waits for its next round after so many that brought nothing.
+    pub(super) fn key_backoff(&mut self, rounds: u32) -> Duration {
+        let backoff = self.key_backoff.ceiling(rounds);
+        self.rng.around(backoff, KEY_JITTER)
     }
 
     /// Refused on this side: as long as it was told to, or by the policy's backoff. No failure, so
@@ -192,6 +210,7 @@ impl<B> Core<B> {
     fn retry(&mut self, id: RunId, gate: usize, after: Option<Duration>, now: Instant) {
         let Some(run) = self.run_mut(id) else { return };
         run.failures += 1;
+        run.agains = 0;
         run.refusals = 0;
         let failures = run.failures;
         let key = Arc::clone(&run.ask.key);
@@ -203,16 +222,15 @@ impl<B> Core<B> {
             if let Some(run) = self.run_mut(id) {
                 run.failures = 0;
             }
-            let backoff = self.key_backoff.ceiling(rounds);
             // Not before the wish, and spread: many were told the same.
             let wish = after.unwrap_or_default().min(LONGEST_WISH);
             let wish = wish + self.rng.up_to(wish / 2);
-            self.rng.around(backoff, KEY_JITTER).max(wish)
+            self.key_backoff(rounds).max(wish)
         });
         self.park_for(id, Some(wait), now);
     }
 
-    fn park_for(&mut self, id: RunId, after: Option<Duration>, now: Instant) {
+    pub(super) fn park_for(&mut self, id: RunId, after: Option<Duration>, now: Instant) {
         if let Some(run) = self.run_mut(id) {
             run.state = State::Parked { until: after.and_then(|after| time::later(now, after)) };
             self.set_alarm(id, now);

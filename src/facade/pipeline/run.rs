@@ -39,6 +39,8 @@ pub(super) struct Run<B> {
     pub(super) begun: bool,
     /// Failed attempts of this round.
     pub(super) failures: u32,
+    /// `Again`s of this phase in a row.
+    pub(super) agains: u32,
     /// Refusals on this side in a row.
     pub(super) refusals: u32,
     /// Tickets that will end with it.
@@ -171,10 +173,18 @@ pub(super) struct Effects<B> {
     /// Attempts to be stopped: that wakes whatever they wait with.
     pub(super) stopped: Vec<Arc<Control>>,
     pub(super) wakers: Vec<Waker>,
+    /// Keys that go round in a loop, or in a phase's `Again`s.
+    pub(super) loops: Vec<(Arc<str>, Option<&'static str>)>,
 }
 
 impl<B> Effects<B> {
     pub(super) fn none() -> Self {
-        Self { ended: Vec::new(), given_up: Vec::new(), stopped: Vec::new(), wakers: Vec::new() }
+        Self {
+            ended: Vec::new(),
+            given_up: Vec::new(),
+            stopped: Vec::new(),
+            wakers: Vec::new(),
+            loops: Vec::new(),
+        }
     }
 }
