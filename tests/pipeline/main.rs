@@ -10,6 +10,7 @@ mod gates;
 mod held;
 mod original;
 mod refusals;
+mod undo;
 
 use std::collections::HashMap;
 use std::future::Future;

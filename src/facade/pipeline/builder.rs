@@ -52,7 +52,7 @@ impl<P: Send + Sync + 'static, C: Chain<P>> Builder<P, C> {
         config: PhaseConfig,
         phase: X,
     ) -> Builder<P, Then<C, X>> {
-        let rules = AttemptRules { name, timeout: config.timeout, critical: config.critical };
+        let rules = AttemptRules { name, limit: config.limit(), critical: config.critical };
         self.phases.push((name, config));
         Builder {
             config: self.config,

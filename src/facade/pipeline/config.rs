@@ -5,6 +5,7 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::limit::Limit;
 use crate::circuit_breaker::CircuitBreaker;
 use crate::gates::wait_queue::{Rules, Thresholds};
 use crate::rate_limit::{RateLimiter, TieredQuota};
@@ -212,6 +213,10 @@ pub struct PhaseConfig {
     /// The longest one attempt may run; then it is dropped and counts as a retryable failure.
     /// Default: 60 s.
     pub timeout: Option<Duration>,
+    /// The share of the time left until the intent's deadline that one attempt may take, in
+    /// `0.0..=1.0` without the 0; then as for `timeout`, whichever is sooner. So what fails slowly
+    /// leaves time for another attempt, or for the phases after it. Default: `None`.
+    pub deadline_share: Option<f64>,
     /// See [`critical`](Self::critical). Default: `false`.
     pub critical: bool,
     /// How failed attempts are repeated before the key's backoff. Where a backend asks for a longer
@@ -234,6 +239,7 @@ impl PhaseConfig {
         Self {
             concurrency: 64,
             timeout: Some(Duration::from_secs(60)),
+            deadline_share: None,
             critical: false,
             retry: RetryPolicy::default(),
             breaker: None,
@@ -269,6 +275,12 @@ impl PhaseConfig {
         Self { timeout: Some(timeout), ..self }
     }
 
+    /// Sets [`deadline_share`](Self::deadline_share).
+    #[must_use]
+    pub fn with_deadline_share(self, share: f64) -> Self {
+        Self { deadline_share: Some(share), ..self }
+    }
+
     /// Sets [`retry`](Self::retry).
     #[must_use]
     pub fn with_retry(self, retry: RetryPolicy) -> Self {
@@ -289,6 +301,10 @@ impl PhaseConfig {
         Self { egress: Some(egress.into()), ..self }
     }
 
+    pub(super) fn limit(&self) -> Limit {
+        Limit { timeout: self.timeout, deadline_share: self.deadline_share }
+    }
+
     pub(super) fn check(&self) -> Result<(), ConfigError> {
         ConfigError::unless(
             (1..=1 << 16).contains(&self.concurrency),
@@ -301,6 +317,12 @@ impl PhaseConfig {
             "pipeline.phase.timeout",
             "0ns",
             "more than 0, or `None`",
+        )?;
+        ConfigError::unless(
+            self.deadline_share.is_none_or(|share| share > 0.0 && share <= 1.0),
+            "pipeline.phase.deadline_share",
+            self.deadline_share.unwrap_or_default(),
+            "more than 0, at most 1",
         )?;
         let unsaid = [self.retry.attempt_timeout, self.retry.total_timeout];
         ConfigError::unless(

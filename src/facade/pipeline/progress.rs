@@ -162,6 +162,20 @@ impl<B> Core<B> {
         running.is_some_and(|run| self.gates[run.gate].critical)
     }
 
+    /// An attempt has failed for good: whether the phases before it may be undone. Its grace ends
+    /// here; one that is given up already has an unknown end, and nothing is undone for that.
+    pub(super) fn may_undo(&mut self, id: RunId, now: Instant) -> bool {
+        let Some(run) = self.run_mut(id) else { return false };
+        let gate = run.gate;
+        let State::Running(running) = &mut run.state else { return false };
+        let may = !running.given_up && gate > 0;
+        if may {
+            running.give_up_at = None;
+            self.set_alarm(id, now);
+        }
+        may
+    }
+
     fn has_successor(&self, id: RunId) -> bool {
         let key = self.run(id).and_then(|run| self.keys.get(&run.ask.key));
         key.is_some_and(|key| key.current == Some(id) && key.successor.is_some())
