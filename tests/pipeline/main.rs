@@ -8,6 +8,7 @@
 mod ends;
 mod gates;
 mod held;
+mod living;
 mod original;
 mod refusals;
 mod undo;

@@ -8,6 +8,7 @@ use headworks::circuit_breaker::{CircuitBreaker, CircuitBreakerConfig};
 use headworks::pipeline::Ticket;
 use headworks::rate_limit::{Quota, RateLimiter, TieredQuota};
 use proptest::prelude::*;
+use proptest::strategy::ValueTree;
 use tokio::time::Instant as Clock;
 
 use super::*;
@@ -127,7 +128,7 @@ impl Living {
                 Err(ended) => format!("{ended} {:?}", ended.trace().phases),
             };
             let number = *number;
-            self.tickets.remove(at);
+            drop(self.tickets.remove(at));
             self.write(format!("{number} ended: {said}"));
         }
         let snapshot = self.pipeline.snapshot();
@@ -152,7 +153,7 @@ fn live(ops: &[Op], skipped: &HashSet<usize>) -> Life {
             match op {
                 _ if skipped.contains(&number) => continue,
                 Op::Pass(time) => tokio::time::sleep(ms(*time)).await,
-                Op::Cancel(which) if living.tickets.is_empty() => drop(which),
+                Op::Cancel(_) if living.tickets.is_empty() => {}
                 Op::Cancel(which) => {
                     living.tickets[usize::from(*which) % living.tickets.len()].1.cancel();
                 }

@@ -35,6 +35,8 @@ pub(super) struct Core<B> {
     pub(super) refunds: u64,
     pub(super) roster: Roster,
     pub(super) seats: u32,
+    /// As many as there are workers.
+    pub(super) most_seats: u32,
     pub(super) busy: u32,
     /// Runs that are parked: they hold places of the queue without standing in line.
     pub(super) parked: usize,
@@ -45,12 +47,14 @@ pub(super) struct Core<B> {
     pub(super) refusals: Refusals,
     /// What was accepted only because admission is not enforced in full.
     pub(super) would_refuse: Refusals,
-    capacity: usize,
+    pub(super) capacity: usize,
     enforcement: Enforcement,
     /// Decides whom a share of enforcement spares. Its own: a refusal moves no other chance.
     lots: Rng,
     pub(super) loops: Loops,
     pub(super) life: Life,
+    /// Nothing is accepted or started.
+    pub(super) paused: bool,
     pub(super) key_backoff: Backoff,
     pub(super) budget: RetryBudget,
     pub(super) grace: Duration,
@@ -136,6 +140,7 @@ impl<B> Core<B> {
             refunds: 0,
             roster: Roster::default(),
             seats: limits.seats,
+            most_seats: limits.seats,
             busy: 0,
             parked: 0,
             ledger: Ledger::default(),
@@ -147,6 +152,7 @@ impl<B> Core<B> {
             lots: rng.fork(),
             loops: Loops { after: limits.loop_after, met: 0 },
             life: Life::Open,
+            paused: false,
             key_backoff: limits.key_backoff,
             budget,
             grace: limits.grace,
@@ -164,6 +170,9 @@ impl<B> Core<B> {
     pub(super) fn relate(&self, ask: &Ask) -> Result<Admission, Reason> {
         if self.is_closed() {
             return Err(Reason::Closed);
+        }
+        if self.paused {
+            return Err(Reason::Paused);
         }
         let Some(key) = self.keys.get(&ask.key) else {
             return Ok(Admission::New { parked: false });

@@ -46,6 +46,11 @@
 //! A key whose runs end again and again with the same content, or a phase that says `Again` and
 //! again, goes round in a reconciliation loop ([`PipelineConfig::loop_after`]): that is reported,
 //! once by an event of `tracing` and in [`PipelineSnapshot::loops`], and slowed by the key's backoff.
+//!
+//! # While it runs
+//! [`pause`](IntentPipeline::pause) stops admission and starts; seats, concurrency and capacity can
+//! be changed; [`outcomes`](IntentPipeline::outcomes) tells how every run ended. Several pipelines
+//! may share breakers, egress limiters, transports and a retry budget.
 
 // Invariants
 // 1. The core (`core.rs`, `progress.rs`) is pure and behind one lock; whatever it decides about
@@ -64,6 +69,7 @@
 
 mod builder;
 mod chain;
+mod change;
 mod config;
 mod context;
 mod control;
@@ -76,12 +82,15 @@ mod intent;
 mod keys;
 mod limit;
 mod metrics;
+mod outcomes;
 mod phase;
 #[allow(clippy::module_inception, reason = "the file is named for the noun in it")]
 mod pipeline;
 mod progress;
 mod run;
 mod seat;
+#[cfg(feature = "tower")]
+mod service;
 mod shared;
 mod submit;
 #[cfg(all(test, not(headworks_loom)))]
@@ -89,6 +98,7 @@ mod tests;
 mod ticket;
 mod trace;
 
+pub use crate::ground::metrics::{Metric, MetricValue};
 pub use builder::Builder;
 pub use chain::{Chain, Start, Then};
 pub use config::{PhaseConfig, PipelineConfig};
@@ -97,7 +107,11 @@ pub use drain::{DrainReport, Returned};
 pub use dyn_phase::DynPhase;
 pub use intent::Intent;
 pub use metrics::{PhaseSnapshot, PipelineSnapshot};
+pub use outcomes::{Outcome, Outcomes};
 pub use phase::{Phase, PhaseError, PhaseFn, Step, phase_fn};
 pub use pipeline::IntentPipeline;
+#[cfg(feature = "tower")]
+#[cfg_attr(docsrs, doc(cfg(feature = "tower")))]
+pub use service::{Completion, ServiceError};
 pub use ticket::{Done, Ended, Failure, Ticket};
 pub use trace::{PhaseTrace, Trace};

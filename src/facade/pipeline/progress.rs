@@ -31,7 +31,7 @@ impl<B> Core<B> {
                 self.end(head, Ending::Expired, now, fx);
                 continue;
             }
-            if weight > self.seats - self.busy {
+            if weight > self.seats.saturating_sub(self.busy) {
                 // Nothing of its class or below may start before it.
                 return None;
             }
@@ -43,6 +43,9 @@ impl<B> Core<B> {
 
     /// The gate whose head goes next, that head, and its weight.
     fn best(&mut self, now: Instant) -> Option<(usize, RunId, u32)> {
+        if self.paused {
+            return None;
+        }
         let mut best: Option<((bool, usize, usize), RunId, u32)> = None;
         for (index, gate) in self.gates.iter_mut().enumerate() {
             if gate.line.is_empty() || gate.is_closed(now) {
@@ -64,7 +67,7 @@ impl<B> Core<B> {
 
     /// Whether a worker would find something.
     pub(super) fn has_work(&mut self, now: Instant) -> bool {
-        let free = self.seats - self.busy;
+        let free = self.seats.saturating_sub(self.busy);
         self.best(now).is_some_and(|(_, _, weight)| weight <= free)
     }
 
@@ -72,7 +75,7 @@ impl<B> Core<B> {
     pub(super) fn startable(&self, now: Instant) -> usize {
         let open = self.gates.iter().filter(|gate| !gate.is_closed(now));
         let standing = open.map(|gate| gate.line.len().min(gate.room() as usize)).sum::<usize>();
-        standing.min((self.seats - self.busy) as usize).max(1)
+        standing.min(self.seats.saturating_sub(self.busy) as usize).max(1)
     }
 
     fn seat(
@@ -81,7 +84,7 @@ impl<B> Core<B> {
         permit: Option<OwnedCallPermit>,
         now: Instant,
     ) -> Option<Grant> {
-        let free = (self.seats - self.busy).min(self.gates[gate].room());
+        let free = self.seats.saturating_sub(self.busy).min(self.gates[gate].room());
         let Take::Granted(granted) = self.gates[gate].line.take(free, now) else {
             // Unreachable: `best` looked at this head under the same lock.
             return None;
@@ -303,7 +306,7 @@ impl<B> Core<B> {
         if was_due && let Some(index) = self.runs.index(id) {
             self.alarms.remove(index);
         }
-        fx.given_up.push(id);
+        fx.given_up.push((id, tickets));
     }
 
     /// One ticket gives up. The last one ends the run: at once while it waits, at its next await

@@ -169,7 +169,7 @@ pub(super) struct EndedRun<B> {
 pub(super) struct Effects<B> {
     pub(super) ended: Vec<EndedRun<B>>,
     /// Runs whose tickets end indeterminate, though the run goes on.
-    pub(super) given_up: Vec<RunId>,
+    pub(super) given_up: Vec<(RunId, u64)>,
     /// Attempts to be stopped: that wakes whatever they wait with.
     pub(super) stopped: Vec<Arc<Control>>,
     pub(super) wakers: Vec<Waker>,

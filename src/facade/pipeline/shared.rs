@@ -12,11 +12,13 @@ use super::delivery;
 use super::drain::Returned;
 use super::intent::Intent;
 use super::keys::Version;
+use super::outcomes::Outlets;
 use super::progress::Cancelled;
 use super::run::{Ask, Effects, RunId};
 use super::ticket::{Failure, Promise, Ticket};
 use crate::blocks::worker_pool::crew::Crew;
 use crate::gates::wait_queue::{self, Plan};
+use crate::ground::primitives::atomic::AtomicUsize;
 use crate::ground::primitives::{Mutex, MutexGuard};
 use crate::ground::quiet::drop_quietly;
 use crate::ground::tenant::Tenant;
@@ -37,6 +39,9 @@ pub(super) struct Shared<P: Send + Sync + 'static, O: Send + Sync + 'static> {
     pub(super) clock: Notify,
     /// Rings when the last run of a closing pipeline has ended.
     pub(super) emptied: Notify,
+    pub(super) outlets: Outlets<O>,
+    /// Endings that are decided and not yet told.
+    pub(super) telling: AtomicUsize,
     /// Where a shutdown collects the intents that come back. `None`: their tickets get them.
     pub(super) returned: Mutex<Option<Vec<Returned<P>>>>,
 }
