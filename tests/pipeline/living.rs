@@ -91,7 +91,7 @@ async fn seats_concurrency_and_capacity_change_while_it_runs() {
     settled().await;
     assert_eq!(busy(), 3);
     pipeline.set_queue_capacity(2).unwrap();
-    let no = pipeline.try_submit(intent("new", "x")).unwrap_err();
+    let no = pipeline.try_submit(intent("k/new", "x")).unwrap_err();
     assert_eq!(no.reason(), Reason::QueueFull);
     let mut waiting = Box::pin(pipeline.submit(no.into_inner()));
     assert!(poll_once(waiting.as_mut()).await.is_none());

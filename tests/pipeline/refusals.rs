@@ -32,7 +32,7 @@ enum Op {
 fn op() -> impl Strategy<Value = Op> {
     let version = proptest::option::of((0..3_u64, 0..2_u128));
     let left = proptest::option::weighted(0.3, 0..300_u64);
-    let submit = (0..8_u8, 0..3_u8, 0..4_usize, version, left);
+    let submit = (0..16_u8, 0..3_u8, 0..4_usize, version, left);
     let submit = submit.prop_map(|(key, tenant, class, version, left)| Op::Submit {
         key,
         tenant,
@@ -87,8 +87,8 @@ impl Living {
     fn begin() -> Self {
         let (log, start) = (Arc::new(Mutex::default()), Clock::now());
         let quota = TieredQuota::default()
-            .with_global(Quota::per_second(80).with_burst(12))
-            .with_per_key(Quota::per_second(40).with_burst(5));
+            .with_global(Quota::per_second(40).with_burst(10))
+            .with_per_key(Quota::per_second(12).with_burst(4));
         let breaker = CircuitBreakerConfig::default()
             .with_consecutive_failures(NonZeroU32::new(4))
             .with_open_for(ms(60))
@@ -134,7 +134,7 @@ impl Living {
         let snapshot = self.pipeline.snapshot();
         let state = (snapshot.ledger, snapshot.runs, snapshot.queued, snapshot.parked);
         let budget = format!("{:?}", snapshot.retry_budget);
-        let tiers = (self.egress.peek(), self.breaker.state(), budget);
+        let tiers = (self.egress.peek().available, self.breaker.state(), budget);
         self.write(format!("{state:?} {tiers:?}"));
     }
 }
