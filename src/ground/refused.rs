@@ -48,6 +48,8 @@ pub enum Reason {
     Evicted,
     /// Its deadline passed in the waiting room, before it was accepted.
     Expired,
+    /// The block is paused: come back when it is resumed.
+    Paused,
     /// The block is closed: do not come back.
     Closed,
 }
@@ -66,6 +68,7 @@ impl Reason {
             Self::Stale => "stale",
             Self::Evicted => "evicted",
             Self::Expired => "expired",
+            Self::Paused => "paused",
             Self::Closed => "closed",
         }
     }
@@ -73,9 +76,11 @@ impl Reason {
     /// A refusal for this reason, for breaker and retry: full, limited and open may pass.
     pub(crate) const fn verdict(self, retry_after: Option<Duration>) -> Verdict {
         match self {
-            Self::QueueFull | Self::RateLimited { .. } | Self::CircuitOpen | Self::Evicted => {
-                Verdict::refused(retry_after)
-            }
+            Self::QueueFull
+            | Self::RateLimited { .. }
+            | Self::CircuitOpen
+            | Self::Evicted
+            | Self::Paused => Verdict::refused(retry_after),
             _ => Verdict::permanent().unsent(),
         }
     }
@@ -93,6 +98,7 @@ impl fmt::Display for Reason {
             Self::Stale => f.write_str("a newer generation is live"),
             Self::Evicted => f.write_str("displaced in the waiting room"),
             Self::Expired => f.write_str("its deadline passed in the waiting room"),
+            Self::Paused => f.write_str("paused"),
             Self::Closed => f.write_str("closed"),
         }
     }

@@ -8,8 +8,11 @@
 mod ends;
 mod gates;
 mod held;
+mod living;
 mod original;
+mod refusals;
 mod turns;
+mod undo;
 
 use std::collections::HashMap;
 use std::future::Future;

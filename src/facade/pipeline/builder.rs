@@ -11,6 +11,7 @@ use super::chain::{AttemptRules, Chain, Start, Then};
 use super::config::{PhaseConfig, PipelineConfig};
 use super::core::{Core, Limits};
 use super::gate::Gate;
+use super::outcomes::Outlets;
 use super::phase::Phase;
 use super::pipeline::IntentPipeline;
 use super::seat;
@@ -18,6 +19,7 @@ use super::shared::Shared;
 use crate::ConfigError;
 use crate::blocks::worker_pool::crew::Crew;
 use crate::ground::primitives::Mutex;
+use crate::ground::primitives::atomic::AtomicUsize;
 use crate::ground::rng::Rng;
 use crate::rate_limit::TieredRateLimiter;
 use crate::retry::RetryBudget;
@@ -28,6 +30,8 @@ pub struct Builder<P, C = Start> {
     config: PipelineConfig,
     phases: Vec<(&'static str, PhaseConfig)>,
     chain: C,
+    /// One that others spend too.
+    budget: Option<RetryBudget>,
     rng: Rng,
     payload: PhantomData<fn(P)>,
 }
@@ -38,6 +42,7 @@ impl<P: Send + Sync + 'static> Builder<P, Start> {
             config,
             phases: Vec::new(),
             chain: Start,
+            budget: None,
             rng: Rng::from_entropy(),
             payload: PhantomData,
         }
@@ -52,15 +57,23 @@ impl<P: Send + Sync + 'static, C: Chain<P>> Builder<P, C> {
         config: PhaseConfig,
         phase: X,
     ) -> Builder<P, Then<C, X>> {
-        let rules = AttemptRules { name, timeout: config.timeout, critical: config.critical };
+        let rules = AttemptRules { name, limit: config.limit(), critical: config.critical };
         self.phases.push((name, config));
         Builder {
             config: self.config,
             phases: self.phases,
             chain: Then { before: self.chain, phase, rules },
+            budget: self.budget,
             rng: self.rng,
             payload: PhantomData,
         }
+    }
+
+    /// A retry budget that is shared: with other pipelines, or with calls beside them. Then
+    /// [`PipelineConfig::retry_budget`] is not used.
+    #[must_use]
+    pub fn retry_budget(self, budget: RetryBudget) -> Self {
+        Self { budget: Some(budget), ..self }
     }
 
     /// All jitter comes from this number, so that a test can be replayed.
@@ -80,7 +93,7 @@ impl<P: Send + Sync + 'static, C: Chain<P>> Builder<P, C> {
     /// # Panics
     /// When that runtime was built without its timer (`enable_time`).
     pub fn build(self) -> Result<IntentPipeline<P, C::Out>, ConfigError> {
-        let Self { config, phases, chain, rng, .. } = self;
+        let Self { config, phases, chain, budget, rng, .. } = self;
         config.check()?;
         ConfigError::unless(!phases.is_empty(), "pipeline.phases", 0, "at least 1")?;
         for (position, (name, phase)) in phases.iter().enumerate() {
@@ -93,17 +106,14 @@ impl<P: Send + Sync + 'static, C: Chain<P>> Builder<P, C> {
         let runtime = Handle::try_current().map_err(|_| ConfigError::NoRuntime)?;
         // Here rather than in a worker, where nobody would see it.
         drop(tokio::time::sleep(Duration::ZERO));
-        let budget = RetryBudget::new(config.retry_budget.clone())?;
+        let budget = match budget {
+            Some(shared) => shared,
+            None => RetryBudget::new(config.retry_budget.clone())?,
+        };
         let ingress = config.ingress.clone().map(TieredRateLimiter::new).transpose()?;
         let rules = config.rules();
         let gate = |(name, phase): &(&'static str, PhaseConfig)| Gate::new(name, phase, rules);
-        let limits = Limits {
-            seats: config.seats as u32,
-            rules,
-            remembered_keys: config.remembered_keys,
-            key_backoff: config.key_backoff,
-            grace: config.critical_grace,
-        };
+        let limits = Limits::of(&config);
         let gates = phases.iter().map(gate).collect();
         let core = Core::new(limits, gates, budget, rng);
         let shared = Arc::new(Shared {
@@ -115,6 +125,8 @@ impl<P: Send + Sync + 'static, C: Chain<P>> Builder<P, C> {
             crew: Crew::new(),
             clock: Notify::new(),
             emptied: Notify::new(),
+            outlets: Outlets::new(),
+            telling: AtomicUsize::new(0),
             returned: Mutex::new(None),
         });
         // At most 2^16, checked.

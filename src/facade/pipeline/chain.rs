@@ -1,14 +1,17 @@
 //! The phases as one type, and their run as one future.
 
+use std::any::Any;
 use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::Duration;
 
 use super::context::PhaseContext;
-use super::control::{Control, Report};
+use super::control::{Control, Go, Report, Turn};
+use super::limit::Limit;
 use super::phase::{Phase, PhaseError, Step};
+use crate::ground::quiet::drop_quietly;
 use crate::ground::time;
 
 /// A run: one future through all phases, boxed once. Ends with the last output, or is dropped.
@@ -38,7 +41,7 @@ pub struct Then<C, X> {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct AttemptRules {
     pub(super) name: &'static str,
-    pub(super) timeout: Option<Duration>,
+    pub(super) limit: Limit,
     pub(super) critical: bool,
 }
 
@@ -56,25 +59,36 @@ pub(super) mod sealed {
             payload: Arc<P>,
             control: &Arc<Control>,
         ) -> impl Future<Output = Self::Held> + Send;
+
+        /// Undoes the phases up to this one, this one first.
+        #[allow(private_interfaces, reason = "sealed: only the pipeline calls it")]
+        fn undo(
+            &self,
+            held: &Self::Held,
+            control: &Arc<Control>,
+        ) -> impl Future<Output = ()> + Send;
     }
 
-    /// How an output is kept between phases: inline, but for the payload, which is shared with
-    /// whoever gives it back.
+    /// How an output is kept between phases: inline, with those before it, should they have to be
+    /// undone; but for the payload, which is shared with whoever gives it back.
     pub trait Held<T>: Send + Sync {
         fn get(&self) -> &T;
         fn share(self) -> Arc<T>;
     }
 
     #[derive(Debug)]
-    pub struct Inline<T>(pub(super) T);
+    pub struct Made<B, T> {
+        pub(super) from: B,
+        pub(super) output: T,
+    }
 
-    impl<T: Send + Sync> Held<T> for Inline<T> {
+    impl<B: Send + Sync, T: Send + Sync> Held<T> for Made<B, T> {
         fn get(&self) -> &T {
-            &self.0
+            &self.output
         }
 
         fn share(self) -> Arc<T> {
-            Arc::new(self.0)
+            Arc::new(self.output)
         }
     }
 
@@ -89,7 +103,7 @@ pub(super) mod sealed {
     }
 }
 
-use sealed::{Held, Inline, Link};
+use sealed::{Held, Link, Made};
 
 impl<P: Send + Sync + 'static> Chain<P> for Start {
     type Out = P;
@@ -103,6 +117,9 @@ impl<P: Send + Sync + 'static> Link<P> for Start {
     async fn drive(&self, payload: Arc<P>, _: &Arc<Control>) -> Arc<P> {
         payload
     }
+
+    #[allow(private_interfaces, reason = "sealed: only the pipeline calls it")]
+    async fn undo(&self, _: &Arc<P>, _: &Arc<Control>) {}
 }
 
 impl<P: Send + Sync + 'static, C: Chain<P>, X: Phase<C::Out>> Chain<P> for Then<C, X> {
@@ -111,53 +128,94 @@ impl<P: Send + Sync + 'static, C: Chain<P>, X: Phase<C::Out>> Chain<P> for Then<
 
 impl<P: Send + Sync + 'static, C: Chain<P>, X: Phase<C::Out>> Link<P> for Then<C, X> {
     type Output = X::Out;
-    type Held = Inline<X::Out>;
+    type Held = Made<C::Held, X::Out>;
 
     #[allow(private_interfaces, reason = "sealed: only the pipeline calls it")]
-    async fn drive(&self, payload: Arc<P>, control: &Arc<Control>) -> Inline<X::Out> {
-        let input = self.before.drive(payload, control).await;
+    async fn drive(&self, payload: Arc<P>, control: &Arc<Control>) -> Self::Held {
+        let from = self.before.drive(payload, control).await;
         loop {
-            let go = control.seat().await;
+            let Turn::Go(go) = control.turn().await else {
+                // Seldom, so it is no part of every run's future.
+                Box::pin(self.before.undo(&from, control)).await;
+                control.report(Report::Undone);
+                std::future::pending().await
+            };
             let cx = PhaseContext::new(control, go, self.rules);
-            let run = self.phase.run(input.get(), &cx);
-            let ended = attempt(run, &cx, control, self.rules.critical).await;
-            match ended {
+            // Called inside, so that a panic before the first await is the attempt's, too.
+            let run = async { self.phase.run(from.get(), &cx).await };
+            match attempt(run, &cx, control, self.rules.critical).await {
                 Ok(Step::Done(output)) => {
                     control.report(Report::Done);
-                    return Inline(output);
+                    return Made { from, output };
                 }
                 Ok(Step::Again { after }) => control.report(Report::Again(after)),
                 Err(report) => control.report(report),
             }
         }
     }
+
+    #[allow(private_interfaces, reason = "sealed: only the pipeline calls it")]
+    async fn undo(&self, held: &Self::Held, control: &Arc<Control>) {
+        let now = time::now();
+        let cx = PhaseContext::new(control, Go { attempt: 1, started: now }, self.rules);
+        let until = self.rules.limit.timeout.and_then(|timeout| time::later(now, timeout));
+        let undo = async { self.phase.undo(held.from.get(), &held.output, &cx).await };
+        if let Some(Ok(())) = time::until(until, guarded(undo, &cx)).await {
+            control.undone(self.rules.name);
+        }
+        self.before.undo(&held.from, control).await;
+    }
 }
 
 /// One attempt: until it ends, its time is up, or the core stops it. A critical one is neither
-/// timed nor stopped. A panic unwinds through the whole run, and the worker catches it.
+/// timed nor stopped.
 async fn attempt<O>(
     run: impl Future<Output = Result<Step<O>, PhaseError>>,
     cx: &PhaseContext,
     control: &Control,
     critical: bool,
 ) -> Result<Step<O>, Report> {
-    let mut run = pin!(run);
-    let in_span = std::future::poll_fn(|task| cx.span().in_scope(|| run.as_mut().poll(task)));
+    let run = async {
+        match guarded(run, cx).await {
+            Ok(ended) => ended.map_err(Report::Failed),
+            Err(panic) => Err(Report::Panicked(panic)),
+        }
+    };
     if critical {
-        return in_span.await.map_err(Report::Failed);
+        return run.await;
     }
     let mut stopped = pin!(control.stopped());
-    let mut timed = pin!(time::until(cx.timeout_at(), in_span));
+    let mut timed = pin!(time::until(cx.timeout_at(), run));
     std::future::poll_fn(|task| {
         if stopped.as_mut().poll(task).is_ready() {
             return Poll::Ready(Err(Report::Stopped));
         }
-        timed.as_mut().poll(task).map(|ended| match ended {
-            Some(ended) => ended.map_err(Report::Failed),
-            None => Err(Report::TimedOut),
-        })
+        timed.as_mut().poll(task).map(|ended| ended.unwrap_or(Err(Report::TimedOut)))
     })
     .await
+}
+
+/// Polls it in its span; a panic ends it, and not the run, which may have something to undo.
+async fn guarded<T>(run: impl Future<Output = T>, cx: &PhaseContext) -> Result<T, String> {
+    let mut run = pin!(run);
+    std::future::poll_fn(|task| {
+        let polled = AssertUnwindSafe(|| cx.span().in_scope(|| run.as_mut().poll(task)));
+        match catch_unwind(polled) {
+            Ok(polled) => polled.map(Ok),
+            Err(payload) => {
+                let message = message_of(&*payload);
+                drop_quietly(payload);
+                Poll::Ready(Err(message))
+            }
+        }
+    })
+    .await
+}
+
+/// What a panic said.
+pub(super) fn message_of(payload: &(dyn Any + Send)) -> String {
+    let text = payload.downcast_ref::<&str>().map(ToString::to_string);
+    text.or_else(|| payload.downcast_ref().cloned()).unwrap_or_else(|| "(no message)".to_owned())
 }
 
 /// A chain with its type forgotten: makes the runs.

@@ -1,14 +1,16 @@
 //! What a pipeline and its phases may be told.
 
 use std::borrow::Cow;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::ConfigError;
+use super::limit::Limit;
 use crate::circuit_breaker::CircuitBreaker;
 use crate::gates::wait_queue::{Rules, Thresholds};
 use crate::rate_limit::{RateLimiter, TieredQuota};
 use crate::retry::{Backoff, RetryBudgetConfig, RetryPolicy};
+use crate::{ConfigError, Enforcement};
 
 /// Everything about a pipeline that is plain data.
 ///
@@ -32,6 +34,13 @@ pub struct PipelineConfig {
     pub thresholds: Thresholds,
     /// Grants in a row that may go above a waiting class before it gets one. Default: 32.
     pub starvation_bound: u32,
+    /// How much of what thresholds, their evictions, open breakers and infeasible deadlines ask for
+    /// is carried out at admission. With less than `Full`, what is spared is counted in
+    /// [`would_refuse`](super::PipelineSnapshot::would_refuse) and accepted. What can't be spared:
+    /// the queue's capacity, with eviction for its places, the rules of keys, `TooLarge`, `Closed`,
+    /// and deadlines that have passed. The ingress limiter has a setting of its own. Default:
+    /// `Full`.
+    pub enforcement: Enforcement,
     /// Attempts that run at once, by weight, over all phases. Default: 64: a remote wait costs no
     /// processor.
     pub seats: usize,
@@ -40,9 +49,13 @@ pub struct PipelineConfig {
     /// How long a key whose attempts are used up waits for its next round: doubling from the
     /// first to the most, forgotten by a success. Default: 1 s ×2 up to 60 s.
     pub key_backoff: Backoff,
-    /// Keys without a live run whose backoff is remembered; beyond, the oldest is forgotten.
-    /// Default: 10,000.
+    /// Keys without a live run whose backoff is remembered, and as many more whose last content
+    /// is; beyond, the oldest is forgotten. Default: 10,000.
     pub remembered_keys: usize,
+    /// Runs of a key that ended in a row with the same content, or `Again`s of one phase in a row,
+    /// that make a reconciliation loop: it is reported, and slowed by the key's backoff. A pause
+    /// of more than twice the longest backoff breaks the row. `None`: nobody looks. Default: 10.
+    pub loop_after: Option<NonZeroU32>,
     /// Retries that the whole pipeline may spend. A success here is a run that completed: it earns
     /// once, however many phases it has. Default: 0.2 of the successes and 3 per second.
     pub retry_budget: RetryBudgetConfig,
@@ -58,6 +71,7 @@ impl Default for PipelineConfig {
             queue_capacity: 2000,
             thresholds: Thresholds::default(),
             starvation_bound: Rules::STARVATION_BOUND,
+            enforcement: Enforcement::Full,
             seats: 64,
             ingress: None,
             key_backoff: Backoff {
@@ -66,6 +80,7 @@ impl Default for PipelineConfig {
                 most: Duration::from_secs(60),
             },
             remembered_keys: 10_000,
+            loop_after: NonZeroU32::new(10),
             retry_budget: RetryBudgetConfig::default(),
             critical_grace: Duration::from_secs(10),
         }
@@ -97,6 +112,12 @@ impl PipelineConfig {
         Self { starvation_bound, ..self }
     }
 
+    /// Sets [`enforcement`](Self::enforcement).
+    #[must_use]
+    pub fn with_enforcement(self, enforcement: Enforcement) -> Self {
+        Self { enforcement, ..self }
+    }
+
     /// Sets [`seats`](Self::seats).
     #[must_use]
     pub fn with_seats(self, seats: usize) -> Self {
@@ -119,6 +140,12 @@ impl PipelineConfig {
     #[must_use]
     pub fn with_remembered_keys(self, remembered_keys: usize) -> Self {
         Self { remembered_keys, ..self }
+    }
+
+    /// Sets [`loop_after`](Self::loop_after).
+    #[must_use]
+    pub fn with_loop_after(self, loop_after: Option<NonZeroU32>) -> Self {
+        Self { loop_after, ..self }
     }
 
     /// Sets [`retry_budget`](Self::retry_budget).
@@ -159,6 +186,7 @@ impl PipelineConfig {
             "at most 16777216",
         )?;
         self.thresholds.check("pipeline.thresholds")?;
+        self.enforcement.check("pipeline.enforcement")?;
         self.key_backoff.check([
             "pipeline.key_backoff.first",
             "pipeline.key_backoff.factor",
@@ -185,6 +213,10 @@ pub struct PhaseConfig {
     /// The longest one attempt may run; then it is dropped and counts as a retryable failure.
     /// Default: 60 s.
     pub timeout: Option<Duration>,
+    /// The share of the time left until the intent's deadline that one attempt may take, in
+    /// `0.0..=1.0` without the 0; then as for `timeout`, whichever is sooner. So what fails slowly
+    /// leaves time for another attempt, or for the phases after it. Default: `None`.
+    pub deadline_share: Option<f64>,
     /// See [`critical`](Self::critical). Default: `false`.
     pub critical: bool,
     /// How failed attempts are repeated before the key's backoff. Where a backend asks for a longer
@@ -207,6 +239,7 @@ impl PhaseConfig {
         Self {
             concurrency: 64,
             timeout: Some(Duration::from_secs(60)),
+            deadline_share: None,
             critical: false,
             retry: RetryPolicy::default(),
             breaker: None,
@@ -242,6 +275,12 @@ impl PhaseConfig {
         Self { timeout: Some(timeout), ..self }
     }
 
+    /// Sets [`deadline_share`](Self::deadline_share).
+    #[must_use]
+    pub fn with_deadline_share(self, share: f64) -> Self {
+        Self { deadline_share: Some(share), ..self }
+    }
+
     /// Sets [`retry`](Self::retry).
     #[must_use]
     pub fn with_retry(self, retry: RetryPolicy) -> Self {
@@ -262,6 +301,10 @@ impl PhaseConfig {
         Self { egress: Some(egress.into()), ..self }
     }
 
+    pub(super) fn limit(&self) -> Limit {
+        Limit { timeout: self.timeout, deadline_share: self.deadline_share }
+    }
+
     pub(super) fn check(&self) -> Result<(), ConfigError> {
         ConfigError::unless(
             (1..=1 << 16).contains(&self.concurrency),
@@ -274,6 +317,12 @@ impl PhaseConfig {
             "pipeline.phase.timeout",
             "0ns",
             "more than 0, or `None`",
+        )?;
+        ConfigError::unless(
+            self.deadline_share.is_none_or(|share| share > 0.0 && share <= 1.0),
+            "pipeline.phase.deadline_share",
+            self.deadline_share.unwrap_or_default(),
+            "more than 0, at most 1",
         )?;
         let unsaid = [self.retry.attempt_timeout, self.retry.total_timeout];
         ConfigError::unless(

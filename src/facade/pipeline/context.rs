@@ -26,9 +26,9 @@ impl PhaseContext {
         Self { control: Arc::clone(control), go, rules, span }
     }
 
-    /// When the time of the attempt is up: its phase's timeout.
+    /// When the time of the attempt is up: its phase's timeout, or its share of the deadline.
     pub(super) fn timeout_at(&self) -> Option<Instant> {
-        self.rules.timeout.and_then(|timeout| time::later(self.go.started, timeout))
+        self.rules.limit.ends(self.go.started, self.control.deadline())
     }
 
     /// When a critical attempt is told to hurry. Any other is dropped then.

@@ -22,8 +22,21 @@ pub(super) enum Report {
     Again(std::time::Duration),
     Failed(PhaseError),
     TimedOut,
+    /// It panicked, and said so.
+    Panicked(String),
     /// Dropped, because the core asked for it.
     Stopped,
+    /// The phases before it are undone, as far as they could be.
+    Undone,
+}
+
+/// What a run's coroutine may do when it is polled.
+#[derive(Clone, Copy, Debug)]
+#[must_use]
+pub(super) enum Turn {
+    Go(Go),
+    /// The attempt failed for good: undo what went before.
+    Undo,
 }
 
 /// One attempt's permission to run.
@@ -45,9 +58,10 @@ pub(super) struct Control {
 
 #[derive(Debug, Default)]
 struct Cell {
-    go: Option<Go>,
+    turn: Option<Turn>,
     report: Option<Report>,
     deadline: Option<Instant>,
+    undone: Vec<&'static str>,
 }
 
 impl Control {
@@ -63,13 +77,28 @@ impl Control {
 
     /// The core: the next poll may start an attempt.
     pub(super) fn go(&self, go: Go) {
-        self.cell.lock().go = Some(go);
+        self.cell.lock().turn = Some(Turn::Go(go));
+    }
+
+    /// The worker: the next poll undoes.
+    pub(super) fn undo(&self) {
+        self.cell.lock().turn = Some(Turn::Undo);
+    }
+
+    /// The coroutine: this phase was undone.
+    pub(super) fn undone(&self, phase: &'static str) {
+        self.cell.lock().undone.push(phase);
+    }
+
+    /// The worker: which phases were, in that order.
+    pub(super) fn take_undone(&self) -> Vec<&'static str> {
+        std::mem::take(&mut self.cell.lock().undone)
     }
 
     /// The coroutine: waits for a seat.
-    pub(super) async fn seat(&self) -> Go {
-        std::future::poll_fn(|_| match self.cell.lock().go.take() {
-            Some(go) => Poll::Ready(go),
+    pub(super) async fn turn(&self) -> Turn {
+        std::future::poll_fn(|_| match self.cell.lock().turn.take() {
+            Some(turn) => Poll::Ready(turn),
             // Whoever grants the seat polls: no waker is needed.
             None => Poll::Pending,
         })

@@ -3,9 +3,11 @@
 //! Every method is `(&mut self, event, now) -> decision`; what is to be done outside the lock goes
 //! into [`Effects`]. `progress.rs` has the events after admission.
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::config::PipelineConfig;
 use super::control::Control;
 use super::gate::Gate;
 use super::keys::{Keys, Relation};
@@ -19,7 +21,7 @@ use crate::ground::rng::Rng;
 use crate::ground::slab::Slab;
 use crate::ground::time::{self, Instant};
 use crate::retry::{Backoff, RetryBudget};
-use crate::{Ending, Ledger, Priority, Reason};
+use crate::{Ending, Enforcement, Ledger, Priority, Reason};
 
 #[derive(Debug)]
 pub(super) struct Core<B> {
@@ -33,6 +35,8 @@ pub(super) struct Core<B> {
     pub(super) refunds: u64,
     pub(super) roster: Roster,
     pub(super) seats: u32,
+    /// As many as there are workers.
+    pub(super) most_seats: u32,
     pub(super) busy: u32,
     /// Runs that are parked: they hold places of the queue without standing in line.
     pub(super) parked: usize,
@@ -41,7 +45,16 @@ pub(super) struct Core<B> {
     /// Runs.
     pub(super) run_ledger: Ledger,
     pub(super) refusals: Refusals,
+    /// What was accepted only because admission is not enforced in full.
+    pub(super) would_refuse: Refusals,
+    pub(super) capacity: usize,
+    enforcement: Enforcement,
+    /// Decides whom a share of enforcement spares. Its own: a refusal moves no other chance.
+    lots: Rng,
+    pub(super) loops: Loops,
     pub(super) life: Life,
+    /// Nothing is accepted or started.
+    pub(super) paused: bool,
     pub(super) key_backoff: Backoff,
     pub(super) budget: RetryBudget,
     pub(super) grace: Duration,
@@ -60,6 +73,12 @@ pub(super) enum Life {
     Over,
 }
 
+/// Why somebody would not have been accepted, or somebody else evicted, were admission enforced in
+/// full.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub(super) struct Spared(Option<Reason>);
+
 /// What an intent would be to the runs of its key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Admission {
@@ -72,30 +91,68 @@ pub(super) enum Admission {
 }
 
 pub(super) struct Limits {
-    pub(super) seats: u32,
-    pub(super) rules: Rules,
-    pub(super) remembered_keys: usize,
-    pub(super) key_backoff: Backoff,
-    pub(super) grace: Duration,
+    seats: u32,
+    rules: Rules,
+    remembered_keys: usize,
+    key_backoff: Backoff,
+    grace: Duration,
+    enforcement: Enforcement,
+    loop_after: Option<NonZeroU32>,
+}
+
+impl Limits {
+    /// Of a configuration that was checked.
+    pub(super) fn of(config: &PipelineConfig) -> Self {
+        Self {
+            seats: config.seats as u32,
+            rules: config.rules(),
+            remembered_keys: config.remembered_keys,
+            key_backoff: config.key_backoff,
+            grace: config.critical_grace,
+            enforcement: config.enforcement,
+            loop_after: config.loop_after,
+        }
+    }
+}
+
+/// Reconciliation loops: from when on, and how often one was met.
+#[derive(Debug)]
+pub(super) struct Loops {
+    pub(super) after: Option<NonZeroU32>,
+    pub(super) met: u64,
+}
+
+impl Loops {
+    /// How far beyond the bound so many in a row are; `None` below it.
+    pub(super) fn beyond(&self, in_a_row: u32) -> Option<u32> {
+        in_a_row.checked_sub(self.after?.get()).map(|beyond| beyond + 1)
+    }
 }
 
 impl<B> Core<B> {
-    pub(super) fn new(limits: Limits, gates: Vec<Gate>, budget: RetryBudget, rng: Rng) -> Self {
+    pub(super) fn new(limits: Limits, gates: Vec<Gate>, budget: RetryBudget, mut rng: Rng) -> Self {
         Self {
             gates,
             runs: Slab::new(),
-            keys: Keys::new(limits.remembered_keys),
+            keys: Keys::new(limits.remembered_keys, limits.key_backoff.most * 2),
             alarms: Deadlines::default(),
             room: Room::new(limits.rules),
             refunds: 0,
             roster: Roster::default(),
             seats: limits.seats,
+            most_seats: limits.seats,
             busy: 0,
             parked: 0,
             ledger: Ledger::default(),
             run_ledger: Ledger::default(),
             refusals: Refusals::default(),
+            would_refuse: Refusals::default(),
+            capacity: limits.rules.cap,
+            enforcement: limits.enforcement,
+            lots: rng.fork(),
+            loops: Loops { after: limits.loop_after, met: 0 },
             life: Life::Open,
+            paused: false,
             key_backoff: limits.key_backoff,
             budget,
             grace: limits.grace,
@@ -113,6 +170,9 @@ impl<B> Core<B> {
     pub(super) fn relate(&self, ask: &Ask) -> Result<Admission, Reason> {
         if self.is_closed() {
             return Err(Reason::Closed);
+        }
+        if self.paused {
+            return Err(Reason::Paused);
         }
         let Some(key) = self.keys.get(&ask.key) else {
             return Ok(Admission::New { parked: false });
@@ -142,21 +202,48 @@ impl<B> Core<B> {
         ask.weight.get() <= self.seats.min(narrowest)
     }
 
-    /// Step 2: what can be known by looking. Changes nothing here; a breaker may see by it that
-    /// its opening is over, and who listens to that is woken after the lock.
+    /// Step 2: what can be known by looking, and what of it was spared. Changes nothing here; a
+    /// breaker may see by it that its opening is over, and who listens to that is woken after the
+    /// lock.
     pub(super) fn peek(
-        &self,
+        &mut self,
         ask: &Ask,
         now: Instant,
         fx: &mut Effects<B>,
-    ) -> Result<(), (Reason, Option<Instant>)> {
-        for gate in &self.gates {
-            let Some(breaker) = &gate.breaker else { continue };
-            breaker
-                .peek_telling(now, |woken| fx.wakers.extend(woken))
-                .map_err(|open| (Reason::CircuitOpen, Some(open.next_probe_at())))?;
+    ) -> Result<Spared, (Reason, Option<Instant>)> {
+        let open =
+            self.gates.iter().filter_map(|gate| gate.breaker.as_ref()).find_map(|breaker| {
+                breaker.peek_telling(now, |woken| fx.wakers.extend(woken)).err()
+            });
+        let spared = match open {
+            Some(_) if self.spares() => Some(Reason::CircuitOpen),
+            Some(open) => return Err((Reason::CircuitOpen, Some(open.next_probe_at()))),
+            None => None,
+        };
+        let late = self.in_time(ask, now).map_err(|reason| (reason, None))?;
+        Ok(Spared(spared.or(late.0)))
+    }
+
+    /// Whether a deadline that can't be met is spared, or met.
+    pub(super) fn in_time(&mut self, ask: &Ask, now: Instant) -> Result<Spared, Reason> {
+        if self.is_feasible(ask, now) {
+            return Ok(Spared(None));
         }
-        self.is_feasible(ask, now).then_some(()).ok_or((Reason::DeadlineInfeasible, None))
+        let is_past = ask.deadline.is_some_and(|deadline| deadline <= now);
+        let spared = !is_past && self.spares();
+        spared.then_some(Spared(Some(Reason::DeadlineInfeasible))).ok_or(Reason::DeadlineInfeasible)
+    }
+
+    /// Whether a refusal that is asked for is not carried out.
+    fn spares(&mut self) -> bool {
+        !self.enforcement.refuses(&mut self.lots)
+    }
+
+    /// It was accepted: what was spared is counted.
+    pub(super) fn spared(&mut self, spared: Spared) {
+        if let Spared(Some(reason)) = spared {
+            self.would_refuse.count(reason);
+        }
     }
 
     /// Whether its deadline leaves the time that the likes of it have taken. With a seat free and
@@ -192,13 +279,22 @@ impl<B> Core<B> {
         per_place.max(opens).map(|after| after.max(Duration::from_millis(1)))
     }
 
-    /// Step 3: what admitting a new run would mean.
-    pub(super) fn plan(&mut self, ask: &Ask, now: Instant) -> Plan {
-        let held = self.depth() - self.gates[0].line.len();
+    /// Step 3: what admitting a new run would mean, and what of that was spared.
+    pub(super) fn plan(&mut self, ask: &Ask, now: Instant) -> (Plan, Spared) {
+        let depth = self.depth();
         let line = &mut self.gates[0].line;
-        line.set_held(held);
+        line.set_held(depth - line.len());
         // Runs end at their deadline by the alarms, so the line itself has none to drop.
-        line.plan(ask.class, ask.tenant, now, &mut Vec::new())
+        let plan = line.plan(ask.class, ask.tenant, now, &mut Vec::new());
+        let spared = match plan {
+            Plan::Queue => return (plan, Spared(None)),
+            Plan::Refuse => Reason::QueueFull,
+            Plan::Evict(_) => Reason::Evicted,
+        };
+        if depth >= self.capacity || !self.spares() {
+            return (plan, Spared(None));
+        }
+        (Plan::Queue, Spared(Some(spared)))
     }
 
     /// Step 5: a run of its own.
@@ -227,6 +323,7 @@ impl<B> Core<B> {
             state: State::Parked { until: None },
             begun: false,
             failures: 0,
+            agains: 0,
             refusals: 0,
             tickets: 1,
             alarm: None,
@@ -237,9 +334,23 @@ impl<B> Core<B> {
         if parked {
             self.set_alarm(id, now)
         } else {
-            self.stand(id, now)
+            self.enter(id, now)
         }
         id
+    }
+
+    /// A run that is its key's current one now: into the first line, or, where its key goes round in
+    /// a loop, by way of the key's backoff.
+    fn enter(&mut self, id: RunId, now: Instant) {
+        let Some(run) = self.run(id) else { return };
+        let in_a_row = self.keys.in_a_row(&run.ask.key, run.ask.version, now);
+        match self.loops.beyond(in_a_row) {
+            None => self.stand(id, now),
+            Some(beyond) => {
+                let backoff = self.key_backoff(beyond);
+                self.park_for(id, Some(backoff), now);
+            }
+        }
     }
 
     /// One ticket more for a live run: the higher class, the later deadline.
@@ -283,6 +394,7 @@ impl<B> Core<B> {
         let control = std::mem::replace(&mut run.control, control);
         run.gate = 0;
         run.failures = 0;
+        run.agains = 0;
         run.refusals = 0;
         run.state = State::Parked { until: None };
         let tickets = std::mem::replace(&mut run.tickets, 1);
@@ -303,7 +415,7 @@ impl<B> Core<B> {
             control,
         };
         fx.ended.push(ended);
-        if is_successor { self.set_alarm(id, now) } else { self.stand(id, now) }
+        if is_successor { self.set_alarm(id, now) } else { self.enter(id, now) }
     }
 
     /// Ends a run that is not inside an attempt, or no longer.
@@ -320,6 +432,10 @@ impl<B> Core<B> {
         if ending == Ending::Completed {
             self.keys.succeeded(&run.ask.key);
         }
+        if matches!(ending, Ending::Completed | Ending::Failed) {
+            let in_a_row = self.keys.came_round(&run.ask.key, run.ask.version, now);
+            self.report_loop(in_a_row, &run.ask.key, None, fx);
+        }
         let successor = self.keys.ended(&run.ask.key, id);
         fx.ended.push(EndedRun {
             body: run.body,
@@ -331,7 +447,21 @@ impl<B> Core<B> {
             control: run.control,
         });
         if let Some(successor) = successor {
-            self.stand(successor, now);
+            self.enter(successor, now);
+        }
+    }
+
+    /// Told once for each loop, when it becomes one.
+    pub(super) fn report_loop(
+        &mut self,
+        in_a_row: u32,
+        key: &Arc<str>,
+        phase: Option<&'static str>,
+        fx: &mut Effects<B>,
+    ) {
+        if self.loops.beyond(in_a_row) == Some(1) {
+            self.loops.met += 1;
+            fx.loops.push((Arc::clone(key), phase));
         }
     }
 

@@ -12,6 +12,7 @@ use super::shared::{Body, Claim, Guard, Shared};
 use super::ticket::{Done, Ended, Verdict};
 use super::trace::Trace;
 use crate::Ending;
+use crate::ground::primitives::atomic::Ordering;
 use crate::ground::quiet::{drop_quietly, quietly, wake_quietly};
 use crate::ground::tenant::Tenant;
 use crate::ground::time::{self, Instant};
@@ -20,7 +21,7 @@ impl<P: Send + Sync + 'static, O: Send + Sync + 'static> Shared<P, O> {
     /// Ends every operation: decides under the lock whom to wake, and does all the rest after it.
     pub(super) fn settle(&self, mut core: Guard<'_, P, O>, fx: Effects<Body<P, O>>, now: Instant) {
         let given_up: Vec<_> =
-            fx.given_up.iter().filter_map(|&run| self.give_up(&mut core, run)).collect();
+            fx.given_up.iter().filter_map(|&(run, n)| self.give_up(&mut core, run, n)).collect();
         let is_over = core.is_over();
         let workers = if is_over {
             core.roster.rouse_all()
@@ -36,6 +37,11 @@ impl<P: Send + Sync + 'static, O: Send + Sync + 'static> Shared<P, O> {
             core.armed = due;
         }
         let room_head = if is_over { None } else { core.room.next() };
+        let tells = !fx.ended.is_empty() || !given_up.is_empty();
+        if tells {
+            // AcqRel: with the one below; whoever sees none sees everything told.
+            self.telling.fetch_add(1, Ordering::AcqRel);
+        }
         drop(core);
 
         workers.into_iter().for_each(wake_quietly);
@@ -45,12 +51,35 @@ impl<P: Send + Sync + 'static, O: Send + Sync + 'static> Shared<P, O> {
         if is_over {
             self.emptied.notify_waiters();
         }
+        for (key, phase) in fx.loops {
+            quietly(|| {
+                tracing::warn!(pipeline = &*self.name, key = &*key, phase, "a reconciliation loop");
+            });
+        }
         fx.stopped.into_iter().for_each(|control| quietly(|| control.stop()));
         fx.wakers.into_iter().chain(room_head).for_each(wake_quietly);
         fx.ended.into_iter().for_each(|ended| self.deliver(ended));
-        for (claims, verdict) in given_up {
+        for GivenUp { claims, verdict, generation, tickets } in given_up {
+            self.outlets.tell(|| verdict.outcome(None, generation, tickets));
             tell(claims, |_| Err(verdict.told(None)), None);
             drop_quietly(verdict);
+        }
+        if tells {
+            self.telling.fetch_sub(1, Ordering::AcqRel);
+        }
+        if tells || is_over {
+            self.close_outlets();
+        }
+    }
+
+    /// Once everything is over and told, those who listen hear that nothing more will come. Whoever
+    /// tells last sees both; the last run ends under the lock, before its ending is told.
+    fn close_outlets(&self) {
+        if !self.outlets.is_empty()
+            && self.telling.load(Ordering::Acquire) == 0
+            && self.core.lock().is_over()
+        {
+            self.outlets.close();
         }
     }
 
@@ -59,7 +88,8 @@ impl<P: Send + Sync + 'static, O: Send + Sync + 'static> Shared<P, O> {
         &self,
         core: &mut Core<Body<P, O>>,
         run: RunId,
-    ) -> Option<(Vec<Claim<P, O>>, Verdict)> {
+        tickets: u64,
+    ) -> Option<GivenUp<P, O>> {
         let run = core.run_mut(run)?;
         let verdict = Verdict {
             key: Arc::clone(&run.ask.key),
@@ -69,7 +99,9 @@ impl<P: Send + Sync + 'static, O: Send + Sync + 'static> Shared<P, O> {
             indeterminate: true,
             trace: Arc::new(run.trace.clone()),
         };
-        Some((std::mem::take(&mut run.body.claims), verdict))
+        let claims = std::mem::take(&mut run.body.claims);
+        let generation = run.ask.version.generation;
+        Some(GivenUp { claims, verdict, generation, tickets: tickets as usize })
     }
 
     /// Gives an unused ingress token back, and whoever waits for one tries again: the head of the
@@ -95,13 +127,21 @@ impl<P: Send + Sync + 'static, O: Send + Sync + 'static> Shared<P, O> {
             self.refund(&payer);
         }
         let trace = Arc::new(trace);
+        let key = Arc::clone(&intent.key);
+        let phase = self.phases.get(phase).copied();
+        let verdict = Verdict { key, ending, phase, failure, indeterminate: false, trace };
+        // One that was given up has been told.
+        if tickets > 0 {
+            let generation = intent.generation;
+            self.outlets.tell(|| verdict.outcome(output.clone(), generation, tickets as usize));
+        }
         if let (Ending::Completed, Some(output)) = (ending, output) {
+            let Verdict { failure, trace, .. } = verdict;
             drop_quietly((intent, failure));
             let done = Done { output, trace };
             tell(claims, |_| Ok(done.clone()), None);
             return drop_quietly(done);
         }
-        let key = Arc::clone(&intent.key);
         let mut intent = recover(intent);
         if ending == Ending::Returned
             && let Some(returned) = &mut *self.returned.lock()
@@ -109,11 +149,17 @@ impl<P: Send + Sync + 'static, O: Send + Sync + 'static> Shared<P, O> {
         {
             returned.push(Returned { intent, tickets: tickets as usize });
         }
-        let phase = self.phases.get(phase).copied();
-        let verdict = Verdict { key, ending, phase, failure, indeterminate: false, trace };
         tell(claims, |intent| Err(verdict.told(intent.take())), intent);
         drop_quietly(verdict);
     }
+}
+
+/// A run whose tickets end although it goes on.
+struct GivenUp<P, O> {
+    claims: Vec<Claim<P, O>>,
+    verdict: Verdict,
+    generation: Option<u64>,
+    tickets: usize,
 }
 
 /// Gives every ticket its ending; the intent goes to the first one still held.

@@ -5,6 +5,7 @@ use std::task::Waker;
 use std::time::Duration;
 
 use super::config::PhaseConfig;
+use super::limit::Limit;
 use super::run::RunId;
 use crate::circuit_breaker::{CircuitBreaker, OwnedCallPermit};
 use crate::gates::wait_queue::{Rules, WaitQueue};
@@ -20,7 +21,7 @@ pub(super) struct Gate {
     /// Weight of the attempts inside.
     pub(super) running: u32,
     pub(super) concurrency: u32,
-    pub(super) timeout: Option<Duration>,
+    limit: Limit,
     pub(super) critical: bool,
     pub(super) retry: RetryPolicy,
     pub(super) breaker: Option<CircuitBreaker>,
@@ -53,7 +54,7 @@ impl Gate {
             line: WaitQueue::new(rules),
             running: 0,
             concurrency: config.concurrency as u32,
-            timeout: config.timeout,
+            limit: config.limit(),
             critical: config.critical,
             retry: config.retry.clone(),
             breaker: config.breaker.clone(),
@@ -137,8 +138,7 @@ impl Gate {
         deadline: Option<Instant>,
         grace: Duration,
     ) -> Option<Instant> {
-        let timed_out = self.timeout.and_then(|timeout| time::later(since, timeout));
-        let limit = time::earlier(timed_out, deadline).filter(|_| self.critical)?;
-        time::later(limit, grace)
+        let told = time::earlier(self.limit.ends(since, deadline), deadline);
+        time::later(told.filter(|_| self.critical)?, grace)
     }
 }

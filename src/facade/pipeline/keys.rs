@@ -2,16 +2,22 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::run::RunId;
+use crate::ground::time::Instant;
 
 /// What is known of every key that has something live, and of the last ones that failed.
 #[derive(Debug)]
 pub(super) struct Keys {
     known: HashMap<Arc<str>, Key>,
-    /// Keys without a live run whose backoff is remembered, by their stamps: oldest first.
-    remembered: BTreeMap<u64, Arc<str>>,
+    /// Keys without a live run, by their stamps: oldest first. Apart, so that no crowd of those
+    /// that went well drives out a backoff.
+    failing: BTreeMap<u64, Arc<str>>,
+    well: BTreeMap<u64, Arc<str>>,
     most_remembered: usize,
+    /// How long a pause may be that doesn't break a row.
+    pause: Duration,
     stamp: u64,
 }
 
@@ -22,8 +28,18 @@ pub(super) struct Key {
     pub(super) successor: Option<RunId>,
     /// Rounds that used up their attempts since the last success.
     pub(super) failures: u32,
+    /// Runs that ended in a row with one content.
+    row: Option<Row>,
     /// When it was remembered, while it is; else 0.
     stamp: u64,
+}
+
+/// Runs of a key that ended one after the other, all with this content.
+#[derive(Clone, Copy, Debug)]
+struct Row {
+    content: u128,
+    runs: u32,
+    last: Instant,
 }
 
 /// A version of an object, as far as its author said.
@@ -57,8 +73,15 @@ impl Version {
 }
 
 impl Keys {
-    pub(super) fn new(most_remembered: usize) -> Self {
-        Self { known: HashMap::new(), remembered: BTreeMap::new(), most_remembered, stamp: 0 }
+    pub(super) fn new(most_remembered: usize, pause: Duration) -> Self {
+        Self {
+            known: HashMap::new(),
+            failing: BTreeMap::new(),
+            well: BTreeMap::new(),
+            most_remembered,
+            pause,
+            stamp: 0,
+        }
     }
 
     pub(super) fn get(&self, key: &str) -> Option<&Key> {
@@ -72,7 +95,8 @@ impl Keys {
             None => {
                 known.current = Some(run);
                 if known.stamp != 0 {
-                    self.remembered.remove(&known.stamp);
+                    self.failing.remove(&known.stamp);
+                    self.well.remove(&known.stamp);
                     known.stamp = 0;
                 }
             }
@@ -94,6 +118,23 @@ impl Keys {
         }
     }
 
+    /// A run of this version came to its end. How many in a row had its content; 0 without one.
+    pub(super) fn came_round(&mut self, key: &str, version: Version, now: Instant) -> u32 {
+        let runs = self.in_a_row(key, version, now).saturating_add(1);
+        let Some(known) = self.known.get_mut(key) else { return 0 };
+        known.row = version.content.map(|content| Row { content, runs, last: now });
+        known.row.map_or(0, |row| row.runs)
+    }
+
+    /// How many runs in a row, up to the last, had this version's content.
+    pub(super) fn in_a_row(&self, key: &str, version: Version, now: Instant) -> u32 {
+        let row = self.known.get(key).and_then(|known| known.row).filter(|row| {
+            Some(row.content) == version.content
+                && now.saturating_duration_since(row.last) <= self.pause
+        });
+        row.map_or(0, |row| row.runs)
+    }
+
     /// A run has ended. Its successor, if it was the current one: to be queued now.
     pub(super) fn ended(&mut self, key: &Arc<str>, run: RunId) -> Option<RunId> {
         let known = self.known.get_mut(key)?;
@@ -112,15 +153,19 @@ impl Keys {
 
     fn forget_or_remember(&mut self, key: &Arc<str>) {
         let Some(known) = self.known.get_mut(key) else { return };
-        if known.failures == 0 {
-            self.known.remove(key);
-            return;
-        }
+        let memory = match known {
+            Key { failures: 0, row: None, .. } => {
+                self.known.remove(key);
+                return;
+            }
+            Key { failures: 0, .. } => &mut self.well,
+            _ => &mut self.failing,
+        };
         self.stamp += 1;
         known.stamp = self.stamp;
-        self.remembered.insert(self.stamp, Arc::clone(key));
-        if self.remembered.len() > self.most_remembered
-            && let Some((_, oldest)) = self.remembered.pop_first()
+        memory.insert(self.stamp, Arc::clone(key));
+        if memory.len() > self.most_remembered
+            && let Some((_, oldest)) = memory.pop_first()
         {
             self.known.remove(&oldest);
         }

@@ -3,15 +3,21 @@
 use std::borrow::Cow;
 
 use super::shared::Shared;
+use crate::ground::metrics::{Metric, MetricValue};
 use crate::ground::time::Instant;
 use crate::retry::RetryBudgetSnapshot;
-use crate::{Ledger, Priority, Reason};
+use crate::{Ending, Ledger, Priority, Reason};
 
 /// Refusals by reason, each reason once.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Refusals(Vec<(Reason, u64)>);
 
 impl Refusals {
+    #[cfg(test)]
+    pub(super) fn iter(&self) -> impl Iterator<Item = &(Reason, u64)> {
+        self.0.iter()
+    }
+
     pub(super) fn count(&mut self, reason: Reason) {
         match self.0.iter_mut().find(|(known, _)| *known == reason) {
             Some((_, count)) => *count += 1,
@@ -30,6 +36,10 @@ pub struct PipelineSnapshot {
     pub queued: [usize; 4],
     /// Runs in backoff, after `Again`, or behind a run of their key.
     pub parked: usize,
+    /// [`pause`](super::IntentPipeline::pause)d.
+    pub paused: bool,
+    /// Places in the queue.
+    pub capacity: usize,
     /// `submit` callers in the waiting room.
     pub in_room: usize,
     /// Seats taken, by weight.
@@ -44,8 +54,64 @@ pub struct PipelineSnapshot {
     pub runs: Ledger,
     /// Intents not accepted, by reason.
     pub refused: Vec<(Reason, u64)>,
+    /// Accepted only because [`enforcement`](super::PipelineConfig::enforcement) is not full:
+    /// `QueueFull`, `CircuitOpen` and `DeadlineInfeasible` would have been refused, `Evicted` counts
+    /// those who were spared by them.
+    pub would_refuse: Vec<(Reason, u64)>,
+    /// Reconciliation loops, each counted when it became one
+    /// ([`loop_after`](super::PipelineConfig::loop_after)).
+    pub loops: u64,
     /// The retry budget of the whole pipeline.
     pub retry_budget: RetryBudgetSnapshot,
+}
+
+impl PipelineSnapshot {
+    /// Every number under the name it has in a metrics system, for whichever exporter there is; the
+    /// label that tells pipelines apart is the [`name`](Self::name). All start at zero when the
+    /// pipeline is built. Endings are counted in tickets.
+    ///
+    /// | name (each begins with `intent_pipeline_`) | kind | is |
+    /// |---|---|---|
+    /// | `queue_depth` | gauge | runs that wait in line |
+    /// | `parked` | gauge | runs in backoff, after `Again`, or behind one of their key |
+    /// | `queue_capacity` | gauge | what both may come to, and those in seats on top |
+    /// | `seats_busy`, `seats` | gauge | weight inside attempts, and at most |
+    /// | `room_depth` | gauge | `submit` callers that wait to be accepted |
+    /// | `live` | gauge | tickets that have not ended |
+    /// | `accepted_total` | counter | tickets |
+    /// | `completed_total`, `failed_total`, `cancelled_total`, `expired_total`, `evicted_total`, `superseded_total`, `returned_total` | counter | tickets that ended so |
+    /// | `runs_total` | counter | runs accepted: several tickets may share one |
+    /// | `refused_total` | counter | intents not accepted |
+    /// | `would_refuse_total` | counter | see [`would_refuse`](Self::would_refuse) |
+    /// | `loops_total` | counter | reconciliation loops |
+    pub fn metrics(&self) -> impl Iterator<Item = Metric<'_>> {
+        use MetricValue::{Counter, Gauge};
+        let total = |counts: &[(Reason, u64)]| counts.iter().map(|(_, count)| count).sum();
+        let ended = |ending| Counter(self.ledger.count(ending));
+        [
+            ("intent_pipeline_queue_depth", Gauge(self.queued.iter().sum::<usize>() as u64)),
+            ("intent_pipeline_parked", Gauge(self.parked as u64)),
+            ("intent_pipeline_queue_capacity", Gauge(self.capacity as u64)),
+            ("intent_pipeline_seats_busy", Gauge(self.busy as u64)),
+            ("intent_pipeline_seats", Gauge(self.seats as u64)),
+            ("intent_pipeline_room_depth", Gauge(self.in_room as u64)),
+            ("intent_pipeline_live", Gauge(self.ledger.live)),
+            ("intent_pipeline_accepted_total", Counter(self.ledger.accepted)),
+            ("intent_pipeline_completed_total", ended(Ending::Completed)),
+            ("intent_pipeline_failed_total", ended(Ending::Failed)),
+            ("intent_pipeline_cancelled_total", ended(Ending::Cancelled)),
+            ("intent_pipeline_expired_total", ended(Ending::Expired)),
+            ("intent_pipeline_evicted_total", ended(Ending::Evicted)),
+            ("intent_pipeline_superseded_total", ended(Ending::Superseded)),
+            ("intent_pipeline_returned_total", ended(Ending::Returned)),
+            ("intent_pipeline_runs_total", Counter(self.runs.accepted)),
+            ("intent_pipeline_refused_total", Counter(total(&self.refused))),
+            ("intent_pipeline_would_refuse_total", Counter(total(&self.would_refuse))),
+            ("intent_pipeline_loops_total", Counter(self.loops)),
+        ]
+        .into_iter()
+        .map(|(name, value)| Metric { name, value })
+    }
 }
 
 /// One phase at one moment.
@@ -77,6 +143,8 @@ impl<P: Send + Sync + 'static, O: Send + Sync + 'static> Shared<P, O> {
             name: self.name.clone(),
             queued: Priority::ALL.map(depth),
             parked: core.parked,
+            paused: core.paused,
+            capacity: core.capacity,
             in_room: core.room.len(),
             busy: core.busy as usize,
             seats: core.seats as usize,
@@ -84,6 +152,8 @@ impl<P: Send + Sync + 'static, O: Send + Sync + 'static> Shared<P, O> {
             ledger: core.ledger.with_live(tickets),
             runs: core.run_ledger.with_live(runs),
             refused: core.refusals.0.clone(),
+            would_refuse: core.would_refuse.0.clone(),
+            loops: core.loops.met,
             retry_budget: core.budget.snapshot(),
         }
     }

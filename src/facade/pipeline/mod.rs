@@ -9,7 +9,8 @@
 //! (2) a look at the breakers of the phases and at the deadline, which takes nothing; (3) a plan
 //! for a place in the queue: there is room, somebody less important is evicted, or no; (4) the
 //! ingress limiter, the last step that can fail; (5) the plan is carried out. So nothing is ever
-//! rolled back, and a refusal changes nothing anywhere.
+//! rolled back, and a refusal changes nothing anywhere. While admission is not
+//! [enforced](PipelineConfig::enforcement) in full, what (2) and (3) ask for is counted and spared.
 //!
 //! Who waits to be admitted stands in a room, whose head tries. Refused for its tenant's quota, it
 //! is *held* with all of its tenant: the others go on, and it tries again when its token is due or
@@ -38,6 +39,18 @@
 //! the backoff. A permanent error, or a panic, ends it `Failed`. What a limiter, breaker or pool on
 //! this side refused is no failure: it is waited out, and costs neither attempt nor budget. The
 //! budget earns once for each run that completes.
+//!
+//! When a run fails for good in a later phase, by a permanent error or a panic, the phases before it
+//! are undone ([`Phase::undo`]), the last one first, on the seat of the one that failed.
+//!
+//! A key whose runs end again and again with the same content, or a phase that says `Again` and
+//! again, goes round in a reconciliation loop ([`PipelineConfig::loop_after`]): that is reported,
+//! once by an event of `tracing` and in [`PipelineSnapshot::loops`], and slowed by the key's backoff.
+//!
+//! # While it runs
+//! [`pause`](IntentPipeline::pause) stops admission and starts; seats, concurrency and capacity can
+//! be changed; [`outcomes`](IntentPipeline::outcomes) tells how every run ended. Several pipelines
+//! may share breakers, egress limiters, transports and a retry budget.
 
 // Invariants
 // 1. The core (`core.rs`, `progress.rs`) is pure and behind one lock; whatever it decides about
@@ -56,22 +69,28 @@
 
 mod builder;
 mod chain;
+mod change;
 mod config;
 mod context;
 mod control;
 mod core;
 mod delivery;
 mod drain;
+mod dyn_phase;
 mod gate;
 mod intent;
 mod keys;
+mod limit;
 mod metrics;
+mod outcomes;
 mod phase;
 #[allow(clippy::module_inception, reason = "the file is named for the noun in it")]
 mod pipeline;
 mod progress;
 mod run;
 mod seat;
+#[cfg(feature = "tower")]
+mod service;
 mod shared;
 mod submit;
 #[cfg(all(test, not(headworks_loom)))]
@@ -79,14 +98,20 @@ mod tests;
 mod ticket;
 mod trace;
 
+pub use crate::ground::metrics::{Metric, MetricValue};
 pub use builder::Builder;
 pub use chain::{Chain, Start, Then};
 pub use config::{PhaseConfig, PipelineConfig};
 pub use context::PhaseContext;
 pub use drain::{DrainReport, Returned};
+pub use dyn_phase::DynPhase;
 pub use intent::Intent;
 pub use metrics::{PhaseSnapshot, PipelineSnapshot};
+pub use outcomes::{Outcome, Outcomes};
 pub use phase::{Phase, PhaseError, PhaseFn, Step, phase_fn};
 pub use pipeline::IntentPipeline;
+#[cfg(feature = "tower")]
+#[cfg_attr(docsrs, doc(cfg(feature = "tower")))]
+pub use service::{Completion, ServiceError};
 pub use ticket::{Done, Ended, Failure, Ticket};
 pub use trace::{PhaseTrace, Trace};

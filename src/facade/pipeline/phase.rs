@@ -31,6 +31,26 @@ pub trait Phase<In: ?Sized>: Send + Sync + 'static {
         input: &In,
         cx: &PhaseContext,
     ) -> impl Future<Output = Result<Step<Self::Out>, PhaseError>> + Send;
+
+    /// Takes back what [`run`](Self::run) made, because a later phase failed for good: by a
+    /// permanent error or a panic. (Not after a deadline, a cancel or a shutdown, and not where a
+    /// critical attempt's end is unknown.) Plain async code, like `run`. It can't fail: whatever
+    /// it can't take back it reports itself.
+    ///
+    /// The phases are undone one after the other, the last one first, each once, before the run's
+    /// ending is told; [`Trace::undone`](super::Trace::undone) names them. Each may take as long as
+    /// its phase's timeout and is then dropped, as it is by the end of the runtime; a panic ends
+    /// only it. The seat is taken for so long. Outputs are kept until the run ends, for this.
+    /// Default: does nothing.
+    fn undo(
+        &self,
+        input: &In,
+        output: &Self::Out,
+        cx: &PhaseContext,
+    ) -> impl Future<Output = ()> + Send {
+        let _ = (input, output, cx);
+        std::future::ready(())
+    }
 }
 
 /// How far an attempt came.

@@ -1,6 +1,7 @@
 //! The handle.
 
 use std::fmt;
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,11 +11,12 @@ use super::config::PipelineConfig;
 use super::drain::DrainReport;
 use super::intent::Intent;
 use super::metrics::PipelineSnapshot;
+use super::outcomes::Outcomes;
 use super::shared::Shared;
 use super::submit;
 use super::ticket::Ticket;
-use crate::Refused;
 use crate::ground::quiet::drop_quietly;
+use crate::{ConfigError, Refused};
 
 /// Admits intents by one decision, runs them through typed phases, and accounts for every one.
 ///
@@ -100,7 +102,7 @@ impl<P: Send + Sync + 'static, O: Send + Sync + 'static> IntentPipeline<P, O> {
     ///
     /// # Errors
     /// What no waiting mends is refused at once: `Conflict`, `Stale`, `TooLarge`, `CircuitOpen`,
-    /// `DeadlineInfeasible`, `Closed`. While it waits: `Evicted` by something more important,
+    /// `DeadlineInfeasible`, `Paused`, `Closed`. While it waits: `Evicted` by something more important,
     /// `Expired` at its deadline, `Closed`. `QueueFull` when even the room is full.
     ///
     /// # Panics
@@ -113,6 +115,63 @@ impl<P: Send + Sync + 'static, O: Send + Sync + 'static> IntentPipeline<P, O> {
     /// or those of its tenant, waiting behind it.
     pub async fn submit(&self, intent: Intent<P>) -> Result<Ticket<P, O>, Refused<Intent<P>>> {
         submit::submit(self.shared(), intent).await
+    }
+
+    /// What becomes of every run from now on, for who writes status back; so many may wait unread.
+    /// The capacity is 1,048,576 at most. Nobody's listening slows the pipeline: what finds it full
+    /// is counted, and not kept.
+    ///
+    /// # Cost
+    /// Each listener costs every ending a clone of its [`Outcome`](super::Outcome).
+    pub fn outcomes(&self, capacity: NonZeroUsize) -> Outcomes<O> {
+        self.shared().outlets.listen(capacity)
+    }
+
+    /// Accepts and starts nothing until [`resume`](Self::resume). Attempts that run go on to their
+    /// end; deadlines and backoffs go on passing. New intents are refused as
+    /// [`Paused`](crate::Reason::Paused); who waits in [`submit`](Self::submit)'s room goes on
+    /// waiting. A shutdown of a paused pipeline returns what waits when its time is up.
+    pub fn pause(&self) {
+        self.shared().pause(true);
+    }
+
+    /// Ends a [`pause`](Self::pause).
+    pub fn resume(&self) {
+        self.shared().pause(false);
+    }
+
+    /// Other numbers of seats, from the next attempt on: as many as the pipeline was built with at
+    /// most.
+    ///
+    /// # Errors
+    /// Too many, none, or too few for the weight of a live run; nothing changes then.
+    ///
+    /// # Cost
+    /// A walk over everything live, under the lock.
+    pub fn set_seats(&self, seats: usize) -> Result<(), ConfigError> {
+        self.shared().set_seats(seats)
+    }
+
+    /// Another [`concurrency`](super::PhaseConfig::concurrency) of this phase, from its next attempt
+    /// on.
+    ///
+    /// # Errors
+    /// There is no such phase, or it is too narrow for the weight of a live run; nothing changes
+    /// then.
+    ///
+    /// # Cost
+    /// A walk over everything live, under the lock.
+    pub fn set_concurrency(&self, phase: &str, concurrency: usize) -> Result<(), ConfigError> {
+        self.shared().set_concurrency(phase, concurrency)
+    }
+
+    /// Another [`queue_capacity`](super::PipelineConfig::queue_capacity), for the waiting room too,
+    /// from the next admission on. Nobody who waits loses the place.
+    ///
+    /// # Errors
+    /// What a configuration may not say either.
+    pub fn set_queue_capacity(&self, capacity: usize) -> Result<(), ConfigError> {
+        self.shared().set_queue_capacity(capacity)
     }
 
     /// The pipeline at this moment.

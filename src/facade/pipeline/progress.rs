@@ -31,7 +31,7 @@ impl<B> Core<B> {
                 self.end(head, Ending::Expired, now, fx);
                 continue;
             }
-            if weight > self.seats - self.busy {
+            if weight > self.seats.saturating_sub(self.busy) {
                 // Nothing of its class or below may start before it.
                 return None;
             }
@@ -43,6 +43,9 @@ impl<B> Core<B> {
 
     /// The gate whose head goes next, that head, and its weight.
     fn best(&mut self, now: Instant) -> Option<(usize, RunId, u32)> {
+        if self.paused {
+            return None;
+        }
         let mut best: Option<((bool, usize, usize), RunId, u32)> = None;
         for (index, gate) in self.gates.iter_mut().enumerate() {
             if gate.line.is_empty() || gate.is_closed(now) {
@@ -64,7 +67,7 @@ impl<B> Core<B> {
 
     /// Whether a worker would find something.
     pub(super) fn has_work(&mut self, now: Instant) -> bool {
-        let free = self.seats - self.busy;
+        let free = self.seats.saturating_sub(self.busy);
         self.best(now).is_some_and(|(_, _, weight)| weight <= free)
     }
 
@@ -72,7 +75,7 @@ impl<B> Core<B> {
     pub(super) fn startable(&self, now: Instant) -> usize {
         let open = self.gates.iter().filter(|gate| !gate.is_closed(now));
         let standing = open.map(|gate| gate.line.len().min(gate.room() as usize)).sum::<usize>();
-        standing.min((self.seats - self.busy) as usize).max(1)
+        standing.min(self.seats.saturating_sub(self.busy) as usize).max(1)
     }
 
     fn seat(
@@ -81,7 +84,7 @@ impl<B> Core<B> {
         permit: Option<OwnedCallPermit>,
         now: Instant,
     ) -> Option<Grant> {
-        let free = (self.seats - self.busy).min(self.gates[gate].room());
+        let free = self.seats.saturating_sub(self.busy).min(self.gates[gate].room());
         let Take::Granted(granted) = self.gates[gate].line.take(free, now) else {
             // Unreachable: `best` looked at this head under the same lock.
             return None;
@@ -148,7 +151,7 @@ impl<B> Core<B> {
                 self.end(id, Ending::Superseded, now, fx);
             }
             AttemptEnd::Done => self.advance(id, now),
-            AttemptEnd::Again(after) => self.park_for(id, Some(after), now),
+            AttemptEnd::Again(after) => self.again(id, after, now, fx),
             AttemptEnd::Retry { after } => self.retry(id, gate, after, now),
             AttemptEnd::Refused { after } => self.wait_out(id, gate, after, now),
             AttemptEnd::Permanent => self.end(id, Ending::Failed, now, fx),
@@ -162,6 +165,20 @@ impl<B> Core<B> {
         running.is_some_and(|run| self.gates[run.gate].critical)
     }
 
+    /// An attempt has failed for good: whether the phases before it may be undone. Its grace ends
+    /// here; one that is given up already has an unknown end, and nothing is undone for that.
+    pub(super) fn may_undo(&mut self, id: RunId, now: Instant) -> bool {
+        let Some(run) = self.run_mut(id) else { return false };
+        let gate = run.gate;
+        let State::Running(running) = &mut run.state else { return false };
+        let may = !running.given_up && gate > 0;
+        if may {
+            running.give_up_at = None;
+            self.set_alarm(id, now);
+        }
+        may
+    }
+
     fn has_successor(&self, id: RunId) -> bool {
         let key = self.run(id).and_then(|run| self.keys.get(&run.ask.key));
         key.is_some_and(|key| key.current == Some(id) && key.successor.is_some())
@@ -171,9 +188,27 @@ impl<B> Core<B> {
         if let Some(run) = self.run_mut(id) {
             run.gate += 1;
             run.failures = 0;
+            run.agains = 0;
             run.refusals = 0;
             self.stand(id, now);
         }
+    }
+
+    /// Looks again later; ever later, if that is all it does.
+    fn again(&mut self, id: RunId, after: Duration, now: Instant, fx: &mut Effects<B>) {
+        let Some(run) = self.run_mut(id) else { return };
+        run.agains = run.agains.saturating_add(1);
+        let (agains, gate, key) = (run.agains, run.gate, Arc::clone(&run.ask.key));
+        let phase = self.gates[gate].name;
+        self.report_loop(agains, &key, Some(phase), fx);
+        let slowed = self.loops.beyond(agains).map(|beyond| self.key_backoff(beyond));
+        self.park_for(id, Some(slowed.map_or(after, |slowed| after.max(slowed))), now);
+    }
+
+    /// How long a key waits for its next round after so many that brought nothing.
+    pub(super) fn key_backoff(&mut self, rounds: u32) -> Duration {
+        let backoff = self.key_backoff.ceiling(rounds);
+        self.rng.around(backoff, KEY_JITTER)
     }
 
     /// Refused on this side: as long as it was told to, or by the policy's backoff. No failure, so
@@ -192,6 +227,7 @@ impl<B> Core<B> {
     fn retry(&mut self, id: RunId, gate: usize, after: Option<Duration>, now: Instant) {
         let Some(run) = self.run_mut(id) else { return };
         run.failures += 1;
+        run.agains = 0;
         run.refusals = 0;
         let failures = run.failures;
         let key = Arc::clone(&run.ask.key);
@@ -203,16 +239,15 @@ impl<B> Core<B> {
             if let Some(run) = self.run_mut(id) {
                 run.failures = 0;
             }
-            let backoff = self.key_backoff.ceiling(rounds);
             // Not before the wish, and spread: many were told the same.
             let wish = after.unwrap_or_default().min(LONGEST_WISH);
             let wish = wish + self.rng.up_to(wish / 2);
-            self.rng.around(backoff, KEY_JITTER).max(wish)
+            self.key_backoff(rounds).max(wish)
         });
         self.park_for(id, Some(wait), now);
     }
 
-    fn park_for(&mut self, id: RunId, after: Option<Duration>, now: Instant) {
+    pub(super) fn park_for(&mut self, id: RunId, after: Option<Duration>, now: Instant) {
         if let Some(run) = self.run_mut(id) {
             run.state = State::Parked { until: after.and_then(|after| time::later(now, after)) };
             self.set_alarm(id, now);
@@ -271,7 +306,7 @@ impl<B> Core<B> {
         if was_due && let Some(index) = self.runs.index(id) {
             self.alarms.remove(index);
         }
-        fx.given_up.push(id);
+        fx.given_up.push((id, tickets));
     }
 
     /// One ticket gives up. The last one ends the run: at once while it waits, at its next await

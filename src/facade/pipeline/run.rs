@@ -39,6 +39,8 @@ pub(super) struct Run<B> {
     pub(super) begun: bool,
     /// Failed attempts of this round.
     pub(super) failures: u32,
+    /// `Again`s of this phase in a row.
+    pub(super) agains: u32,
     /// Refusals on this side in a row.
     pub(super) refusals: u32,
     /// Tickets that will end with it.
@@ -167,14 +169,22 @@ pub(super) struct EndedRun<B> {
 pub(super) struct Effects<B> {
     pub(super) ended: Vec<EndedRun<B>>,
     /// Runs whose tickets end indeterminate, though the run goes on.
-    pub(super) given_up: Vec<RunId>,
+    pub(super) given_up: Vec<(RunId, u64)>,
     /// Attempts to be stopped: that wakes whatever they wait with.
     pub(super) stopped: Vec<Arc<Control>>,
     pub(super) wakers: Vec<Waker>,
+    /// Keys that go round in a loop, or in a phase's `Again`s.
+    pub(super) loops: Vec<(Arc<str>, Option<&'static str>)>,
 }
 
 impl<B> Effects<B> {
     pub(super) fn none() -> Self {
-        Self { ended: Vec::new(), given_up: Vec::new(), stopped: Vec::new(), wakers: Vec::new() }
+        Self {
+            ended: Vec::new(),
+            given_up: Vec::new(),
+            stopped: Vec::new(),
+            wakers: Vec::new(),
+            loops: Vec::new(),
+        }
     }
 }

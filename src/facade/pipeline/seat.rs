@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::task::Poll;
 
-use super::chain::Drive;
+use super::chain::{Drive, message_of};
 use super::control::{Control, Report};
 use super::core::Life;
 use super::progress::Grant;
@@ -35,6 +35,7 @@ pub(super) struct Attempted<O> {
     drive: Option<Drive<O>>,
     output: Option<Arc<O>>,
     failure: Option<Failure>,
+    undone: Vec<&'static str>,
 }
 
 impl<P: Send + Sync + 'static, O: Send + Sync + 'static> Post for Shared<P, O> {
@@ -52,8 +53,9 @@ impl<P: Send + Sync + 'static, O: Send + Sync + 'static> Post for Shared<P, O> {
             Turn::Begun(waker) => core.roster.begun(who, waker),
             Turn::Up => core.roster.up(who),
             Turn::Done(done) | Turn::Spent(done) => {
-                let Attempted { run, end, drive, output, failure } = done;
+                let Attempted { run, end, drive, output, failure, undone } = done;
                 if let Some(run) = core.run_mut(run) {
+                    run.trace.undone = undone;
                     run.body.drive = drive;
                     run.body.output = output;
                     // Stopped because the deadline passed: its time was up.
@@ -94,18 +96,8 @@ impl<P: Send + Sync + 'static, O: Send + Sync + 'static> Post for Shared<P, O> {
             Ok(drive) => drive,
             Err(payload) => Arc::clone(&self.runs).begin(payload, Arc::clone(&control)),
         };
-        let polled = std::future::poll_fn(|cx| {
-            match catch_unwind(AssertUnwindSafe(|| drive.as_mut().poll(cx))) {
-                Ok(Poll::Ready(output)) => Poll::Ready(Polled::Completed(output)),
-                Ok(Poll::Pending) => match control.take_report() {
-                    Some(report) => Poll::Ready(Polled::Reported(report)),
-                    None => Poll::Pending,
-                },
-                Err(payload) => Poll::Ready(Polled::Panicked(payload)),
-            }
-        })
-        .await;
-        std::mem::forget(unfinished);
+        let polled = poll_in_seat(&mut drive, &control).await;
+        let is_whole = matches!(polled, Polled::Reported(_));
         let Judged { end, verdict, output, failure } = Judged::of(polled);
         if let Some(permit) = permit {
             match verdict {
@@ -114,6 +106,13 @@ impl<P: Send + Sync + 'static, O: Send + Sync + 'static> Post for Shared<P, O> {
                 None => drop(permit),
             }
         }
+        let undoes = is_whole && end == AttemptEnd::Permanent && self.may_undo(run);
+        if undoes {
+            control.undo();
+            let _ = poll_in_seat(&mut drive, &control).await;
+        }
+        let undone = if undoes { control.take_undone() } else { Vec::new() };
+        std::mem::forget(unfinished);
         let goes_on =
             output.is_none() && !matches!(end, AttemptEnd::Permanent | AttemptEnd::Stopped);
         let drive = if goes_on {
@@ -122,7 +121,7 @@ impl<P: Send + Sync + 'static, O: Send + Sync + 'static> Post for Shared<P, O> {
             drop_quietly(drive);
             None
         };
-        Attempted { run, end, drive, output, failure }
+        Attempted { run, end, drive, output, failure, undone }
     }
 
     fn crew(&self) -> &Crew {
@@ -158,6 +157,19 @@ impl<P: Send + Sync + 'static, O: Send + Sync + 'static> Drop for Unfinished<'_,
         core.attempted(self.run, AttemptEnd::Stopped, now, &mut fx);
         self.shared.settle(core, fx, now);
     }
+}
+
+/// Polls the run's coroutine until it ends, reports or panics.
+async fn poll_in_seat<O>(drive: &mut Drive<O>, control: &Control) -> Polled<O> {
+    std::future::poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| drive.as_mut().poll(cx))) {
+        Ok(Poll::Ready(output)) => Poll::Ready(Polled::Completed(output)),
+        Ok(Poll::Pending) => match control.take_report() {
+            Some(report) => Poll::Ready(Polled::Reported(report)),
+            None => Poll::Pending,
+        },
+        Err(payload) => Poll::Ready(Polled::Panicked(payload)),
+    })
+    .await
 }
 
 enum Polled<O> {
@@ -207,22 +219,25 @@ impl<O> Judged<O> {
                 let end = AttemptEnd::Retry { after: None };
                 judged(end, Some(Verdict::failure()), Some(Failure::TimedOut))
             }
-            Polled::Reported(Report::Stopped) => judged(AttemptEnd::Stopped, None, None),
+            Polled::Reported(Report::Stopped | Report::Undone) => {
+                judged(AttemptEnd::Stopped, None, None)
+            }
+            Polled::Reported(Report::Panicked(message)) => Self::panicked(message),
+            // Between its attempts: something of the user's that was dropped there.
             Polled::Panicked(payload) => {
                 let message = message_of(&*payload);
                 drop_quietly(payload);
-                let failure = Failure::Panicked(message);
-                // Nobody answered, as far as is known.
-                let verdict = Verdict::permanent().unsent();
-                judged(AttemptEnd::Permanent, Some(verdict), Some(failure))
+                Self::panicked(message)
             }
         }
     }
-}
 
-fn message_of(payload: &(dyn std::any::Any + Send)) -> String {
-    let text = payload.downcast_ref::<&str>().map(ToString::to_string);
-    text.or_else(|| payload.downcast_ref().cloned()).unwrap_or_else(|| "(no message)".to_owned())
+    fn panicked(message: String) -> Self {
+        // Nobody answered, as far as is known.
+        let verdict = Some(Verdict::permanent().unsent());
+        let failure = Some(Failure::Panicked(message));
+        Self { end: AttemptEnd::Permanent, verdict, output: None, failure }
+    }
 }
 
 /// Keeps the pipeline's time: deadlines, backoffs, closed gates, graces. One task per pipeline,
@@ -237,6 +252,15 @@ pub(super) async fn keep_time<P: Send + Sync + 'static, O: Send + Sync + 'static
 }
 
 impl<P: Send + Sync + 'static, O: Send + Sync + 'static> Shared<P, O> {
+    /// Whether a run that failed for good has something to undo.
+    fn may_undo(&self, run: RunId) -> bool {
+        let now = time::now();
+        let mut core = self.core.lock();
+        let may = core.may_undo(run, now);
+        self.settle(core, Effects::none(), now);
+        may
+    }
+
     /// Does what is due, and says when to look again; `None`: never, all is over.
     fn tick(&self) -> Option<Option<Instant>> {
         let now = time::now();

@@ -12,11 +12,13 @@ use super::delivery;
 use super::drain::Returned;
 use super::intent::Intent;
 use super::keys::Version;
+use super::outcomes::Outlets;
 use super::progress::Cancelled;
 use super::run::{Ask, Effects, RunId};
 use super::ticket::{Failure, Promise, Ticket};
 use crate::blocks::worker_pool::crew::Crew;
 use crate::gates::wait_queue::{self, Plan};
+use crate::ground::primitives::atomic::AtomicUsize;
 use crate::ground::primitives::{Mutex, MutexGuard};
 use crate::ground::quiet::drop_quietly;
 use crate::ground::tenant::Tenant;
@@ -37,6 +39,9 @@ pub(super) struct Shared<P: Send + Sync + 'static, O: Send + Sync + 'static> {
     pub(super) clock: Notify,
     /// Rings when the last run of a closing pipeline has ended.
     pub(super) emptied: Notify,
+    pub(super) outlets: Outlets<O>,
+    /// Endings that are decided and not yet told.
+    pub(super) telling: AtomicUsize,
     /// Where a shutdown collects the intents that come back. `None`: their tickets get them.
     pub(super) returned: Mutex<Option<Vec<Returned<P>>>>,
 }
@@ -173,22 +178,27 @@ impl<P: Send + Sync + 'static, O: Send + Sync + 'static> Shared<P, O> {
             }
             Admission::Replace(run) => {
                 // What waits is not given up for what could not be done in time.
-                if !core.is_feasible(&ask, now) {
-                    return Err(refuse(intent, Reason::DeadlineInfeasible, None));
-                }
+                let spared = match core.in_time(&ask, now) {
+                    Ok(spared) => spared,
+                    Err(reason) => return Err(refuse(intent, reason, None)),
+                };
                 let (control, mut body) = self.body(intent, claim, span);
                 if let Some(replaced) = core.run(run) {
                     body.payer = Arc::clone(&replaced.body.payer);
                 }
                 core.replace(run, ask, (control, body), now, fx);
+                core.spared(spared);
                 (run, None)
             }
             Admission::New { parked } => {
-                if let Err((reason, at)) = core.peek(&ask, now, fx) {
-                    return Err(refuse(intent, reason, at));
+                let seen = match core.peek(&ask, now, fx) {
+                    Ok(spared) => spared,
+                    Err((reason, at)) => return Err(refuse(intent, reason, at)),
+                };
+                if head.is_none() && core.room.stands_before(ask.class) {
+                    return Err(refuse(intent, Reason::QueueFull, None));
                 }
-                let overtakes = head.is_none() && core.room.stands_before(ask.class);
-                let plan = if overtakes { Plan::Refuse } else { core.plan(&ask, now) };
+                let (plan, planned) = core.plan(&ask, now);
                 if plan == Plan::Refuse {
                     return Err(refuse(intent, Reason::QueueFull, None));
                 }
@@ -203,6 +213,8 @@ impl<P: Send + Sync + 'static, O: Send + Sync + 'static> Shared<P, O> {
                     return Err(refuse(intent, reason, earliest));
                 }
                 let run = self.body(intent, claim, span);
+                core.spared(seen);
+                core.spared(planned);
                 (core.admit(plan, ask, parked, run, now, fx), None)
             }
         };

@@ -146,7 +146,7 @@ impl<P: Send + Sync + 'static, O: Send + Sync + 'static> InRoom<'_, P, O> {
                         drop_quietly((old, own, joined));
                         return Poll::Ready(Tried::Ended(Ok(ticket)));
                     }
-                    Err(Refusal { intent, reason: Reason::QueueFull, .. }) => {
+                    Err(Refusal { intent, reason: Reason::QueueFull | Reason::Paused, .. }) => {
                         *held = Some(intent);
                         Poll::Pending
                     }

@@ -23,7 +23,7 @@ use crate::ground::tenant::Tenant;
 use crate::ground::time::Instant;
 use crate::rate_limit::{Quota, RateLimiter};
 use crate::retry::{RetryBudget, RetryBudgetConfig};
-use crate::{Ending, Priority, Reason};
+use crate::{Ending, Enforcement, Priority, Reason, Thresholds};
 
 const S: Duration = Duration::from_secs(1);
 const MS: Duration = Duration::from_millis(1);
@@ -41,13 +41,7 @@ impl Table {
     fn new(config: PipelineConfig, phases: impl IntoIterator<Item = PhaseConfig>) -> Self {
         let now = crate::ground::time::now();
         let rules = config.rules();
-        let limits = Limits {
-            seats: config.seats as u32,
-            rules,
-            remembered_keys: config.remembered_keys,
-            key_backoff: config.key_backoff,
-            grace: config.critical_grace,
-        };
+        let limits = Limits::of(&config);
         let gates = phases.into_iter().zip(["one", "two", "three"]);
         let gates = gates.map(|(phase, name)| Gate::new(name, &phase, rules)).collect();
         let budget = RetryBudgetConfig::default().with_floor_per_second(1000);
@@ -71,10 +65,14 @@ impl Table {
                 run
             }
             Admission::New { parked } => {
-                core.peek(&ask, *now, fx).map_err(|(reason, _)| reason)?;
+                let seen = core.peek(&ask, *now, fx).map_err(|(reason, _)| reason)?;
                 match core.plan(&ask, *now) {
-                    Plan::Refuse => return Err(Reason::QueueFull),
-                    plan => core.admit(plan, ask, parked, carried, *now, fx),
+                    (Plan::Refuse, _) => return Err(Reason::QueueFull),
+                    (plan, planned) => {
+                        core.spared(seen);
+                        core.spared(planned);
+                        core.admit(plan, ask, parked, carried, *now, fx)
+                    }
                 }
             }
         };
@@ -198,7 +196,7 @@ fn a_key_has_one_current_run_and_one_successor_and_then_only_its_backoff() {
     let mut runs = Slab::new();
     let mut run = || runs.insert(());
     let (a, b, c) = (run(), run(), run());
-    let mut keys = Keys::new(1);
+    let mut keys = Keys::new(1, S);
     let (x, y): (Arc<str>, Arc<str>) = ("x".into(), "y".into());
     keys.add(&x, a);
     keys.add(&x, b);
@@ -222,7 +220,7 @@ fn a_key_has_one_current_run_and_one_successor_and_then_only_its_backoff() {
 #[test]
 fn a_key_that_fails_again_and_again_is_remembered_once() {
     let mut runs = Slab::new();
-    let mut keys = Keys::new(2);
+    let mut keys = Keys::new(2, S);
     let [x, y, z]: [Arc<str>; 3] = ["x", "y", "z"].map(Into::into);
     let mut fails = |keys: &mut Keys, key: &Arc<str>| {
         let run = runs.insert(());
@@ -714,4 +712,153 @@ fn a_cut_returns_what_waits_in_order_and_stops_what_runs() {
     table.attempted(running, AttemptEnd::Done);
     assert!(table.core.is_over());
     assert_eq!(table.core.run_ledger.failed, 1);
+}
+
+/// Runs `key` with this content until it would wait; how long it would.
+fn round(table: &mut Table, key: &'static str, content: u128) -> Duration {
+    let version = version(None, content);
+    let run = table.offer(Ask { version, ..ask(key) }, key).unwrap();
+    let waits = match &table.core.run(run).unwrap().state {
+        State::Parked { until: Some(until) } => *until - table.now,
+        _ => Duration::ZERO,
+    };
+    table.pass(waits + 2 * MS);
+    assert_eq!(table.next(), Some(key));
+    table.attempted(run, AttemptEnd::Done);
+    waits
+}
+
+#[test]
+fn a_key_that_ends_again_and_again_with_one_content_is_reported_once_and_slowed() {
+    let mut table = Table::new(config(), [remote()]);
+    for content in [1, 2] {
+        // Another content breaks the row: each has its ten.
+        let waits: Vec<_> = (0..12).map(|_| round(&mut table, "k", content)).collect();
+        assert!(waits[..10].iter().all(Duration::is_zero), "{waits:?}");
+        assert!((800 * MS..=1200 * MS).contains(&waits[10]), "{waits:?}");
+        assert!((1600 * MS..=2400 * MS).contains(&waits[11]), "{waits:?}");
+        assert_eq!(table.fx.loops.drain(..).collect::<Vec<_>>(), [("k".into(), None)]);
+    }
+    assert_eq!(table.core.loops.met, 2);
+    assert!(!round(&mut table, "k", 2).is_zero());
+    table.pass(121 * S);
+    assert_eq!(round(&mut table, "k", 2), Duration::ZERO, "a long pause breaks the row too");
+}
+
+#[test]
+fn without_content_or_with_nobody_looking_there_is_no_loop() {
+    let mut table = Table::new(config(), [remote()]);
+    for _ in 0..30 {
+        let run = table.offer(ask("k"), "k").unwrap();
+        assert_eq!(table.next(), Some("k"));
+        table.attempted(run, AttemptEnd::Done);
+    }
+    let mut blind = Table::new(config().with_loop_after(None), [remote()]);
+    assert!((0..30).all(|_| round(&mut blind, "k", 1).is_zero()));
+    assert_eq!((table.core.loops.met, blind.core.loops.met), (0, 0));
+}
+
+#[test]
+fn a_phase_that_says_again_and_again_is_reported_once_and_slowed() {
+    let mut table = Table::new(config(), [remote(), remote()]);
+    let run = table.offer(ask("k"), "k").unwrap();
+    let mut waits = Vec::new();
+    for _ in 0..12 {
+        assert_eq!(table.next(), Some("k"));
+        table.attempted(run, AttemptEnd::Again(MS));
+        waits.push(due_of(&table, run));
+        table.pass(waits[waits.len() - 1] + 2 * MS);
+    }
+    assert!(waits[..9].iter().all(|&wait| wait == MS), "{waits:?}");
+    assert!((800 * MS..=1200 * MS).contains(&waits[9]), "{waits:?}");
+    assert!((3200 * MS..=4800 * MS).contains(&waits[11]), "{waits:?}");
+    assert_eq!(table.fx.loops.drain(..).collect::<Vec<_>>(), [("k".into(), Some("one"))]);
+    // The next phase has its own.
+    assert_eq!(table.next(), Some("k"));
+    table.attempted(run, AttemptEnd::Done);
+    assert_eq!(table.next(), Some("k"));
+    table.attempted(run, AttemptEnd::Again(MS));
+    assert_eq!(due_of(&table, run), MS);
+}
+
+#[test]
+fn those_that_went_well_drive_out_no_backoff() {
+    let mut runs = Slab::new();
+    let mut keys = Keys::new(1, S);
+    let now = crate::ground::time::now();
+    let mut end = |keys: &mut Keys, key: &str, fails: bool| {
+        let (key, run) = (Arc::from(key), runs.insert(()));
+        keys.add(&key, run);
+        if fails {
+            keys.failed(&key);
+        }
+        keys.came_round(&key, version(None, 1), now);
+        keys.ended(&key, run);
+    };
+    end(&mut keys, "x", true);
+    ["a", "b", "c"].iter().for_each(|key| end(&mut keys, key, false));
+    assert_eq!(keys.get("x").map(|key| key.failures), Some(1));
+    let known = ["a", "b", "c"].map(|key| keys.in_a_row(key, version(None, 1), now));
+    assert_eq!(known, [0, 0, 1], "of one only");
+}
+
+#[test]
+fn a_shadow_counts_what_admission_would_refuse_and_the_capacity_holds() {
+    let config = config().with_queue_capacity(10).with_enforcement(Enforcement::Shadow);
+    let mut table = Table::new(config, [remote()]);
+    let names: Vec<String> = (0..12).map(|i| format!("k/{i}")).collect();
+    let answers: Vec<_> =
+        names.iter().map(|key| table.offer(of(key, Priority::Low), "low")).collect();
+    assert!(answers[..10].iter().all(Result::is_ok), "{answers:?}");
+    assert_eq!(answers[10..], [Err(Reason::QueueFull); 2]);
+    let spared = |table: &Table, reason| {
+        table.core.would_refuse.iter().find(|(known, _)| *known == reason).map(|(_, count)| *count)
+    };
+    assert_eq!(spared(&table, Reason::QueueFull), Some(2), "of ten, Low may have eight");
+    // In a full queue somebody has to go: eviction for its places is not spared.
+    table.offer(of("high", Priority::High), "high").unwrap();
+    assert_eq!(table.ended(), [("low", Ending::Evicted)]);
+    assert_eq!(spared(&table, Reason::Evicted), None);
+    let past = Ask { deadline: Some(table.now), ..ask("late") };
+    assert_eq!(table.offer(past, "late"), Err(Reason::DeadlineInfeasible));
+}
+
+#[test]
+fn a_shadow_lets_through_what_an_open_circuit_or_an_estimate_would_refuse() {
+    for enforcement in [Enforcement::Shadow, Enforcement::Full] {
+        let mut table = Table::new(config().with_enforcement(enforcement).with_seats(1), []);
+        let breaker = CircuitBreakerConfig::default();
+        let breaker = CircuitBreaker::new_at(breaker, Rng::seeded(1), table.now).unwrap();
+        let phase = remote().with_breaker(breaker.clone());
+        table.core.gates = vec![Gate::new("one", &phase, config().rules())];
+        for i in 0..30 {
+            let run = table.offer(ask("k"), "k").unwrap();
+            assert_eq!(table.next(), Some("k"), "{i}");
+            table.now += S;
+            table.attempted(run, AttemptEnd::Done);
+        }
+        let full = enforcement == Enforcement::Full;
+        let answer = |full: bool, reason| if full { Err(reason) } else { Ok(()) };
+        table.offer(ask("ahead"), "ahead").unwrap();
+        let late = Ask { deadline: Some(table.now + MS), ..ask("late") };
+        let late = table.offer(late, "late").map(drop);
+        assert_eq!(late, answer(full, Reason::DeadlineInfeasible));
+        breaker.force_open();
+        let open = table.offer(ask("open"), "open").map(drop);
+        assert_eq!(open, answer(full, Reason::CircuitOpen));
+        let spared: u64 = table.core.would_refuse.iter().map(|(_, count)| count).sum();
+        assert_eq!(spared, if full { 0 } else { 2 });
+    }
+}
+
+#[test]
+fn a_share_is_refused_and_no_other_chance_is_moved_by_it() {
+    let config = config().with_queue_capacity(4000).with_thresholds(Thresholds::flat(0.001));
+    let full = Table::new(config.clone(), [remote()]);
+    let mut table = Table::new(config.with_enforcement(Enforcement::Share(0.5)), [remote()]);
+    let accepted = (0..2000).filter(|i| table.offer(ask(&format!("k/{i}")), "k").is_ok()).count();
+    assert!((900..1100).contains(&accepted), "{accepted}");
+    let mut chances = [full.core.rng, table.core.rng];
+    let [a, b] = chances.each_mut().map(Rng::next);
+    assert_eq!(a, b);
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use super::intent::Intent;
+use super::outcomes::Outcome;
 use super::phase::PhaseError;
 use super::run::RunId;
 use super::shared::Shared;
@@ -137,6 +138,17 @@ pub(super) struct Verdict {
 }
 
 impl Verdict {
+    /// Told to those who listen.
+    pub(super) fn outcome<O>(
+        &self,
+        output: Option<Arc<O>>,
+        generation: Option<u64>,
+        tickets: usize,
+    ) -> Outcome<O> {
+        let Self { key, ending, phase, failure, indeterminate, trace } = self.clone();
+        Outcome { key, generation, ending, output, phase, failure, indeterminate, tickets, trace }
+    }
+
     /// Told to one ticket, with the intent if it gets it.
     pub(super) fn told<P>(&self, intent: Option<Intent<P>>) -> Ended<P> {
         Ended(Box::new(Details { verdict: self.clone(), intent }))

@@ -14,6 +14,8 @@ pub struct Trace {
     pub total: Duration,
     /// Each phase that was reached, in order.
     pub phases: Vec<PhaseTrace>,
+    /// Phases that were undone, in that order: the last one first.
+    pub undone: Vec<&'static str>,
     accepted: Instant,
     /// When it last began to wait.
     waiting_since: Instant,
@@ -39,6 +41,7 @@ impl Trace {
             queued: Duration::ZERO,
             total: Duration::ZERO,
             phases: Vec::new(),
+            undone: Vec::new(),
             accepted: now,
             waiting_since: now,
         }

@@ -193,10 +193,6 @@ impl<T> WaitQueue<T> {
     }
 
     /// A new cap, from the next admission on; nobody who waits loses the place.
-    #[cfg_attr(
-        not(any(test, fuzzing)),
-        allow(dead_code, reason = "the queue is complete; the model checks all of it")
-    )]
     pub(crate) fn set_cap(&mut self, cap: usize) {
         self.rules.cap = cap;
         self.limits = self.rules.thresholds.limits(cap);

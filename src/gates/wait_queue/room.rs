@@ -70,6 +70,11 @@ impl Room {
         self.line.len()
     }
 
+    /// Another number of places, from the next one to enter on.
+    pub(crate) fn set_cap(&mut self, cap: usize) {
+        self.line.set_cap(cap);
+    }
+
     /// Whether somebody who does not wait must let others go first.
     #[inline]
     pub(crate) fn stands_before(&self, class: Priority) -> bool {
