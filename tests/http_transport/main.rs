@@ -5,9 +5,9 @@ mod allocations;
 mod cancel;
 mod caps;
 mod cold;
-mod ends;
 #[cfg(feature = "compression")]
 mod compressed;
+mod ends;
 mod errors;
 mod expect;
 mod faults;

@@ -596,7 +596,7 @@ fn a_critical_attempt_is_given_up_after_its_grace_and_keeps_seat_and_key() {
     assert_eq!(table.all(), ["a"]);
     assert!(table.until_next() >= 6 * S);
     assert_eq!((table.core.ledger.failed, table.core.run_ledger.failed), (1, 1));
-    assert_eq!(table.fx.given_up, [run]);
+    assert_eq!(table.fx.given_up, [(run, 1)]);
     table.core.give_up(run, &mut table.fx);
     assert_eq!(table.core.ledger.failed, 1, "once");
     assert_eq!(table.cancel(run), Cancelled::TooLate);

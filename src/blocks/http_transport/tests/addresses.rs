@@ -207,6 +207,7 @@ mod real {
     use tokio::net::TcpListener;
     use tokio::task::JoinSet;
 
+    use super::super::super::close::InUse;
     use super::super::super::config::{AddressOrder, TransportConfig};
     use super::super::super::dial::{Connector, Names};
     use super::super::super::error::TransportError;
@@ -223,7 +224,7 @@ mod real {
             #[cfg(feature = "tls")]
             Tls::new(&config.tls, config.protocol).unwrap(),
         );
-        Transport::new(Arc::new(Shared::new(config, connector)))
+        Transport::new(Arc::new(InUse(Arc::new(Shared::new(config, connector)))))
     }
 
     /// Each answers with its own address. All listen on one port of different loopback addresses.
