@@ -154,7 +154,7 @@ impl<B> Core<B> {
             let Some(breaker) = &gate.breaker else { continue };
             breaker
                 .peek_telling(now, |woken| fx.wakers.extend(woken))
-                .map_err(|open| (Reason::CircuitOpen, Some(open.next_probe_at())))?;
+                .map_err(|open| (Reason::CircuitOpen, open.next_probe_at()))?;
         }
         self.is_feasible(ask, now).then_some(()).ok_or((Reason::DeadlineInfeasible, None))
     }
