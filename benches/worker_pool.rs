@@ -108,7 +108,7 @@ async fn in_bursts(tasks: u64) -> Duration {
     start.elapsed()
 }
 
-/// From `shutdown` to its report, with every worker resting.
+/// From `shutdown` to its report, with every worker resting: 10 ms at most.
 async fn ended_idle(pools: u64) -> Duration {
     let mut took = Duration::ZERO;
     for _ in 0..pools {
@@ -118,6 +118,8 @@ async fn ended_idle(pools: u64) -> Duration {
         black_box(pool.shutdown(Duration::from_secs(5)).await);
         took += start.elapsed();
     }
+    let each = took / u32::try_from(pools).unwrap_or(u32::MAX);
+    assert!(each <= Duration::from_millis(10), "{each:?} to shut an idle pool down");
     took
 }
 

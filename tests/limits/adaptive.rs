@@ -5,10 +5,11 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use headworks::WorkerPool;
-use headworks::worker_pool::{Adaptive, Task};
+use headworks::worker_pool::{Adaptive, Autoscale, Concurrency, Task};
 use tokio::runtime::Handle;
 use tokio::time::sleep;
 
+use super::flap::{Chance, seeds};
 use super::{MS, SECOND, ends_exactly, pool, weight};
 
 /// Can do with so many calls at once; of more, each takes longer in proportion.
@@ -60,25 +61,50 @@ async fn the_limit_finds_the_knee_and_stays() {
     ends_exactly(&pool).await;
 }
 
-/// Scenario D15, through a pool.
-#[tokio::test(start_paused = true)]
-async fn when_every_call_takes_its_timeout_the_limit_falls_to_its_minimum() {
+/// Scenario D15, through a pool: a backend with a knee and a pace of this seed's, in which from some
+/// instant on every call takes exactly its timeout of 5 s for ten minutes. The limit before, the
+/// limit after, and the workers that are left.
+async fn drift(concurrency: impl Into<Concurrency>, seed: u64) -> (u32, u32, usize) {
+    let mut chance = Chance(seed);
+    let knee = 60 + (80.0 * chance.unit()) as u32;
     let before = Handle::current().metrics().num_alive_tasks();
-    let (pool, backend) = (pool(Adaptive::between(2, 1_000)), Backend::new(100));
-    press(&pool, SECOND * 60, || backend.call()).await;
-    assert!(pool.snapshot().limit >= 80, "{}", pool.snapshot().limit);
+    let (pool, backend) = (pool(concurrency), Backend::new(knee));
+    press(&pool, SECOND * 60 + SECOND.mul_f64(20.0 * chance.unit()), || backend.call()).await;
+    let found = pool.snapshot().limit;
     let hangs = || std::future::pending::<()>();
     let end = tokio::time::Instant::now() + SECOND * 600;
     while tokio::time::Instant::now() < end {
         while pool.snapshot().queued() < 1_000 {
             drop(pool.try_submit(Task::new(hangs()).timeout(SECOND * 5)).unwrap());
         }
-        sleep(SECOND).await;
+        sleep(SECOND.mul_f64(0.5 + chance.unit())).await;
     }
-    assert_eq!(pool.snapshot().limit, 2);
+    let fell_to = pool.snapshot().limit;
     let workers = Handle::current().metrics().num_alive_tasks() - before;
-    assert_eq!(workers, 2, "retired with their seats");
-    pool.shutdown(Duration::ZERO).await;
+    let ledger = pool.shutdown(Duration::ZERO).await.ledger;
+    assert!(ledger.is_exact() && ledger.live == 0, "{ledger}");
+    println!("seed {seed}, knee {knee}: {found} -> {fell_to}");
+    assert!(f64::from(found) >= 0.8 * f64::from(knee), "seed {seed}: {found} of {knee}");
+    (found, fell_to, workers)
+}
+
+#[tokio::test(start_paused = true)]
+async fn when_every_call_takes_its_timeout_the_limit_falls_to_its_minimum() {
+    for seed in seeds(3) {
+        let min = 1 + seed as usize % 4;
+        let (_, fell_to, workers) = drift(Adaptive::between(min, 1_000), seed).await;
+        assert_eq!(fell_to as usize, min, "seed {seed}");
+        assert_eq!(workers, min, "seed {seed}: retired with their seats");
+    }
+}
+
+/// The control: whoever looks only at who waits takes more of what hangs.
+#[tokio::test(start_paused = true)]
+async fn control_a_limit_by_the_wait_in_the_queue_does_not_fall() {
+    for seed in seeds(1) {
+        let (found, fell_to, _) = drift(Autoscale::between(2, 1_000), seed).await;
+        assert!(fell_to >= found && fell_to > 2, "seed {seed}: {found} -> {fell_to}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,6 +1,7 @@
 //! Seats that follow the wait in the queue.
 
 use std::pin::pin;
+use std::sync::Barrier;
 use std::time::Duration;
 
 use headworks::worker_pool::{Autoscale, Task};
@@ -122,6 +123,33 @@ async fn seats_that_go_while_callers_and_leases_hold_them_stop_nobody() {
         other.await.unwrap();
     }
     long.await.unwrap();
+    ends_exactly(&pool).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn seats_that_lie_leased_and_idle_on_many_threads_go_as_well() {
+    let pool = pool(Autoscale::between(1, 16).with_idle_after(SECOND * 5));
+    let burst: Vec<_> = (0..16).map(|_| pool.try_submit(sleep(SECOND)).unwrap()).collect();
+    for task in burst {
+        task.await.unwrap();
+    }
+    assert_eq!(limit(&pool), 16);
+    let here = Handle::current();
+    let all_were_there = Barrier::new(8);
+    std::thread::scope(|threads| {
+        for _ in 0..8 {
+            threads.spawn(|| {
+                let _guard = here.enter();
+                // A thread that has ended leaves its number to the next one.
+                all_were_there.wait();
+                assert!(poll_once(pin!(pool.run(async {}))).is_ready());
+                all_were_there.wait();
+            });
+        }
+    });
+    // The burst ended a second after the limit rose: so it is idle after five, and twice that.
+    sleep(SECOND * 10).await;
+    assert_eq!(limit(&pool), 1, "{:?}", pool.snapshot());
     ends_exactly(&pool).await;
 }
 

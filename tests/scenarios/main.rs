@@ -1,10 +1,11 @@
 //! The worst days of a worker pool, simulated: overload and fault scenarios, each with the control
 //! that fails it.
 //!
-//! Every scenario runs on paused time in one thread and replays from one number. Arrivals do not
-//! wait for answers; latency counts from the instant an arrival was meant for. In every run the
-//! ledger is compared with what each submitter's handle heard, and the queue with its limit. The
-//! *control* is the same load with the protection switched off: it must break the claims that the
+//! Every scenario runs on paused time in one thread and replays from one number; only the shutdown
+//! under fire runs on real threads as well. Arrivals do not wait for answers; latency counts from
+//! the instant an arrival was meant for. In every run the ledger is compared with what each
+//! submitter's handle heard, and the queue with its limit. The *control* is the same load with the
+//! protection switched off: it must break the claims that the
 //! scenario stands for, or they would prove nothing.
 //!
 //! | variable | |
@@ -25,6 +26,7 @@ mod harness;
 
 mod cancel_storm;
 mod elephants;
+mod inversion;
 mod panics;
 mod shutdown_under_fire;
 mod starvation;

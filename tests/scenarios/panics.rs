@@ -1,14 +1,16 @@
 //! D10, panic: of the tasks one in 100 each panics in its first poll, after an await point, in the
 //! `Drop` of its future after normal completion, in the `Drop` of a future that was never started,
-//! and in the `Drop` of a result that nobody reads. Arrivals are 1.2 times the capacity, so that
+//! in the `Drop` of a result that nobody reads, and in its callback. Arrivals are 1.2 times the capacity, so that
 //! some are refused, evicted and late; one handle in ten is cancelled.
 //!
-//! The control is a pool as people write it: workers that receive boxed futures and await them.
+//! The control is a pool as people write it: workers that receive boxed futures, count themselves
+//! busy, await them, and tell whoever submitted.
 
 use std::collections::HashMap;
 use std::future::Future;
 use std::panic::panic_any;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Once};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -36,7 +38,9 @@ fn panics_cost_neither_worker_nor_seat_and_reach_the_caller() {
 
 #[test]
 fn control_workers_that_only_await_die_with_their_tasks() {
-    some_seeds(|seed| plain_trial(seed).breaks(&["workers", "payload"]));
+    some_seeds(|seed| {
+        plain_trial(seed).breaks(&["workers", "payload", "seats", "result", "callback"]);
+    });
 }
 
 /// When it panics.
@@ -48,14 +52,16 @@ enum When {
     DroppedWhenDone,
     DroppedUnstarted,
     ResultDropped,
+    InCallback,
 }
 
-const WHEN: [When; 5] = [
+const WHEN: [When; 6] = [
     When::AtOnce,
     When::AfterAwait,
     When::DroppedWhenDone,
     When::DroppedUnstarted,
     When::ResultDropped,
+    When::InCallback,
 ];
 
 /// A future written by hand: its `Drop` comes after its result, as that of an `async` block's
@@ -154,7 +160,7 @@ fn trial(seed: u64) -> Claims {
             .with_concurrency(Concurrency::Fixed(SEATS))
             .with_queue_capacity(PLACES);
         let pool = WorkerPool::new(config).unwrap();
-        let Submitted { held, detached } = submit_all(&pool, &mut rng).await;
+        let Submitted { held, detached, in_callbacks, calls } = submit_all(&pool, &mut rng).await;
         let mut seen = HashMap::new();
         for (number, when, handle) in held {
             let ending = ending(&mut claims, number, when, handle.await);
@@ -166,6 +172,10 @@ fn trial(seed: u64) -> Claims {
         let look = pool.snapshot();
         claims.check("seats", look.busy == 0 && look.queued() == 0, format_args!("{look:?}"));
         account(look.ledger, &seen, detached);
+        let calls = calls.load(Ordering::Relaxed);
+        let figures = format_args!("{calls} calls, {} panicked", look.callback_panics);
+        let each_once = calls == look.ledger.accepted && look.callback_panics == in_callbacks;
+        claims.check("callback", each_once, figures);
         let met = all_meet(|meets| pool.try_submit(meets).ok()).await;
         claims.check("workers", met, format_args!("{SEATS} at once: {met}"));
         drop(pool.shutdown(ms(100)).await);
@@ -177,16 +187,26 @@ struct Submitted {
     held: Vec<(u64, When, TaskHandle<Output>)>,
     /// Accepted, and nobody reads what they give.
     detached: u64,
+    /// Accepted, and their callbacks panic.
+    in_callbacks: u64,
+    /// Callbacks that were called.
+    calls: Arc<AtomicU64>,
 }
 
 async fn submit_all(pool: &WorkerPool, rng: &mut Rng) -> Submitted {
     let epoch = Instant::now();
-    let mut submitted = Submitted { held: Vec::new(), detached: 0 };
+    let calls = Arc::new(AtomicU64::new(0));
+    let mut submitted =
+        Submitted { held: Vec::new(), detached: 0, in_callbacks: 0, calls: Arc::clone(&calls) };
     for (number, (arrival, when)) in (0..).zip(arrivals(rng)) {
         sleep_until(epoch + arrival.at).await;
         let task = Task::new(Bomb::new(number, when, arrival.service)).priority(arrival.class);
         let task = task.deadline((epoch + arrival.due.unwrap()).into_std());
-        match pool.try_submit(task) {
+        let calls = Arc::clone(&calls);
+        let task = task.on_end(move |_| call(&calls, when));
+        let verdict = pool.try_submit(task);
+        submitted.in_callbacks += u64::from(verdict.is_ok() && when == When::InCallback);
+        match verdict {
             Ok(_) if when == When::ResultDropped => submitted.detached += 1,
             Ok(handle) => submitted.held.push((number, when, handle)),
             // What comes back is the caller's, with its bomb.
@@ -198,6 +218,13 @@ async fn submit_all(pool: &WorkerPool, rng: &mut Rng) -> Submitted {
         within_limits(&pool.snapshot());
     }
     submitted
+}
+
+fn call(calls: &AtomicU64, when: When) {
+    calls.fetch_add(1, Ordering::Relaxed);
+    if when == When::InCallback {
+        panic_any(BOMB);
+    }
 }
 
 /// What the handle said must be what the bomb did.
@@ -216,6 +243,9 @@ fn ending(
         }
         Err(error) => {
             let ending = error.ending();
+            let may_panic = [When::AtOnce, When::AfterAwait].contains(&when);
+            let holds = may_panic || ending != Ending::Failed;
+            claims.check("result", holds, format_args!("{number} did not panic, and {ending}"));
             if let TaskError::Panicked(panic) = error {
                 let payload = panic.into_payload().downcast::<u64>().ok();
                 let holds = payload.as_deref() == Some(&number);
@@ -270,18 +300,22 @@ fn plain_trial(seed: u64) -> Claims {
         let (mut rng, mut claims) = (Rng(seed), Claims::default());
         let (pool, tasks) = mpsc::channel::<Meeting>(PLACES);
         let tasks = Arc::new(Mutex::new(tasks));
+        let (busy, calls) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
         for _ in 0..SEATS {
-            let tasks = Arc::clone(&tasks);
+            let (tasks, busy) = (Arc::clone(&tasks), Arc::clone(&busy));
             tokio::spawn(async move {
                 while let Some(task) = next(&tasks).await {
+                    busy.fetch_add(1, Ordering::Relaxed);
                     task.await;
+                    busy.fetch_sub(1, Ordering::Relaxed);
                 }
             });
         }
-        let submit = |task: Meeting| {
-            let (told, answer) = oneshot::channel();
+        let submit = |when, task: Meeting| {
+            let ((told, answer), calls) = (oneshot::channel(), Arc::clone(&calls));
             let task = async move {
                 task.await;
+                call(&calls, when);
                 let _ = told.send(());
             };
             pool.try_send(Box::pin(task)).is_ok().then_some(answer)
@@ -292,15 +326,23 @@ fn plain_trial(seed: u64) -> Claims {
             // A refusal drops it here.
             let when = if when == When::DroppedUnstarted { When::Never } else { when };
             let bomb = Bomb::new(number, when, arrival.service);
-            answers.push((when, submit(Box::pin(async move { drop(bomb.await) }))));
+            if let Some(answer) = submit(when, Box::pin(async move { drop(bomb.await) })) {
+                answers.push((when, answer));
+            }
         }
-        // Who panicked at once or later has nothing to say.
-        let panicked = answers.into_iter().filter(|(when, _)| *when == When::AtOnce);
-        for answer in panicked.filter_map(|(_, answer)| answer) {
+        let accepted = answers.len() as u64;
+        for (when, answer) in answers {
             let told = timeout(ms(100), answer).await.is_ok_and(|told| told.is_ok());
-            claims.check("payload", told, "a caller heard nothing of the panic");
+            match when {
+                When::AtOnce => claims.check("payload", told, "nobody heard of a panic"),
+                When::Never => claims.check("result", told, "nobody heard of a result"),
+                _ => {}
+            }
         }
-        let met = all_meet(submit).await;
+        let (busy, calls) = (busy.load(Ordering::Relaxed), calls.load(Ordering::Relaxed));
+        claims.check("seats", busy == 0, format_args!("{busy} busy"));
+        claims.check("callback", calls == accepted, format_args!("{calls} of {accepted}"));
+        let met = all_meet(|meeting| submit(When::Never, meeting)).await;
         claims.check("workers", met, format_args!("{SEATS} at once: {met}"));
         claims
     })

@@ -1,6 +1,9 @@
 //! D16, shutdown under fire: a pool of random size and rules is drained at a random instant, in the
 //! midst of submits, evictions, retries, cancels, timers and panics. A random half of the tasks has
-//! a deadline.
+//! a deadline, and a third a callback. Of the pools a third has a limit of each kind.
+//!
+//! The same runs on real threads, with tasks that block: there chance is not the seed's alone, and
+//! what takes no time on the paused clock may take some.
 
 mod bodies;
 mod fire;
@@ -12,10 +15,11 @@ use std::time::Duration;
 use crate::harness::claims::Claims;
 use crate::harness::{every_seed, seeds, simulate};
 use bodies::quiet_bombs;
-use fire::{Fire, alive_tasks};
+use fire::{Fire, Limit, Scene, alive_tasks};
 
 /// Enough for everything that can happen to have happened.
 const SEEDS: u64 = 300;
+const REAL_SEEDS: u64 = 12;
 
 #[derive(Clone, Copy, PartialEq)]
 enum End {
@@ -30,8 +34,8 @@ enum End {
 fn whenever_it_is_shut_down_everything_accepted_has_ended_and_was_told() {
     let met = RefCell::new(HashSet::new());
     every_seed(SEEDS, |seed| {
-        let end = if seed % 5 == 4 { End::Drop } else { End::Shutdown };
-        let (claims, words) = trial(seed, end);
+        let end = end(seed);
+        let (claims, words) = simulated(seed, end);
         claims.all_hold();
         met.borrow_mut().extend(words);
     });
@@ -43,7 +47,25 @@ fn whenever_it_is_shut_down_everything_accepted_has_ended_and_was_told() {
     }
 }
 
-const MET: [&str; 13] = [
+#[test]
+fn on_real_threads_as_well() {
+    let met = RefCell::new(HashSet::new());
+    every_seed(REAL_SEEDS, |seed| {
+        quiet_bombs();
+        let mut runtime = tokio::runtime::Builder::new_multi_thread();
+        let runtime = runtime.worker_threads(3).enable_time().build().unwrap();
+        let (claims, words) = runtime.block_on(trial(seed, end(seed), scene(seed, true)));
+        claims.all_hold();
+        met.borrow_mut().extend(words);
+    });
+    if seeds(REAL_SEEDS).count() as u64 >= REAL_SEEDS {
+        for word in ["a thread", "Completed", "Failed", "Cancelled", "a panic in a callback"] {
+            assert!(met.borrow().contains(word), "{word} never came up: {met:?}");
+        }
+    }
+}
+
+const MET: [&str; 14] = [
     "Completed",
     "Failed",
     "Cancelled",
@@ -57,43 +79,63 @@ const MET: [&str; 13] = [
     "a child",
     "a retry",
     "in run",
+    "a panic in a callback",
 ];
 
 #[test]
 fn control_a_pool_that_is_only_closed_leaves_some_alive_and_untold() {
     for claim in ["in time", "told", "nobody lives on"] {
-        let breaks = |seed| trial(seed, End::CloseOnly).0.is_broken(claim);
+        let breaks = |seed| simulated(seed, End::CloseOnly).0.is_broken(claim);
         assert!((0..20).any(breaks), "{claim} holds without a shutdown");
     }
 }
 
-/// One life of one pool; what it met.
-fn trial(seed: u64, end: End) -> (Claims, HashSet<String>) {
+fn end(seed: u64) -> End {
+    if seed % 5 == 4 { End::Drop } else { End::Shutdown }
+}
+
+fn scene(seed: u64, is_real: bool) -> Scene {
+    let limit = [Limit::Fixed, Limit::Autoscale, Limit::Adaptive][seed as usize % 3];
+    // A task that holds a handle would keep the pool from ending with the last of ours.
+    Scene { limit, is_real, has_children: end(seed) != End::Drop }
+}
+
+fn simulated(seed: u64, end: End) -> (Claims, HashSet<String>) {
     quiet_bombs();
-    simulate(async {
-        let (mut fire, pool) = Fire::light(seed);
-        for _ in 0..10 + fire.rng.below(120) {
-            fire.step(&pool).await;
-        }
-        let mut claims = Claims::default();
-        match end {
-            End::Shutdown | End::CloseOnly => {
-                fire.put_out(&mut claims, &pool, end == End::Shutdown).await;
-                if end == End::Shutdown {
-                    fire.account(&pool.snapshot());
-                }
-            }
-            End::Drop => {
-                fire.leave();
-                drop(pool);
-                tokio::time::sleep(Duration::from_secs(10)).await;
-                fire.hear(&mut claims).await;
+    simulate(trial(seed, end, scene(seed, false)))
+}
+
+/// One life of one pool; what it met.
+async fn trial(seed: u64, end: End, scene: Scene) -> (Claims, HashSet<String>) {
+    let (mut fire, pool) = Fire::light(seed, scene);
+    for _ in 0..10 + fire.rng.below(120) {
+        fire.step(&pool).await;
+    }
+    let mut claims = Claims::default();
+    match end {
+        End::Shutdown | End::CloseOnly => {
+            fire.put_out(&mut claims, &pool, end == End::Shutdown).await;
+            if end == End::Shutdown {
+                fire.comes(|| pool.snapshot().ledger.live == 0).await;
+                fire.account(pool.snapshot().ledger);
             }
         }
-        claims.check("nobody lives on", alive_tasks() == 0, format_args!("{}", alive_tasks()));
-        if end == End::CloseOnly {
-            return (claims, HashSet::new());
+        End::Drop => {
+            fire.leave();
+            let look = pool.snapshot();
+            drop(pool);
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            fire.hear(&mut claims).await;
+            fire.account_dropped(&look);
         }
-        (claims, fire.into_met())
-    })
+    }
+    let is_over = fire.comes(|| alive_tasks() == 0).await;
+    claims.check("nobody lives on", is_over, format_args!("{}", alive_tasks()));
+    if end == End::CloseOnly {
+        return (claims, HashSet::new());
+    }
+    assert!(fire.comes(|| fire.has_let_go()).await, "a future or a result was kept");
+    fire.comes(|| fire.has_called()).await;
+    fire.account_calls();
+    (claims, fire.into_met())
 }

@@ -4,7 +4,8 @@
 //! within `p × (N + 3)` of them, N = 32. The queue is deep enough that nobody is evicted first.
 //!
 //! The claim about the highs' P99 says that the lows cost them no more than the work there is in
-//! 100 tasks. No order of the same work could break it, so it has no control.
+//! 100 tasks. No order of the same work on the same seats could break it. So its control is the
+//! other way not to let the lows starve: seats of their own.
 
 use std::time::Duration;
 
@@ -30,6 +31,8 @@ enum Protection {
     Whole,
     /// The control: the higher class always goes first.
     None,
+    /// The control: one of the seats is for the lows alone.
+    OwnSeats,
 }
 
 #[test]
@@ -42,11 +45,17 @@ fn control_without_the_bound_the_low_class_starves() {
     some_seeds(|seed| trial(seed, Protection::None).breaks(&["bound"]));
 }
 
+#[test]
+fn control_with_seats_of_their_own_the_lows_cost_the_highs_more_than_their_work() {
+    some_seeds(|seed| trial(seed, Protection::OwnSeats).breaks(&["p99"]));
+}
+
 fn trial(seed: u64, protection: Protection) -> Claims {
     simulate(async {
         let mut rng = Rng(seed);
         let services: Vec<_> = (0..1_000).map(|_| rng.around(S)).collect();
-        let per_second = capacity(pool(protection), SEATS, services).await;
+        let whole = || pool(protection, SEATS);
+        let per_second = capacity(whole(), SEATS, services).await;
         let stream = |class, kind| Stream { class, tenant: None, kind, service: S, patience: None };
         // The bound is 3,500 starts, or 88 s: the short run ends soon after.
         let length = Duration::from_secs(if is_long_run() { 600 } else { 120 });
@@ -56,18 +65,26 @@ fn trial(seed: u64, protection: Protection) -> Claims {
         let begin = Duration::from_secs(1);
         let low = stream(Priority::Low, LOW);
         let lows: Vec<_> = (0..LOWS).map(|_| low.one(&mut rng, begin)).collect();
-        let alone = drive(pool(protection), &highs).await;
-        let fates = drive(pool(protection), &merged([highs, lows])).await;
+        let alone = drive(whole(), &highs).await;
+        let fates = match protection {
+            Protection::OwnSeats => {
+                // Two pools have nothing to do with each other: so one after the other.
+                let mut fates = drive(pool(protection, SEATS - 1), &highs).await;
+                fates.extend(drive(pool(protection, 1), &lows).await);
+                fates
+            }
+            _ => drive(whole(), &merged([highs, lows])).await,
+        };
         check(&fates, &alone)
     })
 }
 
-fn pool(protection: Protection) -> WorkerPool {
+fn pool(protection: Protection, seats: usize) -> WorkerPool {
     let config = WorkerPoolConfig::default()
-        .with_concurrency(Concurrency::Fixed(SEATS))
+        .with_concurrency(Concurrency::Fixed(seats))
         .with_queue_capacity(1 << 14)
         .with_starvation_bound(match protection {
-            Protection::Whole => BOUND,
+            Protection::Whole | Protection::OwnSeats => BOUND,
             Protection::None => u32::MAX,
         });
     WorkerPool::new(config).unwrap()

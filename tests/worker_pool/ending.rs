@@ -128,7 +128,7 @@ impl Seen {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 8)]
 async fn the_ledger_equals_what_eight_threads_of_submitters_saw() {
-    // Without timing everything that can goes beside the lock, with it nothing does.
+    // Timed or not, what can goes beside the lock: so each is booked there in its own way.
     for timing in [Timing::Off, Timing::Sampled(8), Timing::All] {
         let config = super::config(6, 64).with_timing(timing);
         see_all(WorkerPool::new(config).unwrap()).await;

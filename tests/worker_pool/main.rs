@@ -30,6 +30,8 @@ mod running;
 mod signals;
 mod submitting;
 #[cfg(feature = "test-util")]
+mod told;
+#[cfg(feature = "test-util")]
 mod turns;
 
 use std::future::Future;

@@ -11,6 +11,7 @@ use tokio::time::{advance, sleep};
 use super::{LONG, busy, config, ends_exactly, poll_once, pool};
 
 const SECOND: Duration = Duration::from_secs(1);
+const MS: Duration = Duration::from_millis(1);
 
 fn now() -> Instant {
     tokio::time::Instant::now().into_std()
@@ -305,4 +306,49 @@ async fn a_queue_that_cancels_emptied_long_ago_is_no_slow_drain() {
     let no = pool.try_submit(async {}).unwrap_err();
     assert!(no.retry_after().unwrap_or_default() < Duration::from_secs(1), "{no:?}");
     drop(waiting);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_refused_in_a_burst_comes_back_when_there_is_a_place_and_not_with_all_the_others() {
+    const CLIENTS: usize = 40;
+    let pool = WorkerPool::new(config(2, 10)).unwrap();
+    // A place comes free each 50 ms.
+    let client = |_| {
+        let pool = pool.clone();
+        tokio::spawn(async move {
+            let mut refused = 0;
+            loop {
+                match pool.try_submit(sleep(MS * 100)) {
+                    Ok(handle) => return handle.await.map(|()| refused).unwrap(),
+                    Err(no) => {
+                        refused += 1;
+                        sleep(no.retry_after().unwrap_or(MS * 50)).await;
+                    }
+                }
+            }
+        })
+    };
+    let clients: Vec<_> = (0..CLIENTS).map(client).collect();
+    let mut refused = 0;
+    for client in clients {
+        refused += client.await.unwrap();
+    }
+    // 400 if told by the first microseconds, and then all the same.
+    assert!(refused <= 4 * CLIENTS, "{refused}");
+    ends_exactly(&pool).await;
+}
+
+/// What it takes in real time is checked where `benches/worker_pool.rs` measures it.
+#[tokio::test(start_paused = true)]
+async fn the_shutdown_of_an_idle_pool_waits_for_no_timer() {
+    for seats in [1, 16, 64] {
+        let pool = pool(seats, 100);
+        for _ in 0..seats {
+            pool.try_submit(tokio::task::yield_now()).unwrap().await.unwrap();
+            pool.run(async {}).await.unwrap();
+        }
+        let start = now();
+        ends_exactly(&pool).await;
+        assert_eq!(now() - start, Duration::ZERO, "{seats} seats");
+    }
 }

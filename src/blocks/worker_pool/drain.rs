@@ -83,9 +83,21 @@ impl Drain {
         }
     }
 
+    /// So many starts beside the one that he asked for whoever is refused last should leave to
+    /// others: evenly spread over as many as were refused lately, so that they don't all come back
+    /// at once. By Weyl's sequence (the multiples of the golden ratio, without their whole part).
+    #[inline]
+    pub(super) fn spread(&self, most: usize) -> u64 {
+        const GOLDEN: u32 = 0x9e37_79b9;
+        let among = u64::from(self.asked.min(u32::try_from(most).unwrap_or(u32::MAX)));
+        (u64::from(self.asked.wrapping_mul(GOLDEN)) * among) >> u32::BITS
+    }
+
     #[cold]
     fn look(&mut self, now: Instant) {
         match self.since {
+            // Nothing has ever started meanwhile: how long that takes nobody knows.
+            Some(_) if self.starts == 0 && self.mean_ns.is_none() => {}
             // The next start is still to come: it can't be sooner than now.
             Some(since) => {
                 let so_far = nanos(since, now) / f64::from(self.starts + 1);
@@ -179,6 +191,30 @@ mod tests {
         drained(&mut drain, now, 10 * MS, 4);
         drain.started(true, now + 50 * MS);
         assert_eq!(drain.gap(None, now + 50 * MS), Some(10 * MS));
+    }
+
+    #[test]
+    fn before_anything_has_started_nothing_is_known() {
+        let (mut drain, now) = (Drain::default(), start());
+        assert_eq!(drain.gap(None, now), None, "this look opens the window");
+        assert_eq!(drain.gap(None, now + MS), None, "a start takes longer, but how long?");
+        drain.started(false, now + 2 * MS);
+        assert_eq!((2..4).map(|_| drain.gap(None, now + 4 * MS)).last(), Some(Some(2 * MS)));
+    }
+
+    #[test]
+    fn who_is_refused_with_others_leaves_places_to_them() {
+        let mut drain = Drain::default();
+        let mut left = std::collections::BTreeSet::new();
+        for refused in 1..=64 {
+            drain.gap(Some(MS), start());
+            left.insert(drain.spread(1_000));
+            assert!(drain.spread(1_000) < refused);
+            assert!(drain.spread(10) < 10, "there are no more places");
+        }
+        assert!(left.len() > 24, "{left:?}");
+        drained(&mut drain, start(), MS, WINDOW);
+        assert_eq!(drain.spread(1_000), 0, "they have had their turn");
     }
 
     #[test]

@@ -223,6 +223,12 @@ impl<S: Default> Leases<S> {
         all
     }
 
+    /// Under the lock: the seats that nobody has claimed. Others come and go meanwhile.
+    pub(super) fn idle(&self) -> u32 {
+        // Relaxed: a statistic.
+        self.0.iter().map(|stripe| seats(stripe.word.load(Ordering::Relaxed))).sum()
+    }
+
     /// Under the lock, which changes nothing. What is over is read first: each was claimed before.
     pub(super) fn look(&self) -> Tally {
         let mut all = Tally::default();

@@ -1,7 +1,10 @@
 //! The node's protocol, in every interleaving.
 //!
 //! The runtime, the queue and tokio's primitives are not modelled: the models drive the two sides
-//! of a node with the verbs that the pool uses, in the order in which it uses them.
+//! of a node with the verbs that the pool uses, in the order in which it uses them. Workers, roster
+//! and core together are in `whole.rs`.
+
+mod whole;
 
 use std::future::poll_fn;
 use std::sync::Arc;

@@ -150,8 +150,8 @@ impl WorkerPool {
     /// # Cost
     ///
     /// One allocation, O(1). While nobody waits and what this thread submits is awaited at once: no
-    /// lock, and no line of memory that another thread writes. Else one lock. A refusal after another one allocates nothing; the first
-    /// one after some success gives its allocation back.
+    /// lock, and no line of memory that another thread writes. Else one lock. A refusal after
+    /// another one allocates nothing; the first one after some success gives its allocation back.
     pub fn try_submit<F>(
         &self,
         task: impl Into<Task<F>>,
@@ -221,6 +221,12 @@ impl WorkerPool {
     /// # Errors
     ///
     /// As [`try_submit`](Self::try_submit).
+    ///
+    /// # Cost
+    ///
+    /// As [`try_submit`](Self::try_submit), and where the task begins, what
+    /// [`spawn_blocking`](tokio::task::spawn_blocking) costs: an allocation, a lock of tokio's and
+    /// the wake-up of a thread, one more of which is started when all are busy.
     pub fn try_submit_blocking<W, R>(&self, work: W) -> Result<TaskHandle<R>, Refused<W>>
     where
         W: FnOnce() -> R + Send + 'static,
@@ -237,6 +243,27 @@ impl WorkerPool {
     /// Accepts the task as soon as there is room, or gives it back. Callers wait in a room of
     /// their own, in order of class and as bounded as the queue; the task's deadline ends the
     /// wait.
+    ///
+    /// ```
+    /// use headworks::worker_pool::{Task, WorkerPoolConfig};
+    /// use headworks::{Priority, Reason};
+    /// use std::time::Duration;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let config = WorkerPoolConfig::default();
+    /// let pool = headworks::WorkerPool::new(config)?;
+    /// let task = || Task::new(async { 6 * 7 }).priority(Priority::High);
+    /// let handle = pool.submit(task().within(Duration::from_secs(5))).await?;
+    /// assert_eq!(handle.await?, 42);
+    ///
+    /// pool.close();
+    /// let refused = pool.submit(task()).await.unwrap_err();
+    /// assert_eq!(refused.reason(), Reason::Closed);
+    /// assert_eq!(refused.into_inner().await, 42); // the future has come back, and still runs
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
@@ -272,6 +299,18 @@ impl WorkerPool {
     /// Runs the future right here, polled by the caller, once it has its turn in the queue and a
     /// seat. So it may borrow.
     ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let config = headworks::worker_pool::WorkerPoolConfig::default();
+    /// let pool = headworks::WorkerPool::new(config)?;
+    /// let mut lines = vec!["first"];
+    /// pool.run(async { lines.push("second") }).await?;
+    /// assert_eq!(lines, ["first", "second"]);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// It counts as accepted when it gets its seat. From then on it is the caller's: no timeout
     /// and no deadline is applied, for nobody but the caller can drop it, and its
     /// [`on_end`](Task::on_end) is not called. A panic unwinds through
@@ -294,9 +333,12 @@ impl WorkerPool {
     ///
     /// # Cost
     ///
-    /// While nobody waits and half of the seats are free: two atomic operations on a line of the
-    /// thread's own, no lock, no allocation. One in 64 (see [`Timing`](super::Timing)) goes through
-    /// the lock, and so does one with a deadline or a weight. Who has to wait costs an allocation.
+    /// While nobody waits and half of the seats are free: no lock, no allocation, and three atomic
+    /// read-modify-writes on memory of the thread's own (the claim of a seat, the count of how it
+    /// ended, the seat put back). One that is timed, one in 64 unless [`Timing`](super::Timing)
+    /// says otherwise, looks at the clock twice beside that and counts what it took. A deadline, a
+    /// weight or an [`Adaptive`](super::Adaptive) limit makes it one lock to get the seat and one
+    /// to give it back. Who has to wait costs an allocation.
     pub async fn run<F: Future>(&self, task: impl Into<Task<F>>) -> Result<F::Output, Refused<F>> {
         run::inline(&self.owner.shared, task.into()).await
     }
@@ -314,6 +356,10 @@ impl WorkerPool {
 
     /// Takes no more work from here on. What was accepted goes on; who waits in `submit` is
     /// refused. Calling it again is harmless.
+    ///
+    /// # Cost
+    ///
+    /// One lock, O(1) for each caller that waits in `submit` and each worker that rests.
     pub fn close(&self) {
         self.owner.shared.close();
     }
@@ -327,9 +373,34 @@ impl WorkerPool {
     /// unresponsive; callers that are still inside [`run`](Self::run) are counted. Calling it again,
     /// or more than once at a time, is harmless: the shortest `within` counts for all.
     ///
+    /// ```
+    /// use headworks::TaskError;
+    /// use std::time::Duration;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let config = headworks::worker_pool::WorkerPoolConfig::default();
+    /// let pool = headworks::WorkerPool::new(config)?;
+    /// let done = pool.try_submit(async { 42 })?;
+    /// let hangs = pool.try_submit(std::future::pending::<()>())?;
+    /// let report = pool.shutdown(Duration::from_millis(10)).await;
+    ///
+    /// assert_eq!((report.ledger.completed, report.ledger.cancelled), (1, 1));
+    /// assert!(report.ledger.is_exact() && report.unresponsive.is_empty());
+    /// assert_eq!(done.await?, 42);
+    /// assert!(matches!(hangs.await, Err(TaskError::Cancelled)));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Cancel safety
     ///
     /// Dropped, the pool stays closed and works on; what `within` would have ended is not ended.
+    ///
+    /// # Cost
+    ///
+    /// As [`close`](Self::close); then it sleeps until the pool has ended, with a timer unless
+    /// `within` is beyond what the clock can say. Past `within`, O(1) for each task that is left.
     pub async fn shutdown(&self, within: Duration) -> DrainReport {
         let shared = &self.owner.shared;
         let until = time::later(time::now(), within);

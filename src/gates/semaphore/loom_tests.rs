@@ -129,6 +129,25 @@ fn loom_a_waiter_dropped_beside_its_grant_serves_the_next() {
 }
 
 #[test]
+fn loom_a_waiter_dropped_beside_its_eviction() {
+    model(|| {
+        let semaphore = semaphore(1, 1);
+        let permit = owned(&semaphore);
+        let low = waiting(&semaphore, Low);
+        let urgent = thread::spawn({
+            let semaphore = Arc::clone(&semaphore);
+            move || acquire(&semaphore, Urgent)
+        });
+        drop(low);
+        drop(permit);
+        assert_eq!(urgent.join().unwrap(), Ok(()));
+        let s = semaphore.snapshot();
+        assert_eq!(s.evicted + s.cancelled, 1, "it left once");
+        is_at_rest(&semaphore);
+    });
+}
+
+#[test]
 fn loom_growing_beside_an_acquire() {
     model(|| {
         let semaphore = semaphore(1, 4);

@@ -91,6 +91,23 @@ impl PrioritySemaphore {
     ///
     /// One atomic operation, mostly on memory of this thread, and no allocation. The lock of the
     /// line, briefly, when the last free permits may lie with other threads.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use headworks::PrioritySemaphore;
+    /// use headworks::semaphore::SemaphoreConfig;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let semaphore = PrioritySemaphore::new(1, SemaphoreConfig::default())?;
+    /// let permit = semaphore.try_acquire();
+    /// assert!(permit.is_some());
+    /// assert!(semaphore.try_acquire().is_none(), "shed it, or `acquire`");
+    /// drop(permit);
+    /// assert!(semaphore.try_acquire().is_some());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn try_acquire(&self) -> Option<Permit<'_>> {
         self.try_acquire_many(NonZeroU32::MIN)
     }
@@ -178,6 +195,10 @@ impl PrioritySemaphore {
     /// # Cancel safety
     ///
     /// As [`acquire`](Self::acquire).
+    ///
+    /// # Cost
+    ///
+    /// As [`acquire`](Self::acquire); no allocation for the permit, which takes over the `Arc`.
     pub async fn acquire_owned(
         self: Arc<Self>,
         want: impl Into<Want>,
@@ -210,6 +231,24 @@ impl PrioritySemaphore {
     /// # Cost
     ///
     /// The lock of the line, in short holds, and O(1) for each waiter that is told.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use headworks::PrioritySemaphore;
+    /// use headworks::semaphore::SemaphoreConfig;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let semaphore = PrioritySemaphore::new(2, SemaphoreConfig::default())?;
+    /// let (one, two) = (semaphore.try_acquire(), semaphore.try_acquire());
+    /// semaphore.resize(1);
+    /// drop(one);
+    /// assert!(semaphore.try_acquire().is_none(), "one of one is still out");
+    /// drop(two);
+    /// assert!(semaphore.try_acquire().is_some());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn resize(&self, permits: usize) {
         let permits = permits.clamp(1, Self::MAX_PERMITS) as u32;
         let mut line = self.line.lock();

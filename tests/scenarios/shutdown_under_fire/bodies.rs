@@ -1,11 +1,12 @@
 //! What the tasks do: what the seed and their number say.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::future::Future;
 use std::panic::panic_any;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, Once};
+use std::time::Duration;
 
 use headworks::WorkerPool;
 use tokio::time::sleep;
@@ -34,6 +35,8 @@ pub(super) fn quiet_bombs() {
 #[derive(Default)]
 pub(super) struct World {
     pub(super) seed: u64,
+    /// On real threads and the real clock, where everything takes a tenth of the time.
+    pub(super) is_real: bool,
     /// Tasks whose first poll has begun.
     pub(super) begun: Mutex<HashSet<u64>>,
     /// Endings, refusals and other things that came up.
@@ -42,11 +45,25 @@ pub(super) struct World {
     pub(super) loads: AtomicUsize,
     /// Tasks that tasks had accepted.
     pub(super) children: AtomicUsize,
+    /// How often the callback of which task was called.
+    pub(super) calls: Mutex<HashMap<u64, u32>>,
 }
 
 impl World {
     pub(super) fn meet(&self, what: impl std::fmt::Debug) {
         self.met.lock().unwrap().insert(format!("{what:?}").trim_matches('"').to_owned());
+    }
+
+    pub(super) fn ms(&self, time: u64) -> Duration {
+        if self.is_real { ms(time) / 10 } else { ms(time) }
+    }
+
+    pub(super) fn call(&self, id: u64, panics: bool) {
+        *self.calls.lock().unwrap().entry(id).or_default() += 1;
+        if panics {
+            self.meet("a panic in a callback");
+            panic_any(BOMB);
+        }
     }
 
     pub(super) fn has_begun(&self, id: u64) -> bool {
@@ -92,17 +109,32 @@ pub(super) fn body(load: Load, pool: Option<WorkerPool>) -> Body {
         match rng.below(3) {
             0 => {}
             1 => tokio::task::yield_now().await,
-            _ => sleep(ms(rng.below(60))).await,
+            _ => sleep(load.world.ms(rng.below(60))).await,
         }
         match rng.below(12) {
             0 => panic_any(PANIC),
             1 => std::future::pending().await,
-            2 => sleep(ms(3_000)).await,
+            2 => sleep(load.world.ms(3_000)).await,
             3 => child(&load, pool).await,
             _ => {}
         }
         load
     })
+}
+
+/// One that holds a thread.
+pub(super) fn work(load: Load) -> impl FnOnce() -> Load + Send + 'static {
+    move || {
+        let first = load.world.begun.lock().unwrap().insert(load.id);
+        assert!(first, "{} ran twice", load.id);
+        let mut rng = Rng(load.world.seed ^ load.id.wrapping_mul(0x2545_f491_4f6c_dd1d));
+        std::thread::sleep(load.world.ms(rng.below(20)));
+        load.world.meet("a thread");
+        if rng.one_in(8) {
+            panic_any(PANIC);
+        }
+        load
+    }
 }
 
 async fn child(parent: &Load, pool: Option<WorkerPool>) {

@@ -159,7 +159,8 @@ impl<T: Seeker> Core<T> {
     }
 
     /// A refusal, with the time after which coming back makes sense: when the places above this
-    /// class's limit, and those that others wait for, are worked off by the measured drain.
+    /// class's limit, and those that others wait for, are worked off by the measured drain; later,
+    /// by as many places at most as were refused lately or there are, for those will come too.
     pub(in crate::blocks::worker_pool) fn no(
         &mut self,
         reason: Reason,
@@ -175,6 +176,7 @@ impl<T: Seeker> Core<T> {
         let service = &self.service;
         let guess = || service.any_ns().map_or(0, |ns| (ns / seats) as u64);
         let gap = self.drain.gap_ns(guess, now);
+        let places = places + self.drain.spread(self.capacity);
         let wait = gap.saturating_mul(places).clamp(SOONEST_NS, LATEST_NS);
         let retry_after = (gap > 0).then(|| Duration::from_nanos(wait));
         No { reason, retry_after }

@@ -8,7 +8,9 @@
 //! 3. A lower limit stops nobody: who runs goes on, and nobody starts until fewer run.
 //! 4. A task that weighs more than the limit, though not more than it may become, runs when nobody
 //!    else does: so a low limit evicts nobody, and every task runs some day.
-//! 5. There are as many workers as seats, or as tasks on seats if those are more; the rest leave
+//! 5. A leased seat that lies in its word is not in use, though the core counts it as taken: what is
+//!    decided by is what is used.
+//! 6. There are as many workers as seats, or as tasks on seats if those are more; the rest leave
 //!    when they find nothing to do.
 
 use super::{Core, Seeker};
@@ -100,11 +102,18 @@ impl<T: Seeker> Core<T> {
     /// Somebody gets seats, so many.
     #[cold]
     pub(super) fn count_start(&mut self, weight: u32) {
+        let in_use = self.in_use() + weight;
         if let Some(scaling) = &mut self.scaling
             && let Owner::Autoscale(autoscaler) = &mut scaling.owner
         {
-            autoscaler.started(self.seats.busy() + weight);
+            autoscaler.started(in_use);
         }
+    }
+
+    /// Seats that somebody sits on: not those that are leased and lie idle.
+    fn in_use(&self) -> u32 {
+        let idle = if self.beside.leased > 0 { self.leases.idle() } else { 0 };
+        self.seats.busy().saturating_sub(idle)
     }
 
     /// A worker found the queue empty.
@@ -179,7 +188,7 @@ impl<T: Seeker> Core<T> {
     #[cold]
     pub(super) fn scale(&mut self, who: Option<WorkerNo>, now: impl Now, out: &mut Errands<T>) {
         let load =
-            Load { limit: self.seats.limit(), busy: self.seats.busy(), waiting: self.queue.len() };
+            Load { limit: self.seats.limit(), busy: self.in_use(), waiting: self.queue.len() };
         let Some(scaling) = &mut self.scaling else { return };
         let wanted = match (&mut scaling.owner, scaling.watch) {
             (Owner::Adaptive { wanted, .. }, _) => wanted.take(),

@@ -142,7 +142,8 @@ impl Autoscaler {
         let is_idle = self.idle_since.is_some();
         if is_idle && has_passed(self.idle_since, self.config.idle_after, now) {
             self.idle_since = Some(now);
-            let peak = std::mem::replace(&mut self.peak, busy);
+            // What is in use just now may have begun beside the lock, where no start is counted.
+            let peak = std::mem::replace(&mut self.peak, busy).max(busy);
             return (peak + peak.div_ceil(SPARE)).clamp(self.min(), limit);
         }
         limit
