@@ -122,8 +122,9 @@ impl fmt::Display for Reason {
 /// Something that was not accepted, with the reason. Gives the thing back; holds it inline.
 ///
 /// It is an error whatever it holds, but as an error that is sent elsewhere it must be what its
-/// thing is: `Send`, `Sync`, `'static`. Futures are often not `Sync`. Where the thing is not wanted
-/// back, [`map`](Self::map) lets go of it: `map_err(|refused| refused.map(drop))?`.
+/// thing is: `Send`, `Sync`, `'static`. Futures are often not `Sync`, and some borrow. Where the
+/// thing is not wanted back, [`map`](Self::map) lets go of it:
+/// `map_err(|refused| refused.map(drop))?`.
 #[must_use = "it holds what was refused"]
 pub struct Refused<T> {
     reason: Reason,

@@ -305,7 +305,8 @@ impl WorkerPool {
     /// # let config = headworks::worker_pool::WorkerPoolConfig::default();
     /// let pool = headworks::WorkerPool::new(config)?;
     /// let mut lines = vec!["first"];
-    /// pool.run(async { lines.push("second") }).await?;
+    /// // A refusal gives the future back, which borrows, as no boxed error may: let go of it.
+    /// pool.run(async { lines.push("second") }).await.map_err(|refused| refused.map(drop))?;
     /// assert_eq!(lines, ["first", "second"]);
     /// # Ok(())
     /// # }

@@ -214,20 +214,6 @@ impl PrioritySemaphore {
     /// are ends [`TooLarge`](AcquireError::TooLarge) when its turn comes; should the semaphore
     /// have grown again by then, it is granted.
     ///
-    /// ```
-    /// use headworks::PrioritySemaphore;
-    /// use headworks::semaphore::SemaphoreConfig;
-    ///
-    /// let semaphore = PrioritySemaphore::new(2, SemaphoreConfig::default())?;
-    /// let (first, second) = (semaphore.try_acquire(), semaphore.try_acquire());
-    /// semaphore.resize(1);
-    /// drop(first);
-    /// assert!(semaphore.try_acquire().is_none(), "one is out, and there is no more than one");
-    /// drop(second);
-    /// assert!(semaphore.try_acquire().is_some());
-    /// # Ok::<(), headworks::ConfigError>(())
-    /// ```
-    ///
     /// # Cost
     ///
     /// The lock of the line, in short holds, and O(1) for each waiter that is told.
