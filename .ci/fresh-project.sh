@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # What a stranger gets: packs the crate, unpacks it elsewhere, and makes a fresh project that
-# depends on that folder and holds the README's first example; builds and runs it, with default
-# features and with `full`. Prints how many crates that brings and how long it builds. Fails when
-# the example does, or when default features bring more than $most_crates crates.
+# depends on that folder and holds the README's first example; builds and runs it with the other
+# dependencies that the README names above it, with default features and with `full`. Prints how
+# many crates that brings and how long it builds. Fails when the example does, or when default
+# features bring more than $most_crates crates.
 set -euo pipefail
 
 most_crates=25
@@ -16,6 +17,11 @@ headworks=$(echo "$away"/headworks-*)
 
 awk '/^```/ { if (inside) exit; inside = $0 ~ /^```rust/; next } inside' README.md > "$away/main.rs"
 [ -s "$away/main.rs" ] || { echo "README.md holds no rust example"; exit 1; }
+
+# Those other dependencies: tokio, with the features that the example needs and no more.
+others=$(awk '/^```/ { if (inside) exit; inside = $0 ~ /^```toml/; next } inside' README.md |
+    grep -v -e '^\[dependencies\]$' -e '^headworks = ')
+grep -q '^tokio = ' <<< "$others" || { echo "README.md names no tokio above its example"; exit 1; }
 
 # The crates of a project that depends on headworks alone, itself and headworks not counted.
 crates() {
@@ -43,7 +49,7 @@ TOML
     (
         cd "$fresh"
         count=$(crates)
-        printf 'tokio = { version = "1", features = ["full"] }\n' >> Cargo.toml
+        printf '%s\n' "$others" >> Cargo.toml
         since=$SECONDS
         cargo build
         echo "-- headworks with $name features: $count crates, built in $((SECONDS - since)) s"

@@ -1,5 +1,7 @@
 //! A backend that goes down, hangs and comes back, behind a breaker: what each call is told, and
 //! what a listener hears.
+//!
+//! `cargo run --example circuit_breaker`
 #![allow(clippy::disallowed_methods, reason = "an example brings its own clock")]
 
 use std::time::Duration;
@@ -27,6 +29,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .with_call_timeout(TICK * 5)
         .with_open_for(TICK * 10)
         .with_probes(const { std::num::NonZeroU32::MIN.saturating_add(1) })
+        // Once the probes went well, a tenth of the calls goes through for one such step, then a
+        // quarter, then half, then all: so for a while "answered" and "refused" take turns.
         .with_ramp_step(Some(TICK * 5));
     let breaker = CircuitBreaker::new(config)?;
     let mut events = breaker.events()?;

@@ -1,4 +1,6 @@
 //! The first five minutes: two phases, one intent, a ledger that adds up.
+//!
+//! `cargo run --example quickstart`
 
 use std::time::Duration;
 

@@ -19,6 +19,36 @@
 //! Here at the root stand the words that rooms share, each room's handle, and what a first pipeline
 //! is made of. All else, the configurations of the other rooms first, stands in its room.
 //!
+//! # Example
+//! ```
+//! use std::time::Duration;
+//!
+//! use headworks::{
+//!     Intent, IntentPipeline, PhaseConfig, PhaseContext, PipelineConfig, Priority, phase_fn,
+//! };
+//!
+//! #[tokio::main]
+//! async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     let measure = phase_fn(|text: &String, _: &PhaseContext| {
+//!         let length = text.len();
+//!         async move { Ok(length) }
+//!     });
+//!     let pipeline = IntentPipeline::builder::<String>(PipelineConfig::default())
+//!         .phase("measure", PhaseConfig::local(), measure)
+//!         .build()?;
+//!     let intent = Intent::new("default/web", "scale web to 5".to_owned()).priority(Priority::High);
+//!     let done = pipeline.try_submit(intent)?.await?;
+//!     println!("{}", done.output);
+//!     println!("{}", pipeline.shutdown(Duration::from_secs(5)).await.ledger);
+//!     Ok(())
+//! }
+//! ```
+//!
+//! It needs tokio's runtime with its timer, as `#[tokio::main]` makes it (by hand:
+//! `Builder::enable_all`, or `enable_time`); of tokio's features that example needs `macros` and
+//! `rt-multi-thread`. A `WorkerPool` and a pipeline are made inside of it; an `ObjectPool`, and what
+//! is named `try_…` of limiter, breaker and semaphore, need none.
+//!
 //! # Words
 //! A *deadline* is when something must be finished; a *timeout* is how long it may run. `try_x`
 //! never waits, `x().await` waits in order of priority in a bounded room. `close` starts the end,

@@ -529,7 +529,7 @@ fn seeds() -> std::ops::Range<u64> {
     let number = |name| std::env::var(name).ok().and_then(|text| text.parse().ok());
     match number("HEADWORKS_SEED") {
         Some(seed) => seed..seed + 1,
-        None => 0..number("HEADWORKS_SEEDS").unwrap_or(200),
+        None => 0..number("HEADWORKS_SEEDS").unwrap_or(1_000),
     }
 }
 
@@ -569,7 +569,7 @@ fn quiet_bombs() {
 #[test]
 fn under_fire_the_ledger_is_exact_keys_never_overlap_and_nothing_is_lost() {
     let met = every_seed(Mode::Wild);
-    if seeds().count() < 200 {
+    if seeds().count() < 1_000 {
         return;
     }
     // The load is what it says: everything that can happen has happened.

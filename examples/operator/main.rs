@@ -1,5 +1,7 @@
 //! A complete small operator around an embedded `IntentPipeline`, to be copied from.
 //!
+//! `cargo run --release --example operator --features full`
+//!
 //! It reads intents from a folder, has an LLM turn each into an answer, plans resources, renders
 //! manifests, commits them to git and reads them back. In the order of the way of one intent:
 //!

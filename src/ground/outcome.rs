@@ -233,7 +233,7 @@ impl From<Outcome> for Verdict {
 /// }
 /// let open = breaker.try_acquire().unwrap_err();
 /// assert!(open.verdict().is_refused());
-/// assert_eq!(open.verdict().retry(), RetryClass::RetryAfter(open.retry_after()));
+/// assert_eq!(open.verdict().retry(), RetryClass::RetryAfter(open.retry_after().unwrap()));
 ///
 /// let limiter = RateLimiter::new(Quota::per_second(1))?;
 /// limiter.try_acquire(1)?;

@@ -55,6 +55,32 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// Whether the same thing may be accepted later, as it is: it is for
+    /// [`QueueFull`](Self::QueueFull), [`RateLimited`](Self::RateLimited),
+    /// [`CircuitOpen`](Self::CircuitOpen), [`Evicted`](Self::Evicted) and [`Paused`](Self::Paused).
+    ///
+    /// Not for what waiting does not mend: it comes too late for its deadline
+    /// ([`DeadlineInfeasible`](Self::DeadlineInfeasible), [`Expired`](Self::Expired)), is
+    /// [`TooLarge`](Self::TooLarge), is not what its key wants any more
+    /// ([`Conflict`](Self::Conflict), [`Stale`](Self::Stale)), or the block is
+    /// [`Closed`](Self::Closed).
+    #[must_use]
+    pub const fn is_retryable(self) -> bool {
+        match self {
+            Self::QueueFull
+            | Self::RateLimited { .. }
+            | Self::CircuitOpen
+            | Self::Evicted
+            | Self::Paused => true,
+            Self::DeadlineInfeasible
+            | Self::TooLarge
+            | Self::Conflict
+            | Self::Stale
+            | Self::Expired
+            | Self::Closed => false,
+        }
+    }
+
     /// The snake-case word for metric labels and logs.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -73,15 +99,12 @@ impl Reason {
         }
     }
 
-    /// A refusal for this reason, for breaker and retry: full, limited and open may pass.
+    /// A refusal for this reason, for breaker and retry.
     pub(crate) const fn verdict(self, retry_after: Option<Duration>) -> Verdict {
-        match self {
-            Self::QueueFull
-            | Self::RateLimited { .. }
-            | Self::CircuitOpen
-            | Self::Evicted
-            | Self::Paused => Verdict::refused(retry_after),
-            _ => Verdict::permanent().unsent(),
+        if self.is_retryable() {
+            Verdict::refused(retry_after)
+        } else {
+            Verdict::permanent().unsent()
         }
     }
 }
@@ -105,6 +128,11 @@ impl fmt::Display for Reason {
 }
 
 /// Something that was not accepted, with the reason. Gives the thing back; holds it inline.
+///
+/// It is an error whatever it holds, but as an error that is sent elsewhere it must be what its
+/// thing is: `Send`, `Sync`, `'static`. Futures are often not `Sync`, and some borrow. Where the
+/// thing is not wanted back, [`map`](Self::map) lets go of it:
+/// `map_err(|refused| refused.map(drop))?`.
 #[must_use = "it holds what was refused"]
 pub struct Refused<T> {
     reason: Reason,
@@ -117,8 +145,27 @@ impl<T> Refused<T> {
         Self { reason, retry_after, thing }
     }
 
-    /// Another thing refused for the same reason.
-    pub(crate) fn map<U>(self, act: impl FnOnce(T) -> U) -> Refused<U> {
+    /// The same refusal of another thing, made of this one: of a part of it, or, with
+    /// `map(drop)`, of nothing, so that it fits into an error that must be `Send` and `Sync`.
+    ///
+    /// ```
+    /// use headworks::WorkerPool;
+    /// use headworks::worker_pool::WorkerPoolConfig;
+    /// use std::cell::Cell;
+    ///
+    /// async fn doubled(pool: &WorkerPool) -> Result<u32, Box<dyn std::error::Error + Send + Sync>> {
+    ///     let held = Cell::new(21); // makes the future one that is not `Sync`
+    ///     let task = async move { held.get() * 2 };
+    ///     Ok(pool.try_submit(task).map_err(|refused| refused.map(drop))?.await?)
+    /// }
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    /// assert_eq!(doubled(&WorkerPool::new(WorkerPoolConfig::default())?).await?, 42);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn map<U>(self, act: impl FnOnce(T) -> U) -> Refused<U> {
         Refused::new(self.reason, self.retry_after, act(self.thing))
     }
 
@@ -127,7 +174,11 @@ impl<T> Refused<T> {
         self.reason
     }
 
-    /// When coming back makes sense, by what was measured; `None`: unknown, or never.
+    /// When coming back makes sense, by what was measured. `None`: unknown, where the reason
+    /// [is retryable](Reason::is_retryable); else never.
+    ///
+    /// (For [`DeadlineInfeasible`](Reason::DeadlineInfeasible), which is not: from when on a deadline
+    /// that leaves as much time could be met.)
     pub fn retry_after(&self) -> Option<Duration> {
         self.retry_after
     }

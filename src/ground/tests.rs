@@ -12,6 +12,7 @@ use super::ending::{Ending, Ledger};
 use super::enforcement::Enforcement;
 use super::handoff::Handoff;
 use super::metrics::{Counter, Mean};
+use super::outcome::RetryClass;
 use super::priority::Priority;
 use super::refused::{Reason, Refused, Scope};
 use super::rng::Rng;
@@ -179,6 +180,45 @@ fn a_refusal_says_why_and_gives_the_thing_back() {
     assert_eq!(refused.retry_after(), after);
     assert_eq!(refused.into_inner(), "work");
     assert_eq!(Refused::new(Reason::Closed, None, ()).to_string(), "refused: closed");
+}
+
+#[test]
+fn a_reason_is_retryable_where_its_verdict_asks_for_another_attempt() {
+    let passing = [
+        Reason::QueueFull,
+        Reason::RateLimited { scope: Scope::Global },
+        Reason::CircuitOpen,
+        Reason::Evicted,
+        Reason::Paused,
+    ];
+    let lasting = [
+        Reason::DeadlineInfeasible,
+        Reason::TooLarge,
+        Reason::Conflict,
+        Reason::Stale,
+        Reason::Expired,
+        Reason::Closed,
+    ];
+    for (reasons, is_retryable) in [(&passing[..], true), (&lasting[..], false)] {
+        for reason in reasons {
+            assert_eq!(reason.is_retryable(), is_retryable, "{reason}");
+            let verdict = reason.verdict(None);
+            assert!(verdict.is_refused(), "{reason}");
+            assert_eq!(verdict.retry() != RetryClass::Stop, is_retryable, "{reason}");
+        }
+    }
+}
+
+/// Mostly a test of the compiler's: a refused future that is not `Sync` in an error that must be.
+#[test]
+fn a_refusal_of_what_is_not_sync_goes_into_a_boxed_error() {
+    fn refuse() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        let refused = Refused::new(Reason::QueueFull, None, std::cell::Cell::new(7));
+        let answer: Result<(), _> = Err(refused);
+        answer.map_err(|refused| refused.map(drop))?;
+        Ok(())
+    }
+    assert_eq!(refuse().unwrap_err().to_string(), "refused: the queue is full for its class");
 }
 
 #[test]

@@ -177,12 +177,18 @@ async fn an_answer_that_ends_in_the_midst_is_told_in_every_coding() {
 async fn what_is_damaged_or_has_more_behind_its_end_is_told() {
     for coding in CODINGS {
         let whole = compressed(coding, &text()).await;
-        let mut damaged = whole.clone();
-        let middle = damaged.len() / 2;
-        damaged[middle..middle + 64].fill(0xff);
-        let mut longer = whole;
-        longer.extend(b"and more");
-        for body in [damaged, longer] {
+        let damaged_at = |at: usize| {
+            let mut damaged = whole.clone();
+            damaged[at..at + 64].fill(0xff);
+            damaged
+        };
+        let longer = [&whole[..], b"and more"].concat();
+        let mut bodies = vec![damaged_at(0), longer];
+        if coding == "gzip" {
+            // The others carry no checksum of what is in them.
+            bodies.push(damaged_at(whole.len() / 2));
+        }
+        for body in bodies {
             let server = saying(&format!("Content-Encoding: {coding}"), body, 1 << 20).await;
             let transport = decoding();
             let error = fails(&transport, &server).await;

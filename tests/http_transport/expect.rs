@@ -65,7 +65,7 @@ async fn the_body_is_sent_when_the_server_says_so_and_the_connection_used_again(
             peer
         };
         let sent = transport.send(post(&server, "work"));
-        let (answer, kept) = patiently(async { tokio::join!(sent, serve) }).await;
+        let (answer, kept) = patiently(Box::pin(async { tokio::join!(sent, serve) })).await;
         peer = Some(kept);
         assert_eq!(answer.unwrap().into_body().bytes(10).await.unwrap(), "ok");
         at_rest(&transport).await;
@@ -100,7 +100,7 @@ async fn an_answer_before_the_body_ends_it_unsent_and_the_connection() {
         assert_eq!(answer.status(), 401);
         answer.into_body().bytes(10).await.unwrap()
     };
-    let (read, rest) = patiently(async { tokio::join!(read, serve) }).await;
+    let (read, rest) = patiently(Box::pin(async { tokio::join!(read, serve) })).await;
     assert_eq!((&*read, rest.len()), (&b"no"[..], 0));
     let rest = at_rest(&transport).await;
     assert_eq!((rest.open(), rest.closed.of(CloseReason::Abandoned)), (0, 1), "{rest:?}");
@@ -122,7 +122,7 @@ async fn a_server_that_does_not_know_it_is_asked_without() {
         (peer, again)
     };
     let sent = transport.send(post(&server, "work"));
-    let (answer, _peers) = patiently(async { tokio::join!(sent, serve) }).await;
+    let (answer, _peers) = patiently(Box::pin(async { tokio::join!(sent, serve) })).await;
     assert_eq!(answer.unwrap().status(), StatusCode::OK);
 }
 

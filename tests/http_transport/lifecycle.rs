@@ -80,7 +80,7 @@ async fn what_has_not_ended_in_time_is_cut_and_listed() {
         (transport.close(Duration::from_millis(20)).await, second)
     };
     let all = async { tokio::join!(header, line, close, body.chunk()) };
-    let (header, line, (report, second), chunk) = patiently(all).await;
+    let (header, line, (report, second), chunk) = patiently(Box::pin(all)).await;
     for error in [header.unwrap_err(), line.unwrap_err(), chunk.unwrap().unwrap_err()] {
         assert!(matches!(error, TransportError::Closed), "{error:?}");
     }
@@ -106,7 +106,7 @@ async fn a_dial_under_way_is_cut_too() {
         report
     };
     let dialled = async { tokio::join!(transport.get(server.url("/")), close) };
-    let (answer, report) = patiently(dialled).await;
+    let (answer, report) = patiently(Box::pin(dialled)).await;
     assert!(matches!(answer.unwrap_err(), TransportError::Closed));
     assert_eq!((report.requests, report.hosts[0].dialling), (1, 1));
     assert_eq!(counts(&transport).open(), 0);

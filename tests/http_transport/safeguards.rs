@@ -175,7 +175,7 @@ async fn an_open_circuit_refuses_before_anything_is_sent_and_its_host_alone() {
     let sent = asked.load(Ordering::SeqCst);
     let TransportError::CircuitOpen { host, open } = &error else { panic!("{error:?}") };
     assert_eq!(**host, *format!("http://{}", bad.address));
-    assert_eq!(error.retry_after(), Some(open.retry_after()));
+    assert_eq!(error.retry_after(), open.retry_after());
     assert!(error.verdict().is_refused() && error.is_retryable());
     patiently(transport.get(bad.url("/"))).await.unwrap_err();
     assert_eq!(asked.load(Ordering::SeqCst), sent, "nothing was sent");

@@ -117,7 +117,7 @@ async fn attempt(breaker: &CircuitBreaker, seen: &Seen, caller: usize, start: In
             breaker.wait_until_closed().await.is_err()
         }
         Err(open) => {
-            sleep_until(open.next_probe_at().into()).await;
+            sleep_until(open.next_probe_at().expect("nobody forces it").into()).await;
             false
         }
     }

@@ -59,6 +59,18 @@ async fn an_open_breaker_keeps_the_head_until_its_probe_and_costs_no_retry_budge
 }
 
 #[tokio::test(start_paused = true)]
+async fn behind_a_breaker_that_is_forced_open_nobody_is_told_when_to_come_back() {
+    let breaker = CircuitBreaker::new(touchy()).unwrap();
+    let pipeline = with_phase(PhaseConfig::remote().with_breaker(breaker.clone()));
+    breaker.force_open();
+    let refused = pipeline.try_submit(intent("a/1", "good")).unwrap_err();
+    assert_eq!((refused.reason(), refused.retry_after()), (Reason::CircuitOpen, None));
+    assert!(refused.reason().is_retryable());
+    breaker.release();
+    pipeline.try_submit(refused.into_inner()).unwrap().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_breaker_that_is_closed_by_hand_opens_the_gate_within_a_second() {
     let breaker = CircuitBreaker::new(touchy().with_open_for(ms(200_000))).unwrap();
     let phase = PhaseConfig::remote().with_concurrency(1).with_breaker(breaker.clone());

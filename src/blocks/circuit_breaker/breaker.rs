@@ -74,7 +74,7 @@ impl CircuitBreaker {
     /// Asks to make one call now, never waits.
     ///
     /// # Errors
-    /// [`CircuitOpen`]: don't call; come back at [`CircuitOpen::next_probe_at`].
+    /// [`CircuitOpen`]: don't call; come back at [`CircuitOpen::next_probe_at`], if it says so.
     ///
     /// # Cost
     /// While calls flow, a look at the clock and one atomic operation, mostly on memory of this
@@ -129,10 +129,11 @@ impl CircuitBreaker {
         }
     }
 
-    /// When a call has a chance again; `None`: now.
+    /// When a call has a chance again; `None`: now or, while it is forced open, when it is released
+    /// ([`CircuitBreakerSnapshot::is_forced`] tells which).
     #[must_use]
     pub fn next_probe_at(&self) -> Option<Instant> {
-        self.shared.peek(time::now(), wake_all_quietly).map(|open| open.next_probe_at())
+        self.shared.peek(time::now(), wake_all_quietly)?.next_probe_at()
     }
 
     /// Whether calls flow.
@@ -162,7 +163,7 @@ impl CircuitBreaker {
     }
 
     /// Refuses every call from now on, whatever is reported, until it is
-    /// [released](Self::release).
+    /// [released](Self::release). Refusals name no time to come back at, for nobody knows it.
     pub fn force_open(&self) {
         self.shared.with_core(time::now(), |core, cx| core.force_open(cx));
     }

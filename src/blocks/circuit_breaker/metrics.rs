@@ -17,7 +17,8 @@ pub struct CircuitBreakerSnapshot {
     pub state: State,
     /// Whether somebody forced that.
     pub is_forced: bool,
-    /// When a call has a chance again; `None`: now.
+    /// When a call has a chance again; `None`: now or, while it is forced open, when it is
+    /// released.
     pub next_probe_at: Option<Instant>,
     /// Calls in flight, of those that were let through since it closed. Not counted where
     /// [`InFlight`](super::InFlight) is `Ignored`.
@@ -94,7 +95,7 @@ impl CircuitBreakerSnapshot {
             name: core.config().name.clone(),
             state: core.state(now),
             is_forced: core.is_forced(),
-            next_probe_at: core.refused_until(now),
+            next_probe_at: core.refused_until(now).filter(|_| !core.is_forced()),
             in_flight,
             overdue,
             succeeded: core.watch().all_succeeded(stripes),

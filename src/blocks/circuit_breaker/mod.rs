@@ -23,33 +23,19 @@
 //! nothing depends on time: [`Window::Calls`] or [`Window::Off`], [`InFlight::Ignored`], no
 //! `slow_ratio`, and [`Unreported`] other than `FailureIfSlow`.
 //!
-//! # Invariants
-//! 1. Old calls leave the window: success long ago never hides what fails now, and neither do
-//!    failures long ago add up.
-//! 2. Each change of state starts a new *generation*. A result counts only in the generation it
-//!    was admitted in, so what was under way at a trip decides nothing after it.
-//! 3. Calls under way as probes plus results of probes never exceed N; a probe that is ignored or
-//!    cancelled early gives its place back, one that hangs is given up as failed at
-//!    `call_timeout`. A backend that asks for patience works; and once it has given N answers that
-//!    were to be ignored, each further one counts as a success. So half-open ends, unless nothing
-//!    is sent or all is cancelled. (With less than full
-//!    [`Enforcement`](crate::Enforcement), what is let through besides is no probe.)
-//! 4. A permit is reported exactly once: by value, or by its drop.
-//! 5. A word of a stripe counts for one *epoch*, whose tag it carries; 0: for none. It gets its
-//!    tag, and loses it, under the lock; beside the lock it is changed only by exchanges that
-//!    check the tag of the caller's own epoch. So a call that began or succeeded is counted in its
-//!    epoch, or its caller goes to the lock and learns that the epoch is over.
-//! 6. An epoch begins with each generation, and with each slot (a sixth of the slow threshold) of
-//!    admissions while calls in flight are watched. When all calls of a slot are slow its epoch is
-//!    retired: what is still in flight there is *overdue* from then on, and counted under the lock.
-//!    At most 8 epochs are open, one for each word of a stripe.
-//! 7. While calls flow, an admission and a success write no memory that all threads share, and take
-//!    no lock, but for the first to come after a slot or bucket has ended, and for a success that
-//!    follows a failure while the circuit is on the *alert*: a row of failures to be broken, or a
-//!    sample too small to decide. Failures, slow calls and ignored ones take the lock, for a few
-//!    loads of each stripe's words.
-//! 8. One lock, a leaf: under it nobody else's code runs and no other lock is taken. Events are
-//!    written under it, in the order of the changes; who waits for them is woken after it.
+//! # Guarantees
+//! - Old calls leave the window: success long ago never hides what fails now, and neither do
+//!   failures long ago add up.
+//! - A result counts only in the state it was admitted in: what was under way when the circuit
+//!   opened decides nothing after it.
+//! - Half-open, never more than N probes are under way. One that is ignored or cancelled early
+//!   gives its place back, one that hangs is given up as failed at `call_timeout`. A backend that
+//!   asks for patience works; and once it has given N answers that were to be ignored, each further
+//!   one counts as a success. So half-open ends, unless nothing is sent or all is cancelled. (With
+//!   less than full [`Enforcement`](crate::Enforcement), what is let through besides is no probe.)
+//! - A permit is reported exactly once: by value, or by its drop.
+//! - While calls flow, threads do not hold each other up: an admission and a success take no lock,
+//!   but for a few that come after some time has passed or after a failure.
 //!
 //! The windows are those of resilience4j, but in constant time; that calls in flight count, and
 //! that a success is no more than a count in a stripe, is ours.
@@ -68,6 +54,25 @@
 //! assert_eq!(breaker.snapshot().succeeded, 1);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
+
+// Invariants, beside what is guaranteed above
+// 1. Each change of state starts a new *generation*. A result counts only in the generation it
+//    was admitted in, so what was under way at a trip decides nothing after it.
+// 2. A word of a stripe counts for one *epoch*, whose tag it carries; 0: for none. It gets its
+//    tag, and loses it, under the lock; beside the lock it is changed only by exchanges that
+//    check the tag of the caller's own epoch. So a call that began or succeeded is counted in its
+//    epoch, or its caller goes to the lock and learns that the epoch is over.
+// 3. An epoch begins with each generation, and with each slot (a sixth of the slow threshold) of
+//    admissions while calls in flight are watched. When all calls of a slot are slow its epoch is
+//    retired: what is still in flight there is *overdue* from then on, and counted under the lock.
+//    At most 8 epochs are open, one for each word of a stripe.
+// 4. While calls flow, an admission and a success write no memory that all threads share, and take
+//    no lock, but for the first to come after a slot or bucket has ended, and for a success that
+//    follows a failure while the circuit is on the *alert*: a row of failures to be broken, or a
+//    sample too small to decide. Failures, slow calls and ignored ones take the lock, for a few
+//    loads of each stripe's words.
+// 5. One lock, a leaf: under it nobody else's code runs and no other lock is taken. Events are
+//    written under it, in the order of the changes; who waits for them is woken after it.
 
 mod breaker;
 mod config;

@@ -90,7 +90,7 @@ macro_rules! reports {
             }
 
             /// The call says nothing about the backend. A probe's place is free again; but see
-            /// [the room](super#invariants), 3: a backend that answers nothing else does answer.
+            /// [the room](super#guarantees): a backend that answers nothing else does answer.
             /// (A call that was not made is no answer: report [`Verdict::refused`].)
             pub fn ignore(self) {
                 self.report(Outcome::Ignored);

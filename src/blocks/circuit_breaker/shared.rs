@@ -131,8 +131,10 @@ impl Shared {
     #[inline(always)]
     fn refuse(&self, now: Instant) -> Option<CircuitOpen> {
         match self.front.until.load(Ordering::Relaxed) {
-            FOR_EVER => Some(CircuitOpen::new(now + self.rules.open_for, now)),
-            until => (now.nanos() < until).then(|| CircuitOpen::new(Instant::of(until), now)),
+            FOR_EVER => Some(CircuitOpen::new(now + self.rules.open_for, now, true)),
+            until => {
+                (now.nanos() < until).then(|| CircuitOpen::new(Instant::of(until), now, false))
+            }
         }
     }
 
@@ -150,7 +152,7 @@ impl Shared {
             }
             Admission::Refused { until } => {
                 core.counts.refused += 1;
-                Err(CircuitOpen::new(until, now))
+                Err(CircuitOpen::new(until, now, core.is_forced()))
             }
         })
     }
@@ -165,7 +167,7 @@ impl Shared {
             self.with_all(now, tell, |core, cx, _| {
                 core.advance(cx);
                 let until = core.refused_until(now)?;
-                Some(CircuitOpen::new(until, now))
+                Some(CircuitOpen::new(until, now, core.is_forced()))
             })
         })
     }

@@ -1,5 +1,5 @@
 //! What threads count without meeting: successes, and calls in flight. See the room's invariants
-//! 5 to 7.
+//! 2 to 4.
 
 use crate::ground::metrics::Counter;
 use crate::ground::primitives::atomic::{AtomicU64, Ordering};

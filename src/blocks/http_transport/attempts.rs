@@ -26,7 +26,9 @@ impl Safeguard {
         match &self.retry {
             None => self.hedged(shared, call, request).await,
             Some(retry) => {
-                self.retried(retry, shared, call, request).await.map_err(into_transport_error)
+                // Boxed, as below: who does not ask for it does not carry it.
+                let retried = Box::pin(self.retried(retry, shared, call, request));
+                retried.await.map_err(into_transport_error)
             }
         }
     }
@@ -43,7 +45,7 @@ impl Safeguard {
         loop {
             let spare = call.replay(&request);
             let (_, until) = run.attempt();
-            let result = time::until(until, self.hedged(shared, call, request)).await;
+            let result = time::until(until, Box::pin(self.hedged(shared, call, request))).await;
             let result = result.or_else(|| {
                 // Not the attempt's time was over, but that of all: it says so itself, if asked.
                 let is_over = call.allowance.is_over(time::now());
@@ -82,18 +84,17 @@ impl Safeguard {
             None => Idempotency::AtMostOnce,
         };
         let mut requests = [Some(request), spare].into_iter().flatten();
-        hedge
-            .run(idempotency, Verdict::of_response, |_| {
-                let next = requests.next();
-                async move {
-                    match next {
-                        Some(request) => self.admitted(shared, call, request).await,
-                        // A hedge makes no more attempts than it was told it may.
-                        None => Err(TransportError::InvalidRequest("it can't be sent again")),
-                    }
+        let hedged = hedge.run(idempotency, Verdict::of_response, |_| {
+            let next = requests.next();
+            async move {
+                match next {
+                    Some(request) => self.admitted(shared, call, request).await,
+                    // A hedge makes no more attempts than it was told it may.
+                    None => Err(TransportError::InvalidRequest("it can't be sent again")),
                 }
-            })
-            .await
+            }
+        });
+        Box::pin(hedged).await
     }
 
     async fn admitted(

@@ -22,6 +22,7 @@ use super::raw_body::RawBody;
 /// here.
 pub struct Body(Inner);
 
+#[allow(clippy::large_enum_variant, reason = "nearly all are raw, and cost no allocation")]
 enum Inner {
     Raw(RawBody),
     #[cfg(feature = "compression")]

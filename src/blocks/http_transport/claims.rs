@@ -189,8 +189,11 @@ pub(super) fn one_request_or_none(url: &str, method: &str, headers: &[(&str, &st
     }
 }
 
+/// A header's name and value.
+type Line<'a> = (&'a str, &'a [u8]);
+
 /// The request line's parts and the header lines, each checked; and what follows the head.
-fn taken_apart(written: &[u8]) -> (Vec<&str>, Vec<(&str, &[u8])>, &[u8]) {
+fn taken_apart(written: &[u8]) -> (Vec<&str>, Vec<Line<'_>>, &[u8]) {
     let end = written.windows(4).position(|four| four == b"\r\n\r\n").expect("a head");
     let (head, rest) = (&written[..end], &written[end + 4..]);
     let mut lines =

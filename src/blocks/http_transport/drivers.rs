@@ -101,9 +101,9 @@ impl Drop for Drivers {
 #[cfg(all(test, not(headworks_loom)))]
 mod tests {
     use std::sync::Arc;
-    use std::sync::atomic::{AtomicUsize, Ordering};
 
     use super::*;
+    use crate::ground::primitives::atomic::{AtomicUsize, Ordering};
 
     /// Calls the pool's tasks again when it is dropped, as a user's body might.
     struct CallsBack(Arc<Drivers>, Arc<AtomicUsize>);

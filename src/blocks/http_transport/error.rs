@@ -362,7 +362,7 @@ impl TransportError {
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Status { retry_after, .. } => *retry_after,
-            Self::CircuitOpen { open, .. } => Some(open.retry_after()),
+            Self::CircuitOpen { open, .. } => open.retry_after(),
             Self::GaveUp(error) => error.retry_after(),
             _ => None,
         }

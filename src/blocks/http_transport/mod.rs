@@ -81,13 +81,12 @@
 //!    stream is given back by dropping its `Lease`.
 //! 8. At most one dial at a time is under way to a host whose connections are shared. It is begun
 //!    for the line's head, or ahead of need by whoever leaves no more than an eighth of the streams.
-//!
 //! 9. A request is inside its pool's door from its beginning to the end of its answer. A closed door
 //!    lets nobody in; when all have left or the time is over, the pool is cut: under its lock no
 //!    request asks for anything any more and no connection is taken in, and under that of the
 //!    drivers no task begins. Then all tasks are ended and awaited.
 //! 10. A transport and its clones use one pool at a time, looked up once for each request. Where
-//!    nobody uses a pool any more its idle connections are closed, and those that come back.
+//!     nobody uses a pool any more its idle connections are closed, and those that come back.
 //!
 //! Lock order: pool → a waiter's cell; the locks of the factory, of the drivers, of a transport's pool,
 //! of the door, of the safeguards and of the times are held with none of them.

@@ -33,28 +33,34 @@
 //! # }
 //! ```
 //!
-//! # Guarantees and invariants
-//! 1. In every window of length *t*, as [the clock](crate::Instant) tells it, at most
-//!    `burst + rate·t` tokens are admitted, from any number of threads, at any rate from one a day to
-//!    10⁷ a second; a clock that stalls, jumps or is up to ten minutes older than the last one changes
-//!    nothing about that. The state of a bucket is one word (GCRA), and every decision is one
-//!    compare-and-swap on it.
-//! 2. A refusal writes no bucket. One by either tier leaves the other bit for bit untouched: the
-//!    key is checked under its lock, then the global word is taken, then the key is written.
-//! 3. [`RateLimited::earliest`] is exact: refused a nanosecond before, admitted then, if nobody
-//!    else comes.
-//! 4. Nobody who doesn't wait goes before somebody who does. Who waits takes its tokens itself, so
-//!    dropping it loses none; whoever leaves the head of a line wakes the next.
-//! 5. Bounded: keys, waiting keys, waiters per key, and on request the wait. When all keys are in
-//!    use, further ones share buckets: never a free pass, never a lock-out.
-//! 6. A change of a quota keeps what the bucket holds, but for what is above the new burst. A word
-//!    is never read by another quota than the one it is told in: the bucket of all writes in the
-//!    word which of four that is, those of keys change it under their lock.
-//! 7. [Leases](Tokens::Leased) are carved out of the burst, so that the bound stays: a stripe never
-//!    holds or has coming more than one.
-//! 8. Lock order: rooms (who waits), then one shard of the keys. Wakers are cloned before
-//!    the locks; they are woken and dropped, and keys dropped, after them. Whose key nobody waits
-//!    for does not go through the rooms.
+//! # Guarantees
+//! - In every window of length *t*, as [the clock](crate::Instant) tells it, at most `burst + rate·t`
+//!   tokens are admitted, from any number of threads, at any rate from one a day to 10⁷ a second; a
+//!   clock that stalls, jumps or is up to ten minutes older than the last one changes nothing about
+//!   that. The algorithm is GCRA (ITU-T I.371).
+//! - A refusal costs nobody anything: one by the limit of a key leaves the shared one as it was, and
+//!   the other way round.
+//! - [`RateLimited::earliest`] is exact: refused a nanosecond before, admitted then, if nobody else
+//!   comes.
+//! - Nobody who doesn't wait goes before somebody who does, and who is dropped while it waits loses
+//!   no token.
+//! - Bounded: keys, waiting keys, waiters per key, and on request the wait. When all keys are in
+//!   use, further ones share buckets: never a free pass, never a lock-out.
+//! - A change of a quota keeps what is left of it, but for what is above the new burst.
+//! - [Leases](Tokens::Leased) are carved out of the burst, so that the bound stays.
+
+// Invariants, beside what is guaranteed above
+// 1. The state of a bucket is one word (GCRA), and every decision is one compare-and-swap on it.
+// 2. A refusal writes no bucket. One by either tier leaves the other bit for bit untouched: the
+//    key is checked under its lock, then the global word is taken, then the key is written.
+// 3. Who waits takes its tokens itself, so dropping it loses none; whoever leaves the head of a line
+//    wakes the next.
+// 4. A word is never read by another quota than the one it is told in: the bucket of all writes in
+//    the word which of four that is, those of keys change it under their lock.
+// 5. A stripe never holds or has coming more than one lease.
+// 6. Lock order: rooms (who waits), then one shard of the keys. Wakers are cloned before
+//    the locks; they are woken and dropped, and keys dropped, after them. Whose key nobody waits
+//    for does not go through the rooms.
 
 mod allowance;
 mod bucket;

@@ -21,6 +21,28 @@ pub enum Idempotency {
 }
 
 /// How often, how late and how long. Plain data; checked by [`Retry::new`](super::Retry::new).
+///
+/// With the feature `serde` it loads from any format, as every configuration does. A duration is
+/// its seconds and nanoseconds, as serde writes them; what is left out has its default; an unknown
+/// name is an error.
+/// ```
+/// # #[cfg(feature = "serde")] {
+/// use headworks::retry::RetryPolicy;
+/// use std::time::Duration;
+///
+/// let policy: RetryPolicy = serde_json::from_str(
+///     r#"{
+///         "max_attempts": 5,
+///         "total_timeout": {"secs": 10, "nanos": 0},
+///         "backoff": {"first": {"secs": 0, "nanos": 50000000}, "factor": 1.5}
+///     }"#,
+/// )
+/// .unwrap();
+/// assert_eq!(policy.total_timeout, Some(Duration::from_secs(10)));
+/// assert_eq!(policy.backoff.first, Duration::from_millis(50));
+/// assert_eq!(policy.max_refusals, RetryPolicy::default().max_refusals);
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]

@@ -1,5 +1,6 @@
 //! How a retried operation fails.
 
+use std::fmt;
 use std::time::Duration;
 
 use crate::ground::outcome::{Classify, RetryClass, Verdict};
@@ -48,29 +49,35 @@ pub enum GaveUp {
 
 /// An operation failed for good: why no further attempt was made, and how the last one failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("gave up after {attempts} attempts: {why}")]
+#[error("gave up after {made}: {why}", made = Made(*.attempts, *.refusals))]
 pub struct RetryError<E> {
     why: GaveUp,
     attempts: u32,
+    refusals: u32,
     retry_after: Option<Duration>,
     #[source]
     last: AttemptError<E>,
 }
 
 impl<E> RetryError<E> {
-    /// `verdict`: on the last attempt.
-    pub(super) fn new(why: GaveUp, attempts: u32, verdict: Verdict, last: AttemptError<E>) -> Self {
+    /// `verdict`: on the last attempt or refusal.
+    pub(super) fn new(
+        why: GaveUp,
+        (attempts, refusals): (u32, u32),
+        verdict: Verdict,
+        last: AttemptError<E>,
+    ) -> Self {
         let retry_after = match verdict.retry() {
             RetryClass::RetryAfter(after) => Some(after),
             RetryClass::Retry | RetryClass::Stop => None,
         };
-        Self { why, attempts, retry_after, last }
+        Self { why, attempts, refusals, retry_after, last }
     }
 
     /// A service was not ready for a first attempt.
     #[cfg(feature = "tower")]
     pub(super) fn not_ready(error: E) -> Self {
-        Self::new(GaveUp::Permanent, 0, Verdict::permanent(), AttemptError::Inner(error))
+        Self::new(GaveUp::Permanent, (0, 0), Verdict::permanent(), AttemptError::Inner(error))
     }
 
     /// Why no further attempt was made.
@@ -78,10 +85,17 @@ impl<E> RetryError<E> {
         self.why
     }
 
-    /// How many attempts were made; what was refused on this side is counted too. Zero only where a
-    /// service failed before it took a request.
+    /// How many attempts were made, [refusals](Self::refusals) not counted. Zero where all were
+    /// refused, and where a service failed before it took a request.
     pub fn attempts(&self) -> u32 {
         self.attempts
+    }
+
+    /// How often a limiter, breaker or pool on this side refused, those that were waited out and the
+    /// last one: no attempts, see [`max_refusals`](super::RetryPolicy::max_refusals). The operation
+    /// was called so often besides.
+    pub fn refusals(&self) -> u32 {
+        self.refusals
     }
 
     /// How long after the last attempt another one makes sense at the earliest, if it said so: the
@@ -98,6 +112,24 @@ impl<E> RetryError<E> {
     /// How the last attempt failed, by value.
     pub fn into_last(self) -> AttemptError<E> {
         self.last
+    }
+}
+
+/// Attempts and refusals, in words.
+struct Made(u32, u32);
+
+impl fmt::Display for Made {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let plural = |n| if n == 1 { "" } else { "s" };
+        let Self(attempts, refusals) = *self;
+        if refusals == 0 || attempts > 0 {
+            write!(f, "{attempts} attempt{}", plural(attempts))?;
+        }
+        if refusals > 0 {
+            let and = if attempts > 0 { " and " } else { "" };
+            write!(f, "{and}{refusals} refusal{}", plural(refusals))?;
+        }
+        Ok(())
     }
 }
 

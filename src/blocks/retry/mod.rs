@@ -12,6 +12,86 @@
 //! [`Hedge`] sends a second attempt for a call that takes unusually long, from the same budget.
 //! With the feature `tower` there are a `RetryLayer` and a `HedgeLayer`.
 //!
+//! # Examples
+//! Limiter, breaker and retry around one call. Each attempt asks the limiter, then the breaker; what
+//! they refuse is waited out or ends it, and only the backend's own failures count.
+//! ```
+//! use headworks::circuit_breaker::{CallError, CircuitBreakerConfig};
+//! use headworks::rate_limit::{Quota, TryAcquireError};
+//! use headworks::retry::{Idempotency, RetryBudget, RetryBudgetConfig, RetryError, RetryPolicy};
+//! use headworks::{CircuitBreaker, Classify, RateLimiter, Retry, Verdict};
+//!
+//! /// How the backend fails.
+//! #[derive(Debug)]
+//! enum BackendError {
+//!     Busy,
+//!     NoSuchOrder,
+//! }
+//!
+//! /// Said once, for breaker and retry.
+//! impl Classify for BackendError {
+//!     fn verdict(&self) -> Verdict {
+//!         match self {
+//!             Self::Busy => Verdict::failure(),
+//!             Self::NoSuchOrder => Verdict::permanent(),
+//!         }
+//!     }
+//! }
+//!
+//! /// How one attempt fails. The refusals of this crate know what they say.
+//! #[derive(Debug)]
+//! enum AttemptFailed {
+//!     Limited(TryAcquireError),
+//!     Called(CallError<BackendError>),
+//! }
+//!
+//! impl Classify for AttemptFailed {
+//!     fn verdict(&self) -> Verdict {
+//!         match self {
+//!             Self::Limited(refused) => refused.verdict(),
+//!             Self::Called(error) => error.verdict(),
+//!         }
+//!     }
+//! }
+//!
+//! struct Client {
+//!     limiter: RateLimiter,
+//!     breaker: CircuitBreaker,
+//!     retry: Retry,
+//! }
+//!
+//! impl Client {
+//!     async fn order(&self, id: u32) -> Result<u32, RetryError<AttemptFailed>> {
+//!         let attempt = |number| async move {
+//!             self.limiter.try_acquire(1).map_err(AttemptFailed::Limited)?;
+//!             self.breaker.call(backend(id, number)).await.map_err(AttemptFailed::Called)
+//!         };
+//!         self.retry.run(Idempotency::Idempotent, Verdict::of, attempt).await
+//!     }
+//! }
+//!
+//! /// Busy at first.
+//! async fn backend(id: u32, attempt: u32) -> Result<u32, BackendError> {
+//!     match (id, attempt) {
+//!         (0, _) => Err(BackendError::NoSuchOrder),
+//!         (_, 1) => Err(BackendError::Busy),
+//!         _ => Ok(id),
+//!     }
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let client = Client {
+//!     limiter: RateLimiter::new(Quota::per_second(100))?,
+//!     breaker: CircuitBreaker::new(CircuitBreakerConfig::default())?,
+//!     retry: Retry::new(RetryPolicy::default(), RetryBudget::new(RetryBudgetConfig::default())?)?,
+//! };
+//! assert_eq!(client.order(7).await.unwrap(), 7);
+//! assert_eq!(client.order(0).await.unwrap_err().attempts(), 1);
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! # Invariants
 //! 1. Over any time *t*, the retries of one budget are at most ratio × successes + floor ×
 //!    (*t* + 1 s) + savings, and savings never exceed their cap.

@@ -15,6 +15,7 @@ pub(crate) struct Run<'a> {
     /// When the operation began, where somebody has looked: the first attempt begins then.
     begun: Option<Instant>,
     end: Option<Instant>,
+    /// Refused ones too.
     attempts: u32,
     failures: u32,
     refusals: u32,
@@ -66,6 +67,8 @@ impl<'a> Run<'a> {
             if self.attempts > 1 {
                 self.retry.metrics.recovered.add(1);
             }
+        } else if verdict.is_refused() {
+            self.refusals = self.refusals.saturating_add(1);
         }
         if verdict.retry() == RetryClass::Stop {
             return Err(GaveUp::Permanent);
@@ -80,7 +83,6 @@ impl<'a> Run<'a> {
         let Shared { policy, budget, metrics, .. } = self.retry;
         let mut rng = self.retry.rng();
         let wait = if verdict.is_refused() {
-            self.refusals = self.refusals.saturating_add(1);
             policy.wait_out(verdict.retry(), self.refusals, &mut self.asked, &mut rng)?
         } else {
             self.failures += 1;
@@ -115,6 +117,7 @@ impl<'a> Run<'a> {
             Some(Err(error)) => AttemptError::Inner(error),
             None => AttemptError::TimedOut,
         };
-        Err(RetryError::new(why, self.attempts, verdict, last))
+        let made = (self.attempts.saturating_sub(self.refusals), self.refusals);
+        Err(RetryError::new(why, made, verdict, last))
     }
 }

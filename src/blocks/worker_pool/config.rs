@@ -239,8 +239,63 @@ impl Autoscale {
 /// dropped, half is taken off the limit.
 ///
 /// Tasks should be alike: of very different ones the mean says little. The time each task takes is
-/// measured, whatever [`Timing`] says; those that panic or are cancelled are not counted. What it is
-/// compared with, and how it does, stands with [`worker_pool`](super#how-the-adaptive-limit-was-chosen).
+/// measured, whatever [`Timing`] says; those that panic or are cancelled are not counted.
+///
+/// ```
+/// use headworks::WorkerPool;
+/// use headworks::worker_pool::{Adaptive, WorkerPoolConfig};
+/// use std::time::Duration;
+///
+/// /// A status.
+/// async fn call_the_backend() -> u16 {
+///     200
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let config = WorkerPoolConfig::default()
+///     .with_concurrency(Adaptive::between(2, 200))
+///     .with_task_timeout(Some(Duration::from_secs(5)));
+/// let pool = WorkerPool::new(config)?;
+/// let inside = pool.clone();
+/// let status = pool.try_submit(async move {
+///     let status = call_the_backend().await;
+///     if status == 429 || status == 503 {
+///         inside.report_overload();
+///     }
+///     status
+/// })?;
+/// assert_eq!(status.await?, 200);
+/// assert_eq!(pool.snapshot().limit, 2); // where it begins; it follows what it measures
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # How the adaptive limit was chosen
+///
+/// Three rules that say by latency whether a limit should go up or down, each with the same guard:
+/// more concurrency is kept only if it brought more throughput, less only if it did not cost it (the
+/// auto-tuner of Uber's Cinnamon looks at the covariance of the two for the same reason). In a
+/// simulated backend that can do 1,000 calls a second, 100 at once, 100 ms each (σ = 0.3), with one
+/// always waiting, from a limit of 1 on; mean of 8 seeds over 240 s. Each cell: goodput of what is
+/// possible, 99th percentile of a call, how far above the knee the limit was on average.
+///
+/// | backend | AIMD | Gradient2 | **Vegas** | Gradient2, no guard | Vegas, no guard |
+/// |---|---|---|---|---|---|
+/// | saturated | 97 %, 207 ms, 6 % | 97 %, 207 ms, 6 % | 97 %, 207 ms, 6 % | 92 %, 365 ms, 65 % | 98 %, 350 ms, 64 % |
+/// | thrashes when overloaded | 95 %, 208 ms, 3 % | 95 %, 208 ms, 3 % | 95 %, 208 ms, 3 % | 77 %, 370 ms, 40 % | 82 %, 367 ms, 40 % |
+/// | noisy (σ = 1) | 88 %, 654 ms, 4 % | 88 %, 654 ms, 4 % | 88 %, 651 ms, 3 % | 73 %, 825 ms, 21 % | 89 %, 871 ms, 33 % |
+/// | 1 % hang, 5 s each | 68 %, 296 ms, 42 % | 67 %, 289 ms, 39 % | 66 %, 256 ms, 28 % | 68 %, 344 ms, 53 % | 21 %, 192 ms, 0 % |
+/// | capacity × 0.3 for 80 s, and back | 97 %, 523 ms, 92 % | 94 %, 294 ms, 30 % | 94 %, 223 ms, 12 % | 88 %, 404 ms, 58 % | 98 %, 619 ms, 134 % |
+/// | a call takes twice as long from 80 s on | 96 %, 379 ms, 6 % | 96 %, 373 ms, 5 % | 96 %, 379 ms, 6 % | 76 %, 376 ms, 6 % | 97 %, 480 ms, 29 % |
+/// | capacity drifts by ± 60 % | 97 %, 532 ms, 100 % | 96 %, 298 ms, 39 % | 96 %, 231 ms, 15 % | 83 %, 327 ms, 52 % | 98 %, 346 ms, 64 % |
+/// | demand at 0.7 of it | 99 %, 196 ms, 2 % | 99 %, 196 ms, 2 % | 99 %, 196 ms, 2 % | 96 %, 192 ms, 57 % | 100 %, 193 ms, 96 % |
+///
+/// After the fall of capacity Vegas has its limit there within 4 s, and full goodput 7 s after its
+/// return; AIMD and Gradient2 never come down to 1.5 × the knee. When every call takes exactly its
+/// timeout of 5 s for ten minutes the limit falls to its minimum; in a backend that stays saturated
+/// for a day it stays within 15 %, where Gradient2 without the guard climbs to its maximum.
+/// `HEADWORKS_SEEDS=8 cargo test --all-features --lib limit::simulation -- --nocapture` prints it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]

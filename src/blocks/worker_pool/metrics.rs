@@ -174,12 +174,37 @@ impl Refusals {
 }
 
 /// What a shutdown leaves behind.
+///
+/// ```
+/// use headworks::WorkerPool;
+/// use headworks::worker_pool::WorkerPoolConfig;
+/// use std::time::Duration;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let pool = WorkerPool::new(WorkerPoolConfig::default())?;
+/// let quick = pool.try_submit(async { 7 })?;
+/// let endless = pool.try_submit(std::future::pending::<()>())?;
+/// assert_eq!(quick.await?, 7);
+///
+/// let report = pool.shutdown(Duration::from_millis(10)).await;
+/// let ledger = report.ledger;
+/// println!("{} done, {} cut short", ledger.completed, ledger.cancelled);
+/// assert!(ledger.is_exact() && endless.await.is_err());
+/// for id in &report.unresponsive {
+///     eprintln!("task {id:?} still runs");
+/// }
+/// assert_eq!(ledger.live, 0, "else the tasks above, and callers that are inside of `run`");
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DrainReport {
     /// Where everything accepted has gone. `live` is `unresponsive` and `in_run` together.
     pub ledger: Ledger,
-    /// Tasks that still run, because they do not come to an await point.
+    /// Tasks that were not seen off within 100 ms after they had been told to stop: mostly because
+    /// they do not come to an await point, or because their thread had no time for them.
     pub unresponsive: Vec<TaskId>,
     /// Callers that are still inside [`run`](super::WorkerPool::run), and tasks that run where they
     /// are awaited (see [`TaskHandle`](super::TaskHandle)): these end when they are polled.

@@ -23,8 +23,9 @@ use crate::{ConfigError, Ending, Refused};
 
 /// A pool of workers behind one bounded queue with priorities. Cloning gives another handle.
 ///
-/// Dropping the last handle without [`shutdown`](Self::shutdown) cancels everything, waiting and
-/// running, and waits for nothing.
+/// Dropping the last handle without [`shutdown`](Self::shutdown) cancels everything and waits for
+/// nothing: tasks that run are dropped at their next await point, and those that wait end
+/// [`Cancelled`](super::TaskError::Cancelled) too, not `Returned` as after a shutdown.
 ///
 /// ```
 /// use headworks::worker_pool::{Task, WorkerPoolConfig};
@@ -32,10 +33,12 @@ use crate::{ConfigError, Ending, Refused};
 /// use std::time::Duration;
 ///
 /// # #[tokio::main(flavor = "current_thread")]
-/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
 /// let pool = WorkerPool::new(WorkerPoolConfig::default())?;
 /// let plain = pool.try_submit(async { 1 + 1 })?;
-/// let urgent = pool.try_submit(Task::new(async { 2 + 2 }).priority(Priority::Urgent))?;
+/// let urgent = Task::new(async { 2 + 2 }).priority(Priority::Urgent);
+/// // A refusal holds the future, and futures are often not `Sync`, as this error must be: let go.
+/// let urgent = pool.try_submit(urgent).map_err(|refused| refused.map(drop))?;
 /// assert_eq!((plain.await?, urgent.await?), (2, 4));
 ///
 /// let report = pool.shutdown(Duration::from_secs(5)).await;
@@ -93,6 +96,44 @@ impl WorkerPool {
     /// Accepts the task, or gives it back; never waits. In a full queue it may take the place of
     /// a waiting task of a lower class, or of a tenant that holds more places than its own: that
     /// one ends [`TaskError::Evicted`](super::TaskError::Evicted).
+    ///
+    /// Who has the time comes back with what was refused, when that makes sense. (Who would rather
+    /// wait in turn: [`submit`](Self::submit).)
+    /// ```
+    /// use headworks::WorkerPool;
+    /// use headworks::worker_pool::{TaskHandle, WorkerPoolConfig};
+    /// use std::time::Duration;
+    ///
+    /// type Error = Box<dyn std::error::Error + Send + Sync>;
+    ///
+    /// async fn insist<F>(pool: &WorkerPool, mut work: F) -> Result<TaskHandle<F::Output>, Error>
+    /// where
+    ///     F: Future<Output: Send> + Send + 'static,
+    /// {
+    ///     loop {
+    ///         let refused = match pool.try_submit(work) {
+    ///             Ok(handle) => return Ok(handle),
+    ///             Err(refused) if refused.reason().is_retryable() => refused,
+    ///             Err(refused) => return Err(refused.map(drop).into()),
+    ///         };
+    ///         tokio::time::sleep(refused.retry_after().unwrap_or(Duration::from_millis(100))).await;
+    ///         work = refused.into_inner();
+    ///     }
+    /// }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Error> {
+    /// # let config = WorkerPoolConfig::default().with_queue_capacity(2);
+    /// # let pool = WorkerPool::new(config)?;
+    /// # let mut handles = Vec::new();
+    /// # for n in 0..9 {
+    /// #     handles.push(insist(&pool, async move { n }).await?);
+    /// # }
+    /// # assert_eq!(handles.pop().unwrap().await?, 8);
+    /// # pool.close();
+    /// # assert!(insist(&pool, async {}).await.is_err());
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
@@ -264,7 +305,8 @@ impl WorkerPool {
     /// # let config = headworks::worker_pool::WorkerPoolConfig::default();
     /// let pool = headworks::WorkerPool::new(config)?;
     /// let mut lines = vec!["first"];
-    /// pool.run(async { lines.push("second") }).await?;
+    /// // A refusal gives the future back, which borrows, as no boxed error may: let go of it.
+    /// pool.run(async { lines.push("second") }).await.map_err(|refused| refused.map(drop))?;
     /// assert_eq!(lines, ["first", "second"]);
     /// # Ok(())
     /// # }

@@ -217,7 +217,7 @@ impl<B> Core<B> {
             });
         let spared = match open {
             Some(_) if self.spares() => Some(Reason::CircuitOpen),
-            Some(open) => return Err((Reason::CircuitOpen, Some(open.next_probe_at()))),
+            Some(open) => return Err((Reason::CircuitOpen, open.next_probe_at())),
             None => None,
         };
         let late = self.in_time(ask, now).map_err(|reason| (reason, None))?;

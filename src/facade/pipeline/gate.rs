@@ -44,7 +44,7 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// How long a gate stays closed at least: a tick of the alarms.
 const SHORTEST: Duration = Duration::from_millis(1);
-/// How long one does whose limiter names no time.
+/// How long one does whose limiter or breaker names no time.
 const UNSAID: Duration = Duration::from_secs(1);
 
 impl Gate {
@@ -95,7 +95,7 @@ impl Gate {
         let permit = match permit {
             None => None,
             Some(Ok(permit)) => Some(permit),
-            Some(Err(open)) => return Err(self.close(Some(open.next_probe_at()), true, now)),
+            Some(Err(open)) => return Err(self.close(open.next_probe_at(), true, now)),
         };
         match self.egress.as_ref().map(|egress| egress.try_acquire_unleased_at(1, now)) {
             None | Some(Ok(())) => Ok(permit),
@@ -108,7 +108,7 @@ impl Gate {
         }
     }
 
-    /// Closes it until then. A closed limiter names no time, and one whose tokens are there but
+    /// Closes it until then. A closed limiter and a forced breaker name no time, and one whose tokens are there but
     /// belong to those in its line says *now*: whoever refuses is not asked again at once.
     fn close(&mut self, until: Option<Instant>, closed_by_breaker: bool, now: Instant) -> Closed {
         let until = until.map_or_else(

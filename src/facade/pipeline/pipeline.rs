@@ -21,8 +21,10 @@ use crate::{ConfigError, Refused};
 /// Admits intents by one decision, runs them through typed phases, and accounts for every one.
 ///
 /// Cheap to clone. When the last clone is dropped without a [`shutdown`](Self::shutdown), what
-/// waits ends `Returned`, what runs is dropped at its next await point (a critical attempt goes
-/// on to its end), and the pipeline's tasks leave.
+/// waits ends `Returned`, what runs is dropped at its next await point and ends `Cancelled` (a
+/// critical attempt goes on to its end), and the pipeline's tasks leave. (What waits in a
+/// [`WorkerPool`](crate::WorkerPool) then ends `Cancelled`: nobody is left to take it back, where a
+/// ticket gives its intent back.)
 ///
 /// ```
 /// use headworks::pipeline::{phase_fn, Intent, IntentPipeline, PhaseConfig, PipelineConfig};

@@ -33,8 +33,8 @@
 //!   threads only the caller's own: with each thread that does not come back to the pool two
 //!   magazines stay, of at most 32 values each, until the pool is dropped or a new thread gets its
 //!   place. They count towards `max_idle`.
-//! - The first 64 threads that use any block have magazines of their own, of which each pool lends half of its own; those beyond
-//!   share one, under the lock.
+//! - Up to 64 threads of a process at a time keep values at hand: those that came to any block of
+//!   this crate first. The others share one place behind a lock: slower, not wrong.
 
 // Invariants
 // 1. *User code* (create, reset, validate, the drop of a value) runs in `pool.rs` and `pooled.rs`

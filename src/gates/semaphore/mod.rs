@@ -24,9 +24,9 @@
 //! - Every waiter ends: with a permit, or with the reason in [`AcquireError`].
 //! - A dropped future loses its place and nothing else: a permit that had already come goes back
 //!   and to the next in line.
-//! - Uncontended acquire and release are one atomic operation each, without allocation; without
-//!   lock, but for one in sixteen of those that find nothing kept apart for their thread.
-//!   While permits are to spare, threads keep some of them apart, so that they do not meet.
+//! - While nobody waits, to acquire and to release are one atomic operation each: no allocation,
+//!   and almost never a lock. While half of the permits are free, threads keep a few of them at
+//!   hand, so that they do not get in each other's way; the total stays exact.
 
 // Invariants
 // 1. *One word* (`word.rs`) holds the free permits that are not lent, which may be negative after

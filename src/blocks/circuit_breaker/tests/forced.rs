@@ -1,6 +1,7 @@
 //! States that somebody forces.
 
 use super::*;
+use crate::{Classify, Verdict};
 
 fn now_of(breaker: &CircuitBreaker) -> CircuitBreakerSnapshot {
     breaker.snapshot()
@@ -11,10 +12,13 @@ fn forced_open_refuses_until_it_is_released_and_then_probes() {
     let breaker = CircuitBreaker::new(plain()).unwrap();
     breaker.force_open();
     let seen = now_of(&breaker);
-    assert!(seen.is_forced && seen.state == State::Open && seen.next_probe_at.is_some());
+    assert!(seen.is_forced && seen.state == State::Open);
+    assert_eq!((seen.next_probe_at, breaker.next_probe_at()), (None, None));
     let later = time::now() + 86_400 * S;
     let refused = breaker.try_acquire_at(later).unwrap_err();
-    assert_eq!(refused.retry_after(), 30 * S, "worth another look then");
+    assert_eq!((refused.retry_after(), refused.next_probe_at()), (None, None), "nobody knows");
+    assert_eq!(refused.to_string(), "the circuit is forced open");
+    assert_eq!(refused.verdict(), Verdict::refused(Some(30 * S)), "worth another look then");
     assert_eq!(breaker.peek_at(later), Err(refused));
     assert_eq!(breaker.snapshot().refused, 1);
     breaker.release();
@@ -57,6 +61,13 @@ fn what_was_under_way_when_it_was_forced_decides_nothing_after() {
     assert_eq!(breaker.state_at(now), State::HalfOpen);
     calls(&breaker, Success, 5, now);
     assert_eq!(breaker.state_at(now), State::Closed);
+}
+
+#[test]
+fn a_forced_opening_that_refuses_by_chance_tells_no_time_either() {
+    let (breaker, now) = made(plain().with_enforcement(Enforcement::Share(1.0)));
+    breaker.force_open();
+    assert_eq!(breaker.try_acquire_at(now).unwrap_err().retry_after(), None);
 }
 
 #[test]

@@ -26,18 +26,22 @@ fn the_opening_lasts_until_the_backend_wants_to_be_asked_again() {
     let (breaker, now) = made(plain());
     overloaded(&breaker, Some(90 * S), now);
     calls(&breaker, Failure, 10, now + S);
-    assert_eq!(breaker.peek_at(now + S).unwrap_err().next_probe_at(), now + 90 * S);
+    assert_eq!(breaker.peek_at(now + S).unwrap_err().next_probe_at(), Some(now + 90 * S));
 
     let (breaker, now) = made(plain());
     overloaded(&breaker, Some(86_400 * S), now);
     calls(&breaker, Failure, 10, now);
     let refused = breaker.peek_at(now).unwrap_err();
-    assert_eq!(refused.retry_after(), 300 * S, "an absurd wish is capped");
+    assert_eq!(refused.retry_after(), Some(300 * S), "an absurd wish is capped");
 
     let (breaker, now) = made(plain());
     let unavailable = Verdict::failure().not_before(100 * S);
     (0..10).for_each(|_| breaker.try_acquire_at(now).unwrap().report_at(unavailable, now));
-    assert_eq!(breaker.peek_at(now).unwrap_err().retry_after(), 100 * S, "a failure may ask too");
+    assert_eq!(
+        breaker.peek_at(now).unwrap_err().retry_after(),
+        Some(100 * S),
+        "a failure may ask too"
+    );
 }
 
 #[test]
@@ -47,7 +51,7 @@ fn a_refusal_of_ones_own_says_nothing_about_the_backend() {
         breaker.try_acquire_at(now).unwrap().report_at(Verdict::refused(Some(90 * S)), now);
     }
     calls(&breaker, Failure, 10, now);
-    assert_eq!(breaker.peek_at(now).unwrap_err().retry_after(), 30 * S);
+    assert_eq!(breaker.peek_at(now).unwrap_err().retry_after(), Some(30 * S));
 }
 
 #[test]
@@ -57,7 +61,7 @@ fn those_who_were_told_the_same_come_back_spread() {
         let config = CircuitBreakerConfig::default().with_overloaded(Overloaded::Opens);
         let breaker = CircuitBreaker::new_at(config, Rng::seeded(seed), now).unwrap();
         overloaded(&breaker, Some(100 * S), now);
-        breaker.peek_at(now).unwrap_err().retry_after()
+        breaker.peek_at(now).unwrap_err().retry_after().unwrap()
     });
     let openings: Vec<_> = openings.collect();
     assert!(openings.iter().all(|opening| (100 * S..=120 * S).contains(opening)));
@@ -72,7 +76,7 @@ fn a_wish_is_forgotten_with_its_generation() {
     let now = now + 40 * S;
     calls(&breaker, Success, 5, now);
     calls(&breaker, Failure, 10, now);
-    assert_eq!(breaker.peek_at(now).unwrap_err().retry_after(), 30 * S);
+    assert_eq!(breaker.peek_at(now).unwrap_err().retry_after(), Some(30 * S));
 }
 
 #[test]

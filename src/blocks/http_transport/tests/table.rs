@@ -436,9 +436,8 @@ fn a_place_ahead_of_need_is_there_while_no_cap_and_no_waiter_stands_against_it()
     assert_eq!(it.back(held), Some("first"));
 
     let mut it = Bench::new(limits(4, 1));
-    let held = it.open("a");
+    let _held = it.open("a");
     assert!(ahead(&mut it, "b", 9).is_none(), "the overall cap");
-    drop(held);
     let mut it = Bench::new(Limits { in_the_clear: Speaks::Muxed, ..limits(4, 10) });
     assert!(ahead(&mut it, "a", 9).is_some());
     assert!(ahead(&mut it, "a", 9).is_none(), "shared connections one after the other");

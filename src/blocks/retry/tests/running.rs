@@ -40,7 +40,7 @@ fn failing<'a>(
     }
 }
 
-/// Why it gave up and after how many attempts, or after how many it went well.
+/// Why it gave up and after how many calls, or after how many it went well.
 async fn told(
     retry: &Retry,
     idempotency: Idempotency,
@@ -50,12 +50,16 @@ async fn told(
     match retry.run(idempotency, Verdict::of, failing(failures, &calls)).await {
         Ok(()) => (None, calls.load(Ordering::Relaxed)),
         Err(gave) => {
-            let last = failures[gave.attempts() as usize - 1];
+            let calls = calls.load(Ordering::Relaxed);
+            assert_eq!(gave.attempts() + gave.refusals(), calls);
+            let refused = failures[..calls as usize].iter().filter(|verdict| verdict.is_refused());
+            assert_eq!(refused.count() as u32, gave.refusals());
+            let last = failures[calls as usize - 1];
             assert_eq!(gave.last(), &AttemptError::Inner(last));
             let is_early = matches!(gave.why(), GaveUp::Refused | GaveUp::AskedForLonger);
             let verdict = if is_early { last } else { last.stop() };
             assert_eq!(gave.verdict(), verdict, "retries don't multiply");
-            (Some(gave.why()), gave.attempts())
+            (Some(gave.why()), calls)
         }
     }
 }
@@ -144,6 +148,33 @@ async fn a_refusal_on_this_side_uses_up_no_attempt_and_no_budget() {
     assert_eq!(told_by(&[for_hours]).await, (Some(GaveUp::Refused), 1), "no use to wait so long");
     assert_eq!((budget.snapshot().withdrawn, budget.snapshot().refused), (1, 0));
     assert_eq!((all.snapshot().waited_out, all.snapshot().refused), (6, 2));
+}
+
+#[tokio::test]
+async fn an_error_counts_attempts_and_refusals_apart() {
+    let (all, _) = retry(quick(2), 100);
+    let text = async |failures: &[_]| {
+        let calls = AtomicU32::new(0);
+        let gave = all.run(Idempotent, Verdict::of, failing(failures, &calls)).await.unwrap_err();
+        (gave.attempts(), gave.refusals(), gave.to_string())
+    };
+    let said = |attempts, refusals, text: &str| (attempts, refusals, text.to_owned());
+    assert_eq!(
+        text(&[FAILURE.stop()]).await,
+        said(1, 0, "gave up after 1 attempt: the error is permanent")
+    );
+    assert_eq!(
+        text(&[FAILURE, REFUSED, FAILURE]).await,
+        said(2, 1, "gave up after 2 attempts and 1 refusal: all attempts are used up")
+    );
+    assert_eq!(
+        text(&[REFUSED; 4]).await,
+        said(0, 4, "gave up after 4 refusals: refused on this side")
+    );
+    assert_eq!(
+        text(&[REFUSED.stop()]).await,
+        said(0, 1, "gave up after 1 refusal: the error is permanent")
+    );
 }
 
 /// An open circuit says 30 s by default: a caller who is told so by a refusal waits for nothing.
