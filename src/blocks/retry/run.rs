@@ -43,6 +43,7 @@ impl<'a> Run<'a> {
     }
 
     /// No later than `end`, whatever the policy allows.
+    #[cfg(feature = "http")]
     pub(crate) fn ends_by(&mut self, end: Option<Instant>) {
         self.end = time::earlier(self.end, end);
     }
