@@ -188,6 +188,8 @@ impl Caller for Reqwest {
     const NAME: &'static str = "reqwest";
 
     async fn new(setting: &Setting<'_>) -> Self {
+        // It has none of its own; only the first call counts.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let builder = reqwest::Client::builder().no_proxy();
         let builder = match setting.speaks {
             Speaks::H1 => builder.http1_only(),

@@ -92,7 +92,7 @@ fn submit(shared: &Arc<Shared>, result: u32) -> Result<Join<u32>, Reason> {
     match shared.push(work, &Place::new(Priority::Normal), PoolCore::refuse) {
         Ok(_) => Ok(join),
         Err((no, work)) => {
-            drop(node::take_back(work, join));
+            drop(node::take_back::<std::future::Ready<u32>>(work, join));
             Err(no.reason)
         }
     }
