@@ -21,9 +21,10 @@ use crate::gates::wait_queue::Place;
 use crate::ground::loom_tests::block_on;
 use crate::{Priority, Reason};
 
-fn model(check: impl Fn() + Send + Sync + 'static) {
+/// So many preemptions: more than with two threads two, or with three threads one, take minutes.
+fn model(preemptions: usize, check: impl Fn() + Send + Sync + 'static) {
     let mut builder = loom::model::Builder::new();
-    builder.preemption_bound = Some(2);
+    builder.preemption_bound = Some(preemptions);
     builder.check(check);
 }
 
@@ -113,7 +114,7 @@ fn ends(shared: &Arc<Shared>, workers: impl IntoIterator<Item = JoinHandle<()>>,
 
 #[test]
 fn loom_a_task_does_not_wait_beside_a_worker_that_goes_to_rest() {
-    model(|| {
+    model(2, || {
         let shared = shared(1);
         let worker = worker(&shared, 0);
         assert_eq!(result(submit(&shared, 7).unwrap()), 7);
@@ -125,7 +126,7 @@ fn loom_a_task_does_not_wait_beside_a_worker_that_goes_to_rest() {
 
 #[test]
 fn loom_of_two_tasks_none_waits_beside_two_workers() {
-    model(|| {
+    model(1, || {
         let shared = shared(2);
         let workers = [0, 1].map(|no| worker(&shared, no));
         let (first, second) = (submit(&shared, 7).unwrap(), submit(&shared, 8).unwrap());
@@ -136,7 +137,7 @@ fn loom_of_two_tasks_none_waits_beside_two_workers() {
 
 #[test]
 fn loom_two_submitters_beside_one_worker() {
-    model(|| {
+    model(1, || {
         let shared = shared(1);
         let worker = worker(&shared, 0);
         let other = thread::spawn({
@@ -152,7 +153,7 @@ fn loom_two_submitters_beside_one_worker() {
 /// One that waits for another keeps its worker; the other one is for the second worker.
 #[test]
 fn loom_a_task_that_waits_for_another_does_not_keep_it_from_its_worker() {
-    model(|| {
+    model(1, || {
         let shared = shared(2);
         let workers = [0, 1].map(|no| worker(&shared, no));
         let mut second = submit(&shared, 8).unwrap();
@@ -168,7 +169,7 @@ fn loom_a_task_that_waits_for_another_does_not_keep_it_from_its_worker() {
 /// The thread of one that pauses may have much to do: here, until the task that it left is done.
 #[test]
 fn loom_what_a_spent_worker_leaves_is_for_the_other() {
-    model(|| {
+    model(1, || {
         let (shared, is_done) = (shared(2), Arc::new(Notify::new()));
         let workers = [0, 1].map(|no| {
             let is_done = Arc::clone(&is_done);
@@ -189,7 +190,7 @@ fn loom_what_a_spent_worker_leaves_is_for_the_other() {
 
 #[test]
 fn loom_a_close_beside_a_submission_refuses_it_or_lets_it_end() {
-    model(|| {
+    model(2, || {
         let shared = shared(1);
         let worker = worker(&shared, 0);
         let closer = thread::spawn({
