@@ -8,6 +8,7 @@
 use std::future::{poll_fn, ready};
 use std::sync::{Arc, LazyLock};
 use std::task::Poll;
+use std::time::Duration;
 
 use loom::sync::Notify;
 use loom::thread::{self, JoinHandle};
@@ -21,10 +22,11 @@ use crate::gates::wait_queue::Place;
 use crate::ground::loom_tests::block_on;
 use crate::{Priority, Reason};
 
-/// So many preemptions: more than with two threads two, or with three threads one, take minutes.
+/// So many preemptions, and so long: of two threads all of it takes seconds; of three, minutes.
 fn model(preemptions: usize, check: impl Fn() + Send + Sync + 'static) {
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = Some(preemptions);
+    builder.max_duration = Some(Duration::from_secs(30));
     builder.check(check);
 }
 
