@@ -27,6 +27,8 @@ fn model(preemptions: usize, check: impl Fn() + Send + Sync + 'static) {
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = Some(preemptions);
     builder.max_duration = Some(Duration::from_secs(30));
+    // After so many executions it looks at the clock.
+    builder.checkpoint_interval = 100;
     builder.check(check);
 }
 
