@@ -22,7 +22,7 @@ use crate::gates::wait_queue::Place;
 use crate::ground::loom_tests::block_on;
 use crate::{Priority, Reason};
 
-/// So many preemptions, and so long: of two threads all of it takes seconds; of three, minutes.
+/// So many preemptions, and for half a minute at most; all of them together take twenty seconds.
 fn model(preemptions: usize, check: impl Fn() + Send + Sync + 'static) {
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = Some(preemptions);
@@ -37,7 +37,9 @@ fn shared(seats: usize) -> Arc<Shared> {
         LazyLock::new(|| tokio::runtime::Builder::new_current_thread().build().unwrap());
     let config = WorkerPoolConfig::default()
         .with_concurrency(Concurrency::Fixed(seats))
-        .with_queue_capacity(4)
+        // So that its pressure does not change: that is told through tokio's channel, whose lock is
+        // none of the model's.
+        .with_queue_capacity(64)
         .with_timing(Timing::Off);
     Arc::new(Shared::new(config.check().unwrap(), None, RUNTIME.handle()))
 }
