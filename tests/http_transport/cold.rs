@@ -72,17 +72,7 @@ async fn a_cold_herd_dials_no_more_than_the_cap_and_the_next_one_nothing() {
 #[tokio::test]
 async fn control_a_herd_without_a_cap_dials_as_often_as_it_is_large() {
     const HERD: usize = CALLERS / 20;
-    let all = Arc::new(tokio::sync::Barrier::new(HERD));
-    let server = Server::running(move |mut peer: Peer| {
-        let all = Arc::clone(&all);
-        async move {
-            while peer.request().await.is_some() {
-                all.wait().await;
-                peer.write(OK).await;
-            }
-        }
-    })
-    .await;
+    let server = Server::answering_together(HERD).await;
     let transport = capped(HERD);
     herd(&transport, &server, HERD).await;
     assert_eq!(counts(&transport).opened as usize, HERD);

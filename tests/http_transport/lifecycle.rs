@@ -6,11 +6,11 @@ use std::task::{Context, Waker};
 use std::time::Duration;
 
 use headworks::http_transport::{
-    CloseReason, CloseReport, Preset, Protocol, TransportConfig, TransportError,
+    Body, CloseReason, CloseReport, Preset, Protocol, TransportConfig, TransportError,
 };
 use headworks::{Transport, TransportFactory};
 
-use crate::server::{OK, Server, at_rest, counts, patiently, transport, until};
+use crate::server::{OK, Peer, Server, at_rest, counts, patiently, transport, until};
 
 const LONG: Duration = Duration::from_secs(15);
 const HALF: &str = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nha";
@@ -20,17 +20,22 @@ async fn get(transport: &Transport, server: &Server) {
     assert_eq!(answer.into_body().bytes(10).await.unwrap(), "ok");
 }
 
-#[tokio::test]
-async fn a_closing_pool_refuses_new_requests_and_waits_for_those_under_way() {
-    let server = Server::by_hand().await;
-    let transport = transport(Preset::Default);
-    let (answer, mut peer) = tokio::join!(transport.get(server.url("/")), async {
+/// A request whose answer is under way: what came of it, and who answers.
+async fn half_answered(transport: &Transport, server: &Server) -> (Body, Peer) {
+    let (answer, peer) = tokio::join!(transport.get(server.url("/")), async {
         let mut peer = server.accept().await;
         peer.request().await.unwrap();
         peer.write(HALF).await;
         peer
     });
-    let mut body = answer.unwrap().into_body();
+    (answer.unwrap().into_body(), peer)
+}
+
+#[tokio::test]
+async fn a_closing_pool_refuses_new_requests_and_waits_for_those_under_way() {
+    let server = Server::by_hand().await;
+    let transport = transport(Preset::Default);
+    let (mut body, mut peer) = half_answered(&transport, &server).await;
     assert_eq!(body.chunk().await.unwrap().unwrap(), "ha");
     let closing = transport.clone();
     let mut close = pin!(closing.close(LONG));
@@ -64,13 +69,7 @@ async fn idle_connections_are_closed_at_once_and_closing_again_changes_nothing()
 async fn what_has_not_ended_in_time_is_cut_and_listed() {
     let server = Server::by_hand().await;
     let transport = transport(TransportConfig::default().with_open_per_host(2));
-    let (answer, first) = tokio::join!(transport.get(server.url("/")), async {
-        let mut peer = server.accept().await;
-        peer.request().await.unwrap();
-        peer.write(HALF).await;
-        peer
-    });
-    let mut body = answer.unwrap().into_body();
+    let (mut body, first) = half_answered(&transport, &server).await;
     assert_eq!(body.chunk().await.unwrap().unwrap(), "ha");
     let (header, line) = (transport.get(server.url("/")), transport.get(server.url("/")));
     let close = async {
@@ -116,19 +115,14 @@ async fn a_dial_under_way_is_cut_too() {
 async fn a_close_that_is_dropped_cuts_nothing_and_can_be_gone_on_with() {
     let server = Server::by_hand().await;
     let transport = transport(Preset::Default);
-    let (answer, mut peer) = tokio::join!(transport.get(server.url("/")), async {
-        let mut peer = server.accept().await;
-        peer.request().await.unwrap();
-        peer.write(HALF).await;
-        peer
-    });
+    let (body, mut peer) = half_answered(&transport, &server).await;
     {
         let mut close = pin!(transport.close(LONG));
         assert!(close.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
     }
     assert!(matches!(transport.get(server.url("/")).await.unwrap_err(), TransportError::Closed));
     peer.write("lf").await;
-    assert_eq!(patiently(answer.unwrap().into_body().bytes(10)).await.unwrap(), "half");
+    assert_eq!(patiently(body.bytes(10)).await.unwrap(), "half");
     assert_eq!(patiently(transport.close(LONG)).await, CloseReport::default());
 }
 
@@ -169,13 +163,7 @@ async fn another_configuration_drops_no_request_and_mixes_no_pools() {
     let factory = TransportFactory::new().unwrap();
     let transport = factory.transport(Preset::Default).unwrap();
     let (clone, other) = (transport.clone(), factory.transport(Preset::Default).unwrap());
-    let (answer, mut old) = tokio::join!(transport.get(server.url("/")), async {
-        let mut peer = server.accept().await;
-        peer.request().await.unwrap();
-        peer.write(HALF).await;
-        peer
-    });
-    let body = answer.unwrap().into_body();
+    let (body, mut old) = half_answered(&transport, &server).await;
 
     let wrong = TransportConfig::default().with_open_per_host(0);
     factory.reload(&transport, wrong).unwrap_err();

@@ -7,7 +7,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use headworks::http_transport::{CloseReason, Preset, TransportConfig};
 use http::{Method, Request, StatusCode};
-use tokio::sync::Barrier;
 use tokio::task::JoinSet;
 
 use crate::server::{OK, Server, at_rest, counts, patiently, transport, until};
@@ -64,18 +63,7 @@ async fn callers_that_go_on_need_no_more_connections_than_they_are() {
 /// The original serialised twenty callers over ten connections.
 #[tokio::test]
 async fn twenty_callers_at_once_are_served_in_one_round_trip() {
-    let all = Arc::new(Barrier::new(20));
-    let server = Server::running(move |mut peer| {
-        let all = Arc::clone(&all);
-        async move {
-            while peer.request().await.is_some() {
-                // Nobody is answered before all twenty are here.
-                all.wait().await;
-                peer.write(OK).await;
-            }
-        }
-    })
-    .await;
+    let server = Server::answering_together(20).await;
     let transport = transport(Preset::Default);
     for _ in 0..2 {
         let mut callers = JoinSet::new();

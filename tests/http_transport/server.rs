@@ -2,12 +2,14 @@
 
 use std::future::Future;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use headworks::http_transport::{PoolCounts, TransportConfig};
 use headworks::{Transport, TransportFactory};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Barrier;
 use tokio::task::JoinSet;
 
 /// Nothing here takes longer, or it hangs.
@@ -28,6 +30,21 @@ impl Server {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         Self { address, listener: Some(listener), _tasks: JoinSet::new() }
+    }
+
+    /// Answers nobody before so many have asked.
+    pub(crate) async fn answering_together(callers: usize) -> Self {
+        let all = Arc::new(Barrier::new(callers));
+        Self::running(move |mut peer: Peer| {
+            let all = Arc::clone(&all);
+            async move {
+                while peer.request().await.is_some() {
+                    all.wait().await;
+                    peer.write(OK).await;
+                }
+            }
+        })
+        .await
     }
 
     /// One that runs `each` for every connection.

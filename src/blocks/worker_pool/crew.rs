@@ -263,28 +263,19 @@ async fn worker<P: Post>(me: Leaving<P>, no: WorkerNo) {
     let mut turn = Turn::Begun(poll_fn(|cx| Poll::Ready(cx.waker().clone())).await);
     let mut stint = Stint::default();
     loop {
-        turn = match post.next(no, turn) {
+        match post.next(no, turn) {
             Next::Job(job) => {
                 let done = stint.watch(post.work(job, &mut kit)).await;
-                if stint.is_over().await { Turn::Spent(done) } else { Turn::Done(done) }
+                turn = if stint.is_over().await { Turn::Spent(done) } else { Turn::Done(done) };
+                continue;
             }
-            Next::Rest { until } => {
-                time::until(until, rest()).await;
-                stint.begin();
-                Turn::Up
-            }
-            Next::Linger => {
-                linger().await;
-                stint.begin();
-                Turn::Up
-            }
-            Next::Pause => {
-                tokio::task::yield_now().await;
-                stint.begin();
-                Turn::Up
-            }
+            Next::Rest { until } => drop(time::until(until, rest()).await),
+            Next::Linger => linger().await,
+            Next::Pause => tokio::task::yield_now().await,
             Next::Leave => return,
-        };
+        }
+        stint.begin();
+        turn = Turn::Up;
     }
 }
 
@@ -296,6 +287,7 @@ struct Stint {
 }
 
 impl Stint {
+    /// Another one begins with the next job.
     fn begin(&mut self) {
         self.since = None;
     }

@@ -83,9 +83,9 @@ impl Drain {
         }
     }
 
-    /// So many starts beside the one that he asked for whoever is refused last should leave to
-    /// others: evenly spread over as many as were refused lately, so that they don't all come back
-    /// at once. By Weyl's sequence (the multiples of the golden ratio, without their whole part).
+    /// So many starts the one just refused is to leave to others, at most `most`: spread evenly over as
+    /// many as were refused since the last window, so that they don't all come back at once. By Weyl's
+    /// sequence (the multiples of the golden ratio, without their whole part).
     #[inline]
     pub(super) fn spread(&self, most: usize) -> u64 {
         const GOLDEN: u32 = 0x9e37_79b9;

@@ -39,9 +39,9 @@
 //!   ([`Task::on_end`]) is called once, as the last part of its task, however that ends.
 //! - *Spans.* While somebody listens to `tracing`, a task is polled and dropped in the span that
 //!   its submitter was in.
-//! - *Turns.* A worker goes on from task to task for 200 us or 128 tasks at most, then all else on its thread
-//!   has a turn; a task that computes for longer is the last of its turn. No task that could run
-//!   waits in the hands of a worker that does not.
+//! - *Turns.* A worker goes on from task to task for 200 us or 128 tasks at most, then all else on
+//!   its thread has a turn; a task that computes for longer is the last of its turn. No task that
+//!   could run waits in the hands of a worker that does not.
 //! - *Isolation.* A panic in a task, in its `Drop` or in the `Drop` of its result costs neither a
 //!   worker nor a seat.
 //! - *Shutdown.* [`WorkerPool::shutdown`] returns 100 ms after `within` at the latest, given a

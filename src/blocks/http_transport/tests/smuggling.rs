@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::super::claims;
+use crate::ground::cases::fuzz_seeds;
 
 /// Strings in which what separates things is likely.
 fn nasty() -> impl Strategy<Value = String> {
@@ -71,15 +72,8 @@ proptest! {
     }
 }
 
-/// What the fuzz targets found interesting.
-fn seeds(target: &str) -> Vec<Vec<u8>> {
-    let folder = format!("{}/fuzz/seeds/{target}", env!("CARGO_MANIFEST_DIR"));
-    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-    entries.map(|entry| std::fs::read(entry.path()).unwrap()).collect()
-}
-
 #[test]
 fn the_seeds_of_the_fuzz_targets_hold() {
-    seeds("http_input").iter().for_each(|seed| claims::http_input(seed));
-    seeds("proxy_environment").iter().for_each(|seed| claims::proxy_environment(seed));
+    fuzz_seeds("http_input").iter().for_each(|seed| claims::http_input(seed));
+    fuzz_seeds("proxy_environment").iter().for_each(|seed| claims::proxy_environment(seed));
 }

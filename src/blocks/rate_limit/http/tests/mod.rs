@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use super::claims;
+use crate::ground::cases::fuzz_seeds;
 use http::HeaderMap;
 use http::header::{HeaderName, HeaderValue};
 
@@ -20,15 +21,8 @@ fn headers<V: AsRef<[u8]>>(lines: impl IntoIterator<Item = (&'static str, V)>) -
     headers
 }
 
-/// What the fuzz targets found interesting.
-fn seeds(target: &str) -> Vec<Vec<u8>> {
-    let folder = format!("{}/fuzz/seeds/{target}", env!("CARGO_MANIFEST_DIR"));
-    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-    entries.map(|entry| std::fs::read(entry.path()).unwrap()).collect()
-}
-
 #[test]
 fn the_seeds_of_the_fuzz_targets_hold() {
-    seeds("client_ip").iter().for_each(|seed| claims::client_ip(seed));
-    seeds("rate_limit_headers").iter().for_each(|seed| claims::hint(seed));
+    fuzz_seeds("client_ip").iter().for_each(|seed| claims::client_ip(seed));
+    fuzz_seeds("rate_limit_headers").iter().for_each(|seed| claims::hint(seed));
 }
