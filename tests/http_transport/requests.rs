@@ -28,8 +28,13 @@ async fn urls_that_lead_nowhere_are_refused_before_anything_is_dialled() {
         assert!(matches!(error, TransportError::InvalidUrl(_)), "{url}: {error:?}");
         assert!(!error.is_retryable());
     }
-    for url in ["http://user:secret@127.0.0.1:1/", "http://127.0.0.1:0/", "http://127.0.0.1:99999/"]
-    {
+    for url in [
+        "http://user:secret@127.0.0.1:1/",
+        "http://127.0.0.1:0/",
+        "http://127.0.0.1:99999/",
+        "http://[::g]/",
+        "http://+[::1]:8080/",
+    ] {
         let error = transport.get(url).await.unwrap_err();
         assert!(matches!(error, TransportError::InvalidUrl(_)), "{url}: {error:?}");
     }

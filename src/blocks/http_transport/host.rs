@@ -1,5 +1,7 @@
 //! Where a request goes, and what it says on the wire.
 
+use std::net::Ipv6Addr;
+
 use http::header::{CONTENT_LENGTH, HOST, HeaderValue, PROXY_AUTHORIZATION, TRANSFER_ENCODING};
 use http::uri::{Authority, PathAndQuery, Scheme, Uri};
 use http::{Method, Request, Version};
@@ -39,6 +41,9 @@ impl HostKey {
         if authority.host().is_empty() {
             return Err(TransportError::InvalidUrl("it has no host"));
         }
+        if !is_name_or_address(authority.host()) {
+            return Err(TransportError::InvalidUrl("its host is none"));
+        }
         let authority = without_default_port(authority, tls)?;
         let mut host = Self { tls, authority, via: None };
         host.via = config.proxy.via(&host, config.protocol == Protocol::Http2);
@@ -63,6 +68,14 @@ impl HostKey {
 impl std::fmt::Display for HostKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}://{}", if self.tls { "https" } else { "http" }, self.authority)
+    }
+}
+
+/// `Uri` lets through what only looks like an address: `[::g]`, and `+[::1]`, which is no name.
+fn is_name_or_address(host: &str) -> bool {
+    match host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+        Some(address) => address.parse::<Ipv6Addr>().is_ok(),
+        None => !host.contains(['[', ']']),
     }
 }
 
