@@ -13,6 +13,7 @@ mod harness;
 mod http_transport;
 mod object_pool;
 mod pin;
+mod pipeline;
 mod rate_limit;
 mod retry;
 mod semaphore;
@@ -44,12 +45,17 @@ const ROOMS: &[Room] = &[
     ("retry/hedging", retry::hedging::run),
     ("object_pool", object_pool::run),
     ("http_transport", http_transport::run),
+    ("pipeline/passes", pipeline::passes),
+    ("pipeline/keys", pipeline::keys),
+    ("pipeline/memory", pipeline::memory),
+    ("pipeline/ladder", pipeline::ladder),
 ];
 
 const USAGE: &str = "usage: versus [ROOM | ROOM/GROUP]… [--rounds N] [--quick]
   rooms: worker_pool (submit, run, edges, depth, memory, flood, timing, work, urgent),
     semaphore, rate_limit (calls, keys), circuit_breaker (calls, faults),
-    retry (run, stack, hedging), object_pool, http_transport
+    retry (run, stack, hedging), object_pool, http_transport,
+    pipeline (passes, keys, memory, ladder)
   no room    all of them
   --rounds N interleaved rounds a row (default 15)
   --quick    3 short rounds: shows that it runs, measures nothing";
