@@ -5,10 +5,12 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::checkpoints::Pages;
+use super::core::Core;
 use super::intent::Intent;
 use super::progress::Abandoned;
 use super::run::Effects;
-use super::shared::Shared;
+use super::shared::{Body, Shared};
 use crate::Ledger;
 use crate::ground::time::{self, Instant};
 
@@ -70,18 +72,27 @@ impl<P: Send + Sync + 'static, O: Send + Sync + 'static> Shared<P, O> {
 
     /// Waits until nothing is live, `until` at the latest; whether that came.
     async fn is_emptied(&self, until: Option<Instant>) -> bool {
-        let emptied = async {
+        self.comes_to(until, Core::is_over).await
+    }
+
+    /// The same for something else that may come once all is over.
+    async fn comes_to(
+        &self,
+        until: Option<Instant>,
+        is_so: impl Fn(&Core<Body<P, O>>) -> bool,
+    ) -> bool {
+        let so = async {
             loop {
                 let mut notified = pin!(self.emptied.notified());
                 // Registered before the look, so that the last ending in between is not lost.
                 notified.as_mut().enable();
-                if self.core.lock().is_over() {
+                if is_so(&self.core.lock()) {
                     return;
                 }
                 notified.await;
             }
         };
-        time::until(until, emptied).await.is_some()
+        time::until(until, so).await.is_some()
     }
 
     /// See `IntentPipeline::shutdown`.
@@ -103,6 +114,9 @@ impl<P: Send + Sync + 'static, O: Send + Sync + 'static> Shared<P, O> {
             let Abandoned { indeterminate, unresponsive } = self.abandon();
             if indeterminate.is_empty() && unresponsive.is_empty() {
                 self.crew.all_gone(margin(1)).await;
+            } else {
+                let is_written = |core: &Core<_>| core.pages.as_ref().is_none_or(Pages::is_clean);
+                self.comes_to(margin(1), is_written).await;
             }
             let returned = self.returned.lock().take().unwrap_or_default();
             let snapshot = self.snapshot();
