@@ -23,6 +23,12 @@ pub fn rate_limit_headers(lines: &[u8]) {
     crate::blocks::rate_limit::http::claims::hint(lines);
 }
 
+/// A file of the pipeline's checkpoints, as a disk may have left it.
+#[cfg(feature = "json")]
+pub fn checkpoint_file(bytes: &[u8]) {
+    crate::facade::pipeline::claims(bytes);
+}
+
 /// Lines of an environment that names proxies, and URLs to ask for.
 #[cfg(feature = "http")]
 pub fn proxy_environment(lines: &[u8]) {

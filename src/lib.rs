@@ -7,7 +7,7 @@
 //!
 //! | you need | room |
 //! |---|---|
-//! | one admission decision, phases, retries, an exact ledger | [`pipeline`] |
+//! | one admission decision, phases, retries, an exact ledger, checkpoints on disk | [`pipeline`] |
 //! | a priority worker pool with one cap and backpressure | [`worker_pool`] |
 //! | permits handed out by priority | [`semaphore`] |
 //! | values and buffers used again | [`object_pool`] |

@@ -27,7 +27,7 @@ const UNSAFE: [&str; 4] = [
 /// What may stand in only one file, and where.
 const ONLY_IN: [(&str, &str); 6] = [
     ("Instant::now", "ground/time/clock.rs"),
-    ("SystemTime::now", "nowhere"),
+    ("SystemTime::now", "ground/time/clock.rs"),
     ("parking_lot::", "ground/primitives.rs"),
     ("sync::atomic", "ground/primitives.rs"),
     ("unbounded_channel", "nowhere"),

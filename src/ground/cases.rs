@@ -8,7 +8,7 @@ pub(crate) fn cases(cases: u32) -> Config {
 }
 
 /// What the fuzz target of this name found interesting: something, at least.
-#[cfg(feature = "tower")]
+#[cfg(any(feature = "json", feature = "tower"))]
 pub(crate) fn fuzz_seeds(target: &str) -> Vec<Vec<u8>> {
     let folder = format!("{}/fuzz/seeds/{target}", env!("CARGO_MANIFEST_DIR"));
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();

@@ -50,6 +50,8 @@ pub enum Reason {
     Expired,
     /// The block is paused: come back when it is resumed.
     Paused,
+    /// It could not be written to where the pipeline keeps what it has accepted.
+    NotPersisted,
     /// The block is closed: do not come back.
     Closed,
 }
@@ -57,7 +59,8 @@ pub enum Reason {
 impl Reason {
     /// Whether the same thing may be accepted later, as it is: it is for
     /// [`QueueFull`](Self::QueueFull), [`RateLimited`](Self::RateLimited),
-    /// [`CircuitOpen`](Self::CircuitOpen), [`Evicted`](Self::Evicted) and [`Paused`](Self::Paused).
+    /// [`CircuitOpen`](Self::CircuitOpen), [`Evicted`](Self::Evicted), [`Paused`](Self::Paused) and
+    /// [`NotPersisted`](Self::NotPersisted).
     ///
     /// Not for what waiting does not mend: it comes too late for its deadline
     /// ([`DeadlineInfeasible`](Self::DeadlineInfeasible), [`Expired`](Self::Expired)), is
@@ -71,7 +74,8 @@ impl Reason {
             | Self::RateLimited { .. }
             | Self::CircuitOpen
             | Self::Evicted
-            | Self::Paused => true,
+            | Self::Paused
+            | Self::NotPersisted => true,
             Self::DeadlineInfeasible
             | Self::TooLarge
             | Self::Conflict
@@ -95,6 +99,7 @@ impl Reason {
             Self::Evicted => "evicted",
             Self::Expired => "expired",
             Self::Paused => "paused",
+            Self::NotPersisted => "not_persisted",
             Self::Closed => "closed",
         }
     }
@@ -122,6 +127,7 @@ impl fmt::Display for Reason {
             Self::Evicted => f.write_str("displaced in the waiting room"),
             Self::Expired => f.write_str("its deadline passed in the waiting room"),
             Self::Paused => f.write_str("paused"),
+            Self::NotPersisted => f.write_str("it could not be kept on disk"),
             Self::Closed => f.write_str("closed"),
         }
     }

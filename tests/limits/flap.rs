@@ -113,16 +113,19 @@ async fn best_fixed(period: Duration, lasts: Duration, seed: u64) -> Duration {
     *sizes.values().min().unwrap()
 }
 
-/// A few seeds, or as many as `HEADWORKS_SEEDS` says.
+/// A few seeds, or those that `HEADWORKS_SEEDS` says: so many, or `FIRST-LAST`.
 pub(super) fn seeds(few: u64) -> std::ops::RangeInclusive<u64> {
-    1..=std::env::var("HEADWORKS_SEEDS").map_or(few, |seeds| seeds.parse().unwrap())
+    let Ok(asked) = std::env::var("HEADWORKS_SEEDS") else { return 1..=few };
+    let (first, last) = asked.split_once('-').unwrap_or(("1", &asked));
+    first.parse().unwrap()..=last.parse().unwrap()
 }
 
 /// Long enough that what a cold start costs is less than a hundredth: in the short period up to a
-/// cool-down of waiting falls into a high phase, 1,440 tasks of 880 a second.
+/// cool-down of waiting falls into a high phase, 1,440 tasks of 880 a second. So it may, one time in
+/// some hundreds, where seats have gone in a long low phase: five of those make it little, too.
 const PERIODS: [(Duration, Duration); 2] = [
     (Duration::from_secs(2), SECOND.saturating_mul(180)),
-    (Duration::from_secs(60), SECOND.saturating_mul(120)),
+    (Duration::from_secs(60), SECOND.saturating_mul(300)),
 ];
 
 fn short_of_breath() -> Autoscale {

@@ -5,6 +5,10 @@
     reason = "a test fails by panicking, and brings its own clock"
 )]
 
+#[cfg(feature = "json")]
+mod checkpoints;
+#[cfg(feature = "json")]
+mod crashes;
 mod ends;
 mod gates;
 mod held;

@@ -7,7 +7,8 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
-use super::chain::{AttemptRules, Chain, Start, Then};
+use super::chain::{AttemptRules, Chain, Fleeting, Start, Then};
+use super::checkpoints::{self, Keeper};
 use super::config::{PhaseConfig, PipelineConfig};
 use super::core::{Core, Limits};
 use super::gate::Gate;
@@ -28,8 +29,11 @@ use crate::retry::RetryBudget;
 #[derive(Debug)]
 pub struct Builder<P, C = Start> {
     config: PipelineConfig,
-    phases: Vec<(&'static str, PhaseConfig)>,
+    pub(super) phases: Vec<(&'static str, PhaseConfig)>,
     chain: C,
+    /// Which phases are durable, by place.
+    pub(super) durable: Vec<usize>,
+    pub(super) keeper: Option<Keeper<P>>,
     /// One that others spend too.
     budget: Option<RetryBudget>,
     rng: Rng,
@@ -42,6 +46,8 @@ impl<P: Send + Sync + 'static> Builder<P, Start> {
             config,
             phases: Vec::new(),
             chain: Start,
+            durable: Vec::new(),
+            keeper: None,
             budget: None,
             rng: Rng::from_entropy(),
             payload: PhantomData,
@@ -52,17 +58,30 @@ impl<P: Send + Sync + 'static> Builder<P, Start> {
 impl<P: Send + Sync + 'static, C: Chain<P>> Builder<P, C> {
     /// The next phase: its input is what the one before makes, first of all the payload.
     pub fn phase<X: Phase<C::Out>>(
-        mut self,
+        self,
         name: &'static str,
         config: PhaseConfig,
         phase: X,
     ) -> Builder<P, Then<C, X>> {
-        let rules = AttemptRules { name, limit: config.limit(), critical: config.critical };
+        self.then(name, config, phase, Fleeting)
+    }
+
+    pub(super) fn then<X: Phase<C::Out>, K>(
+        mut self,
+        name: &'static str,
+        config: PhaseConfig,
+        phase: X,
+        keeps: K,
+    ) -> Builder<P, Then<C, X, K>> {
+        let place = self.phases.len();
+        let rules = AttemptRules { name, place, limit: config.limit(), critical: config.critical };
         self.phases.push((name, config));
         Builder {
             config: self.config,
             phases: self.phases,
-            chain: Then { before: self.chain, phase, rules },
+            chain: Then { before: self.chain, phase, rules, keeps },
+            durable: self.durable,
+            keeper: self.keeper,
             budget: self.budget,
             rng: self.rng,
             payload: PhantomData,
@@ -93,7 +112,7 @@ impl<P: Send + Sync + 'static, C: Chain<P>> Builder<P, C> {
     /// # Panics
     /// When that runtime was built without its timer (`enable_time`).
     pub fn build(self) -> Result<IntentPipeline<P, C::Out>, ConfigError> {
-        let Self { config, phases, chain, budget, rng, .. } = self;
+        let Self { config, phases, chain, durable, keeper, budget, rng, .. } = self;
         config.check()?;
         ConfigError::unless(!phases.is_empty(), "pipeline.phases", 0, "at least 1")?;
         for (position, (name, phase)) in phases.iter().enumerate() {
@@ -103,6 +122,9 @@ impl<P: Send + Sync + 'static, C: Chain<P>> Builder<P, C> {
             let allowed = "another one in each phase";
             ConfigError::unless(is_first, "pipeline.phase.name", shown, allowed)?;
         }
+        let is_kept = keeper.is_some() || durable.is_empty();
+        let allowed = "set where a phase is durable";
+        ConfigError::unless(is_kept, "pipeline.checkpoints", "none", allowed)?;
         let runtime = Handle::try_current().map_err(|_| ConfigError::NoRuntime)?;
         // Here rather than in a worker, where nobody would see it.
         drop(tokio::time::sleep(Duration::ZERO));
@@ -114,8 +136,10 @@ impl<P: Send + Sync + 'static, C: Chain<P>> Builder<P, C> {
         let rules = config.rules();
         let gate = |(name, phase): &(&'static str, PhaseConfig)| Gate::new(name, phase, rules);
         let limits = Limits::of(&config);
-        let gates = phases.iter().map(gate).collect();
-        let core = Core::new(limits, gates, budget, rng);
+        let mut gates: Vec<_> = phases.iter().map(gate).collect();
+        durable.iter().for_each(|place| gates[*place].durable = true);
+        let mut core = Core::new(limits, gates, budget, rng);
+        core.pages = checkpoints::pages(keeper.as_ref());
         let shared = Arc::new(Shared {
             name: config.name,
             phases: phases.iter().map(|(name, _)| *name).collect(),
@@ -128,10 +152,12 @@ impl<P: Send + Sync + 'static, C: Chain<P>> Builder<P, C> {
             outlets: Outlets::new(),
             telling: Telling::new(),
             returned: Mutex::new(None),
+            keeper,
         });
         // At most 2^16, checked.
         Crew::start(&shared, config.seats as u32, &runtime);
         runtime.spawn(seat::keep_time(Crew::enlist(&shared)));
+        checkpoints::start(&shared, &runtime);
         Ok(IntentPipeline::new(shared))
     }
 }

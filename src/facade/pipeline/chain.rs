@@ -7,6 +7,7 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
 
+use super::checkpoints::{Past, Undecodable};
 use super::context::PhaseContext;
 use super::control::{Control, Go, Report, Turn};
 use super::limit::Limit;
@@ -29,24 +30,31 @@ pub trait Chain<P>: sealed::Link<P, Output = Self::Out> {
 #[derive(Debug)]
 pub struct Start;
 
-/// One phase more.
+/// One phase more; `K` says what of it is kept on disk.
 #[derive(Debug)]
-pub struct Then<C, X> {
+pub struct Then<C, X, K = Fleeting> {
     pub(super) before: C,
     pub(super) phase: X,
     pub(super) rules: AttemptRules,
+    pub(super) keeps: K,
 }
+
+/// Nothing of a phase is kept on disk.
+#[derive(Debug)]
+pub struct Fleeting;
 
 /// What an attempt of a phase must keep.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct AttemptRules {
     pub(super) name: &'static str,
+    /// How many phases are before it.
+    pub(super) place: usize,
     pub(super) limit: Limit,
     pub(super) critical: bool,
 }
 
 pub(super) mod sealed {
-    use super::{Arc, Control, Future};
+    use super::{Arc, Control, Future, Past, PhaseError, Undecodable};
 
     pub trait Link<P>: Send + Sync + 'static {
         type Output: Send + Sync + 'static;
@@ -60,6 +68,15 @@ pub(super) mod sealed {
             control: &Arc<Control>,
         ) -> impl Future<Output = Self::Held> + Send;
 
+        /// What the phases up to this one had made before a restart, as far as it was kept.
+        #[allow(private_interfaces, reason = "sealed: only the pipeline calls it")]
+        fn restore(&self, payload: Arc<P>, past: &Past) -> Self::Held;
+
+        /// How many phases up to this one are behind a run with this past.
+        #[cfg(feature = "json")]
+        #[allow(private_interfaces, reason = "sealed: only the pipeline calls it")]
+        fn covered(&self, past: &Past) -> Result<usize, Undecodable>;
+
         /// Undoes the phases up to this one, this one first.
         #[allow(private_interfaces, reason = "sealed: only the pipeline calls it")]
         fn undo(
@@ -69,41 +86,59 @@ pub(super) mod sealed {
         ) -> impl Future<Output = ()> + Send;
     }
 
-    /// How an output is kept between phases: inline, with those before it, should they have to be
+    /// What of a phase is kept on disk.
+    pub trait Keeps<T>: Send + Sync + 'static {
+        /// The phase is done: what it made is to be written.
+        #[allow(private_interfaces, reason = "sealed: only the pipeline calls it")]
+        fn keep(&self, _: &'static str, _: &T, _: &Control) -> Result<(), PhaseError> {
+            Ok(())
+        }
+
+        /// What it made before a restart; `None` if that was not kept.
+        #[allow(private_interfaces, reason = "sealed: only the pipeline calls it")]
+        fn recall(&self, _: &'static str, _: &Past) -> Option<Result<T, Undecodable>> {
+            None
+        }
+    }
+
+    /// How an output is held between phases: inline, with those before it, should they have to be
     /// undone; but for the payload, which is shared with whoever gives it back.
     pub trait Held<T>: Send + Sync {
-        fn get(&self) -> &T;
-        fn share(self) -> Arc<T>;
+        /// `None` only of what came before a restart and was not kept.
+        fn get(&self) -> Option<&T>;
+        fn share(self) -> Option<Arc<T>>;
     }
 
     #[derive(Debug)]
     pub struct Made<B, T> {
         pub(super) from: B,
-        pub(super) output: T,
+        pub(super) output: Option<T>,
     }
 
     impl<B: Send + Sync, T: Send + Sync> Held<T> for Made<B, T> {
-        fn get(&self) -> &T {
-            &self.output
+        fn get(&self) -> Option<&T> {
+            self.output.as_ref()
         }
 
-        fn share(self) -> Arc<T> {
-            Arc::new(self.output)
+        fn share(self) -> Option<Arc<T>> {
+            self.output.map(Arc::new)
         }
     }
 
     impl<T: Send + Sync> Held<T> for Arc<T> {
-        fn get(&self) -> &T {
-            self
+        fn get(&self) -> Option<&T> {
+            Some(self)
         }
 
-        fn share(self) -> Arc<T> {
-            self
+        fn share(self) -> Option<Arc<T>> {
+            Some(self)
         }
     }
 }
 
-use sealed::{Held, Link, Made};
+use sealed::{Held, Keeps, Link, Made};
+
+impl<T> Keeps<T> for Fleeting {}
 
 impl<P: Send + Sync + 'static> Chain<P> for Start {
     type Out = P;
@@ -119,19 +154,45 @@ impl<P: Send + Sync + 'static> Link<P> for Start {
     }
 
     #[allow(private_interfaces, reason = "sealed: only the pipeline calls it")]
+    fn restore(&self, payload: Arc<P>, _: &Past) -> Arc<P> {
+        payload
+    }
+
+    #[cfg(feature = "json")]
+    #[allow(private_interfaces, reason = "sealed: only the pipeline calls it")]
+    fn covered(&self, _: &Past) -> Result<usize, Undecodable> {
+        Ok(0)
+    }
+
+    #[allow(private_interfaces, reason = "sealed: only the pipeline calls it")]
     async fn undo(&self, _: &Arc<P>, _: &Arc<Control>) {}
 }
 
-impl<P: Send + Sync + 'static, C: Chain<P>, X: Phase<C::Out>> Chain<P> for Then<C, X> {
+impl<P, C, X, K> Chain<P> for Then<C, X, K>
+where
+    P: Send + Sync + 'static,
+    C: Chain<P>,
+    X: Phase<C::Out>,
+    K: Keeps<X::Out>,
+{
     type Out = X::Out;
 }
 
-impl<P: Send + Sync + 'static, C: Chain<P>, X: Phase<C::Out>> Link<P> for Then<C, X> {
+impl<P, C, X, K> Link<P> for Then<C, X, K>
+where
+    P: Send + Sync + 'static,
+    C: Chain<P>,
+    X: Phase<C::Out>,
+    K: Keeps<X::Out>,
+{
     type Output = X::Out;
     type Held = Made<C::Held, X::Out>;
 
     #[allow(private_interfaces, reason = "sealed: only the pipeline calls it")]
     async fn drive(&self, payload: Arc<P>, control: &Arc<Control>) -> Self::Held {
+        if let Some(past) = control.past(self.rules.place) {
+            return self.restore(payload, past);
+        }
         let from = self.before.drive(payload, control).await;
         loop {
             let Turn::Go(go) = control.turn().await else {
@@ -142,11 +203,19 @@ impl<P: Send + Sync + 'static, C: Chain<P>, X: Phase<C::Out>> Link<P> for Then<C
             };
             let cx = PhaseContext::new(control, go, self.rules);
             // Called inside, so that a panic before the first await is the attempt's, too.
-            let run = async { self.phase.run(from.get(), &cx).await };
+            let run = async {
+                let input = from.get().ok_or_else(|| PhaseError::permanent("its input is lost"))?;
+                self.phase.run(input, &cx).await
+            };
             match attempt(run, &cx, control, self.rules.critical).await {
                 Ok(Step::Done(output)) => {
-                    control.report(Report::Done);
-                    return Made { from, output };
+                    match self.keeps.keep(self.rules.name, &output, control) {
+                        Ok(()) => {
+                            control.report(Report::Done);
+                            return Made { from, output: Some(output) };
+                        }
+                        Err(unwritable) => control.report(Report::Failed(unwritable)),
+                    }
                 }
                 Ok(Step::Again { after }) => control.report(Report::Again(after)),
                 Err(report) => control.report(report),
@@ -155,15 +224,50 @@ impl<P: Send + Sync + 'static, C: Chain<P>, X: Phase<C::Out>> Link<P> for Then<C
     }
 
     #[allow(private_interfaces, reason = "sealed: only the pipeline calls it")]
+    fn restore(&self, payload: Arc<P>, past: &Past) -> Self::Held {
+        let from = self.before.restore(payload, past);
+        // What can't be read any more was found when it was restored, and is not asked for.
+        let output = self.keeps.recall(self.rules.name, past).and_then(Result::ok);
+        Made { from, output }
+    }
+
+    #[cfg(feature = "json")]
+    #[allow(private_interfaces, reason = "sealed: only the pipeline calls it")]
+    fn covered(&self, past: &Past) -> Result<usize, Undecodable> {
+        match self.keeps.recall(self.rules.name, past) {
+            Some(output) => output.map(|output| {
+                drop(output);
+                self.rules.place + 1
+            }),
+            None => self.before.covered(past),
+        }
+    }
+
+    #[allow(private_interfaces, reason = "sealed: only the pipeline calls it")]
     async fn undo(&self, held: &Self::Held, control: &Arc<Control>) {
+        if let (Some(input), Some(output)) = (held.from.get(), &held.output) {
+            self.undo_one(input, output, control).await;
+        }
+        self.before.undo(&held.from, control).await;
+    }
+}
+
+impl<C, X, K> Then<C, X, K> {
+    async fn undo_one<In: Sync + 'static>(
+        &self,
+        input: &In,
+        output: &X::Out,
+        control: &Arc<Control>,
+    ) where
+        X: Phase<In>,
+    {
         let now = time::now();
         let cx = PhaseContext::new(control, Go { attempt: 1, started: now }, self.rules);
         let until = self.rules.limit.timeout.and_then(|timeout| time::later(now, timeout));
-        let undo = async { self.phase.undo(held.from.get(), &held.output, &cx).await };
+        let undo = async { self.phase.undo(input, output, &cx).await };
         if let Some(Ok(())) = time::until(until, guarded(undo, &cx)).await {
             control.undone(self.rules.name);
         }
-        self.before.undo(&held.from, control).await;
     }
 }
 
@@ -241,10 +345,25 @@ pub(super) fn message_of(payload: &(dyn Any + Send)) -> String {
 /// A chain with its type forgotten: makes the runs.
 pub(super) trait Runs<P, O>: Send + Sync {
     fn begin(self: Arc<Self>, payload: Arc<P>, control: Arc<Control>) -> Drive<O>;
+
+    /// How many phases are behind a run with this past.
+    #[cfg(feature = "json")]
+    fn covered(&self, past: &Past) -> Result<usize, Undecodable>;
 }
 
 impl<P: Send + Sync + 'static, C: Chain<P>> Runs<P, C::Out> for C {
     fn begin(self: Arc<Self>, payload: Arc<P>, control: Arc<Control>) -> Drive<C::Out> {
-        Box::pin(async move { self.drive(payload, &control).await.share() })
+        Box::pin(async move {
+            match self.drive(payload, &control).await.share() {
+                Some(output) => output,
+                // Unreachable: what was driven is there, and what has no phase left is not driven.
+                None => std::future::pending().await,
+            }
+        })
+    }
+
+    #[cfg(feature = "json")]
+    fn covered(&self, past: &Past) -> Result<usize, Undecodable> {
+        Link::covered(self, past)
     }
 }

@@ -9,6 +9,7 @@ use std::task::Poll;
 
 use tokio::sync::Notify;
 
+use super::checkpoints::{Checkpoint, Past};
 use super::phase::PhaseError;
 use crate::ground::primitives::Mutex;
 use crate::ground::primitives::atomic::{AtomicBool, Ordering};
@@ -51,6 +52,8 @@ pub(super) struct Control {
     pub(super) key: Arc<str>,
     pub(super) generation: Option<u64>,
     pub(super) span: tracing::Span,
+    /// What it had done before a restart.
+    past: Option<Past>,
     cell: Mutex<Cell>,
     stopped: AtomicBool,
     stop: Notify,
@@ -62,6 +65,7 @@ struct Cell {
     report: Option<Report>,
     deadline: Option<Instant>,
     undone: Vec<&'static str>,
+    checkpoint: Option<Checkpoint>,
 }
 
 impl Control {
@@ -72,7 +76,29 @@ impl Control {
         span: tracing::Span,
     ) -> Self {
         let cell = Mutex::new(Cell { deadline, ..Cell::default() });
-        Self { key, generation, span, cell, stopped: AtomicBool::new(false), stop: Notify::new() }
+        let (stopped, stop) = (AtomicBool::new(false), Notify::new());
+        Self { key, generation, span, past: None, cell, stopped, stop }
+    }
+
+    #[cfg(feature = "json")]
+    pub(super) fn with_past(self, past: Past) -> Self {
+        Self { past: Some(past), ..self }
+    }
+
+    /// What it had done before a restart, if that includes the phase at this place.
+    pub(super) fn past(&self, place: usize) -> Option<&Past> {
+        self.past.as_ref().filter(|past| past.covers(place))
+    }
+
+    /// The coroutine: a durable phase is done.
+    #[cfg(feature = "json")]
+    pub(super) fn checkpoint(&self, checkpoint: Checkpoint) {
+        self.cell.lock().checkpoint = Some(checkpoint);
+    }
+
+    /// The worker: the last one that is.
+    pub(super) fn take_checkpoint(&self) -> Option<Checkpoint> {
+        self.cell.lock().checkpoint.take()
     }
 
     /// The core: the next poll may start an attempt.

@@ -7,13 +7,13 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::checkpoints::Pages;
 use super::config::PipelineConfig;
-use super::control::Control;
 use super::dormant::Dormant;
 use super::gate::Gate;
 use super::keys::{Keys, Relation};
 use super::metrics::Refusals;
-use super::run::{Ask, Effects, EndedRun, Run, RunId, State};
+use super::run::{AfterSave, Ask, Carried, Effects, EndedRun, Run, RunId, State, Unsaved};
 use super::trace::Trace;
 use crate::blocks::worker_pool::crew::Roster;
 use crate::gates::wait_queue::{Plan, Room, Rules};
@@ -58,6 +58,8 @@ pub(super) struct Core<B> {
     pub(super) life: Life,
     /// Nothing is accepted or started.
     pub(super) paused: bool,
+    /// What is on disk, in a pipeline with checkpoints.
+    pub(super) pages: Option<Pages>,
     pub(super) key_backoff: Backoff,
     pub(super) budget: RetryBudget,
     pub(super) grace: Duration,
@@ -166,6 +168,7 @@ impl<B> Core<B> {
             loops: Loops { after: limits.loop_after, met: 0 },
             life: Life::Open,
             paused: false,
+            pages: None,
             key_backoff: limits.key_backoff,
             budget,
             grace: limits.grace,
@@ -184,7 +187,7 @@ impl<B> Core<B> {
         if self.is_closed() {
             return Err(Reason::Closed);
         }
-        if self.paused {
+        if self.paused || self.pages.as_ref().is_some_and(Pages::is_unrestored) {
             return Err(Reason::Paused);
         }
         let Some(key) = self.keys.get(&ask.key) else {
@@ -204,8 +207,8 @@ impl<B> Core<B> {
                 Relation::Older => return Err(Reason::Stale),
             }
         }
-        let is_running = self.run(current).is_some_and(Run::is_running);
-        let waiting = key.successor.or_else(|| (!is_running).then_some(current));
+        let is_busy = self.run(current).is_some_and(Run::is_busy);
+        let waiting = key.successor.or_else(|| (!is_busy).then_some(current));
         Ok(waiting.map_or(Admission::New { parked: true }, Admission::Replace))
     }
 
@@ -336,7 +339,7 @@ impl<B> Core<B> {
         way: Way,
         ask: Ask,
         parked: bool,
-        (control, body): (Arc<Control>, B),
+        carried: Carried<B>,
         now: Instant,
         fx: &mut Effects<B>,
     ) -> RunId {
@@ -348,6 +351,26 @@ impl<B> Core<B> {
         if let Some(victim) = standing.or(dormant) {
             self.end(victim, Ending::Evicted, now, fx);
         }
+        let id = self.accept(ask, accept_no, carried, now);
+        if self.saves_first(id, AfterSave::Enter, now) {
+            self.set_alarm(id, now);
+        } else if parked {
+            self.park_for(id, None, now);
+        } else {
+            self.enter(id, now);
+        }
+        id
+    }
+
+    /// A run more, parked before its first phase: its key's current one, or its successor.
+    pub(super) fn accept(
+        &mut self,
+        ask: Ask,
+        accept_no: u64,
+        carried: Carried<B>,
+        now: Instant,
+    ) -> RunId {
+        let Carried { control, body, kept } = carried;
         self.ledger.accepted += 1;
         self.run_ledger.accepted += 1;
         self.parked += 1;
@@ -366,20 +389,28 @@ impl<B> Core<B> {
             alarm: None,
             trace: Trace::new(now),
             body,
+            kept,
+            unsaved: None,
+            left: false,
         });
         self.keys.add(&key, id);
-        if parked {
-            self.park_for(id, None, now);
-        } else {
-            self.enter(id, now)
-        }
         id
     }
 
-    /// A run that is its key's current one now: into the first line, or, where its key goes round in
-    /// a loop, by way of the key's backoff.
-    fn enter(&mut self, id: RunId, now: Instant) {
-        let Some(run) = self.run(id) else { return };
+    /// Whether a parked run first has to come to the disk. Then it goes on from there.
+    pub(super) fn saves_first(&mut self, id: RunId, then: AfterSave, now: Instant) -> bool {
+        let Some(pages) = &mut self.pages else { return false };
+        let Some(index) = self.runs.index(id) else { return false };
+        let run = self.runs.get_mut(index);
+        let no = pages.mark(&run.ask.key, now);
+        run.unsaved = Some(Unsaved { no, then });
+        true
+    }
+
+    /// A run that is its key's current one now: into its line, or, where its key goes round in a
+    /// loop, by way of the key's backoff. One that is not on disk yet enters when it is.
+    pub(super) fn enter(&mut self, id: RunId, now: Instant) {
+        let Some(run) = self.run(id).filter(|run| run.unsaved.is_none()) else { return };
         let in_a_row = self.keys.in_a_row(&run.ask.key, run.ask.version, now);
         match self.loops.beyond(in_a_row) {
             None => self.stand(id, now),
@@ -396,8 +427,9 @@ impl<B> Core<B> {
         let run = self.runs.get_mut(index);
         self.ledger.accepted += 1;
         run.tickets += 1;
-        let (before, is_dormant) = (run.ask.class, run.is_dormant());
-        run.ask.class = before.max(ask.class);
+        let (class, is_dormant) = (run.ask.class, run.is_dormant());
+        let before = (class, run.ask.deadline);
+        run.ask.class = class.max(ask.class);
         let ends = run.ask.deadline.zip(ask.deadline);
         run.ask.deadline = ends.map(|(old, new)| old.max(new));
         run.control.set_deadline(run.ask.deadline);
@@ -408,10 +440,15 @@ impl<B> Core<B> {
                 running.give_up_at = gate.give_up_at(running.since, run.ask.deadline, self.grace);
             }
             State::Parked { .. } if is_dormant => {
-                self.dormant.remove(before, run.accept_no);
+                self.dormant.remove(before.0, run.accept_no);
                 self.dormant.add(class, run.accept_no, id);
             }
             State::Parked { .. } => {}
+        }
+        if let Some(pages) = &mut self.pages
+            && before != (run.ask.class, run.ask.deadline)
+        {
+            pages.mark(&run.ask.key, now);
         }
         self.set_alarm(id, now);
     }
@@ -422,7 +459,7 @@ impl<B> Core<B> {
         &mut self,
         id: RunId,
         ask: Ask,
-        (control, body): (Arc<Control>, B),
+        Carried { control, body, kept }: Carried<B>,
         now: Instant,
         fx: &mut Effects<B>,
     ) {
@@ -443,6 +480,7 @@ impl<B> Core<B> {
         let mut trace = std::mem::replace(&mut run.trace, Trace::new(now));
         trace.ended(now);
         let body = std::mem::replace(&mut run.body, body);
+        let kept = std::mem::replace(&mut run.kept, kept);
         self.ledger.accepted += 1;
         self.run_ledger.accepted += 1;
         self.ledger.record(Ending::Superseded, tickets);
@@ -455,9 +493,12 @@ impl<B> Core<B> {
             refund: false,
             trace,
             control,
+            kept,
         };
         fx.ended.push(ended);
-        if is_successor {
+        if self.saves_first(id, AfterSave::Enter, now) {
+            self.set_alarm(id, now);
+        } else if is_successor {
             self.park_for(id, None, now);
         } else {
             self.enter(id, now);
@@ -470,6 +511,8 @@ impl<B> Core<B> {
         self.park(id);
         self.parked -= 1;
         let mut run = self.runs.remove(index);
+        // All its phases are done, and nobody waits for the disk any longer.
+        let ending = if run.is_done() { Ending::Completed } else { ending };
         run.trace.ended(now);
         if run.tickets > 0 {
             self.ledger.record(ending, run.tickets);
@@ -484,6 +527,7 @@ impl<B> Core<B> {
             self.report_loop(in_a_row, &run.ask.key, None, fx);
         }
         let successor = self.keys.ended(&run.ask.key, id);
+        self.unkeep(id, &mut run, ending, now);
         fx.ended.push(EndedRun {
             body: run.body,
             ending,
@@ -492,6 +536,7 @@ impl<B> Core<B> {
             refund: !run.begun,
             trace: run.trace,
             control: run.control,
+            kept: run.kept,
         });
         if let Some(successor) = successor {
             self.enter(successor, now);

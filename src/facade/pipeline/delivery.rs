@@ -35,6 +35,7 @@ impl<P: Send + Sync + 'static, O: Send + Sync + 'static> Shared<P, O> {
         if retimed {
             core.armed = due;
         }
+        let pages = core.pages.as_ref().is_some_and(|pages| pages.is_due(now));
         let room_head = if is_over { None } else { core.room.next() };
         let tells = !fx.ended.is_empty() || !given_up.is_empty();
         if tells {
@@ -45,6 +46,14 @@ impl<P: Send + Sync + 'static, O: Send + Sync + 'static> Shared<P, O> {
         workers.into_iter().for_each(wake_quietly);
         if retimed || is_over {
             self.clock.notify_one();
+        }
+        if let Some(keeper) = &self.keeper {
+            if pages {
+                keeper.ring();
+            }
+            if is_over {
+                keeper.ring_out();
+            }
         }
         for (key, phase) in fx.loops {
             quietly(|| {
@@ -109,9 +118,12 @@ impl<P: Send + Sync + 'static, O: Send + Sync + 'static> Shared<P, O> {
     /// Tells every ticket of a run how it ended; the intent goes to the shutdown that collects,
     /// else to the first ticket still held.
     fn deliver(&self, ended: EndedRun<Body<P, O>>) {
-        let EndedRun { body, ending, tickets, phase, refund, trace, control } = ended;
+        let EndedRun { body, ending, tickets, phase, refund, trace, control, kept } = ended;
         let Body { intent, payer, drive, claims, output, failure } = body;
         drop_quietly((drive, control));
+        if let Some(kept) = kept {
+            kept.ended();
+        }
         if let Some(payer) = payer.filter(|_| refund) {
             self.refund(&payer);
         }

@@ -5,6 +5,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::checkpoints::Pages;
 use super::intent::Intent;
 use super::progress::Abandoned;
 use super::run::Effects;
@@ -72,18 +73,28 @@ impl<P: Send + Sync + 'static, O: Send + Sync + 'static> Shared<P, O> {
     /// Waits until nothing is live and all endings are told, `until` at the latest; whether that
     /// came.
     async fn is_emptied(&self, until: Option<Instant>) -> bool {
-        let emptied = async {
+        self.comes_to(until, Self::is_over_and_told).await
+    }
+
+    /// The same for something else that may come once all is over.
+    async fn comes_to(&self, until: Option<Instant>, is_so: impl Fn(&Self) -> bool) -> bool {
+        let so = async {
             loop {
                 let mut notified = pin!(self.emptied.notified());
                 // Registered before the look, so that the last ending in between is not lost.
                 notified.as_mut().enable();
-                if self.is_over_and_told() {
+                if is_so(self) {
                     return;
                 }
                 notified.await;
             }
         };
-        time::until(until, emptied).await.is_some()
+        time::until(until, so).await.is_some()
+    }
+
+    /// Whether the store has what it is to have.
+    fn is_written(&self) -> bool {
+        self.core.lock().pages.as_ref().is_none_or(Pages::is_clean)
     }
 
     /// See `IntentPipeline::shutdown`.
@@ -107,6 +118,8 @@ impl<P: Send + Sync + 'static, O: Send + Sync + 'static> Shared<P, O> {
             self.is_emptied(margin(1)).await;
             if indeterminate.is_empty() && unresponsive.is_empty() {
                 self.crew.all_gone(margin(1)).await;
+            } else {
+                self.comes_to(margin(1), Self::is_written).await;
             }
             let returned = self.returned.lock().take().unwrap_or_default();
             let snapshot = self.snapshot();

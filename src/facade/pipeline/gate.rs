@@ -23,6 +23,8 @@ pub(super) struct Gate {
     pub(super) concurrency: u32,
     limit: Limit,
     pub(super) critical: bool,
+    /// Its outputs are checkpoints.
+    pub(super) durable: bool,
     pub(super) retry: RetryPolicy,
     pub(super) breaker: Option<CircuitBreaker>,
     egress: Option<Arc<RateLimiter>>,
@@ -57,6 +59,7 @@ impl Gate {
             concurrency: config.concurrency as u32,
             limit: config.limit(),
             critical: config.critical,
+            durable: false,
             retry: config.retry.clone(),
             breaker: config.breaker.clone(),
             egress: config.egress.clone(),

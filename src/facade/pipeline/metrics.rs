@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+#[cfg(feature = "json")]
+use super::checkpoints::CheckpointsSnapshot;
 use super::shared::Shared;
 use crate::ground::metrics::{Metric, MetricValue};
 use crate::ground::time::Instant;
@@ -58,6 +60,10 @@ pub struct PipelineSnapshot {
     /// `QueueFull`, `CircuitOpen` and `DeadlineInfeasible` would have been refused, `Evicted` counts
     /// those who were spared by them.
     pub would_refuse: Vec<(Reason, u64)>,
+    /// What its checkpoints cost; `None` without them.
+    #[cfg(feature = "json")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "json")))]
+    pub checkpoints: Option<CheckpointsSnapshot>,
     /// Reconciliation loops, each counted when it became one
     /// ([`loop_after`](super::PipelineConfig::loop_after)).
     pub loops: u64,
@@ -84,6 +90,11 @@ impl PipelineSnapshot {
     /// | `refused_total` | counter | intents not accepted |
     /// | `would_refuse_total` | counter | see [`would_refuse`](Self::would_refuse) |
     /// | `loops_total` | counter | reconciliation loops |
+    /// | `checkpoints_written_total`, `checkpoints_removed_total` | counter | pages (these and the next only with checkpoints) |
+    /// | `checkpoints_failed_total` | counter | tries to write or remove one that failed |
+    /// | `checkpoints_bytes_total` | counter | bytes written |
+    /// | `checkpoints_waiting` | gauge | pages to be written or removed |
+    /// | `checkpoints_seconds` | histogram | how long one took |
     pub fn metrics(&self) -> impl Iterator<Item = Metric<'_>> {
         use MetricValue::{Counter, Gauge};
         let total = |counts: &[(Reason, u64)]| counts.iter().map(|(_, count)| count).sum();
@@ -110,7 +121,18 @@ impl PipelineSnapshot {
             ("intent_pipeline_loops_total", Counter(self.loops)),
         ]
         .into_iter()
+        .chain(self.checkpoints())
         .map(|(name, value)| Metric { name, value })
+    }
+
+    #[cfg(feature = "json")]
+    fn checkpoints(&self) -> impl Iterator<Item = (&'static str, MetricValue<'_>)> {
+        self.checkpoints.iter().flat_map(CheckpointsSnapshot::metrics)
+    }
+
+    #[cfg(not(feature = "json"))]
+    fn checkpoints(&self) -> impl Iterator<Item = (&'static str, MetricValue<'_>)> {
+        std::iter::empty()
     }
 }
 
@@ -154,6 +176,8 @@ impl<P: Send + Sync + 'static, O: Send + Sync + 'static> Shared<P, O> {
             refused: core.refusals.0.clone(),
             would_refuse: core.would_refuse.0.clone(),
             loops: core.loops.met,
+            #[cfg(feature = "json")]
+            checkpoints: self.checkpoints(&core),
             retry_budget: core.budget.snapshot(),
         }
     }

@@ -47,6 +47,12 @@
 //! again, goes round in a reconciliation loop ([`PipelineConfig::loop_after`]): that is reported,
 //! once by an event of `tracing` and in [`PipelineSnapshot::loops`], and slowed by the key's backoff.
 //!
+//! # What outlives the process
+//! With [`checkpoints`](Builder::checkpoints) (feature `json`) an intent is on disk before its first
+//! phase begins, and the output of a [`durable_phase`](Builder::durable_phase) before the next one
+//! does. After a restart [`restore`](IntentPipeline::restore) accepts again what had not ended; a
+//! durable phase whose output is on disk does not run again.
+//!
 //! # While it runs
 //! [`pause`](IntentPipeline::pause) stops admission and starts; seats, concurrency and capacity can
 //! be changed; [`outcomes`](IntentPipeline::outcomes) tells how every run ended. Several pipelines
@@ -64,14 +70,21 @@
 // 4. accepted = the sum of all endings + live, in tickets and in runs. Each ticket is counted
 //    where its ending is decided, under the lock.
 // 5. Depth ≤ queue capacity + seats: what was accepted stays within the capacity, and what comes
-//    back from an attempt had a seat.
-// 6. Whoever waits for the end of all goes when the last ending is told, not when it is decided
+//    back from an attempt had a seat. (What is restored had a place in a former life.)
+// 6. With checkpoints: a run whose page is not written is parked, and no phase of it begins
+//    (`checkpoints/mod.rs`).
+// 7. Whoever waits for the end of all goes when the last ending is told, not when it is decided
 //    (`telling.rs`).
-// 7. A coroutine is in its run's body or with one worker, never both; only a worker polls it.
+// 8. A coroutine is in its run's body or with one worker, never both; only a worker polls it.
 
 mod builder;
 mod chain;
 mod change;
+#[cfg(feature = "json")]
+mod checkpoints;
+#[cfg(not(feature = "json"))]
+#[path = "checkpoints/none.rs"]
+mod checkpoints;
 mod config;
 mod context;
 mod control;
@@ -107,6 +120,14 @@ mod trace;
 pub use crate::ground::metrics::{Metric, MetricValue};
 pub use builder::Builder;
 pub use chain::{Chain, Start, Then};
+#[cfg(all(feature = "json", fuzzing))]
+pub(crate) use checkpoints::claims;
+#[cfg(feature = "json")]
+#[cfg_attr(docsrs, doc(cfg(feature = "json")))]
+pub use checkpoints::{
+    CheckpointError, Checkpoints, CheckpointsSnapshot, FileCheckpoints, FileCheckpointsConfig,
+    Loaded, MemoryCheckpoints, NotPersisted, RestoreError, Restored, Resumed, SetAside,
+};
 pub use config::{PhaseConfig, PipelineConfig};
 pub use context::PhaseContext;
 pub use drain::{DrainReport, Returned};

@@ -96,7 +96,8 @@ impl<P: Send + Sync + 'static, O: Send + Sync + 'static> IntentPipeline<P, O> {
         self.shared().try_submit(intent)
     }
 
-    /// Waits for a queue place and an ingress token, holding neither, in order of priority, in a
+    /// Waits for a queue place and an ingress token (with checkpoints: then until the intent is on
+    /// disk), holding neither, in order of priority, in a
     /// room as large as the queue. Who waits only because its own tenant's ingress quota is spent
     /// keeps its place and holds up nobody but its tenant, until a token of that is due or comes
     /// back. (Of more than 1,024 tenants that wait in a class, some share their turns and are held
@@ -104,7 +105,8 @@ impl<P: Send + Sync + 'static, O: Send + Sync + 'static> IntentPipeline<P, O> {
     ///
     /// # Errors
     /// What no waiting mends is refused at once: `Conflict`, `Stale`, `TooLarge`, `CircuitOpen`,
-    /// `DeadlineInfeasible`, `Paused`, `Closed`. While it waits: `Evicted` by something more important,
+    /// `DeadlineInfeasible`, `Paused`, `Closed`; and, in a pipeline with checkpoints, `NotPersisted`,
+    /// of which the ledger says that it was accepted and `Failed`. While it waits: `Evicted` by something more important,
     /// `Expired` at its deadline, `Closed`. `QueueFull` when even the room is full.
     ///
     /// # Panics
@@ -112,7 +114,8 @@ impl<P: Send + Sync + 'static, O: Send + Sync + 'static> IntentPipeline<P, O> {
     /// whose timer is enabled. (The pipeline itself runs on the one it was built in.)
     ///
     /// # Cancel safety
-    /// Dropped before it is ready, nothing was accepted and the intent is dropped. It takes its
+    /// Dropped before it is ready, nothing was accepted and the intent is dropped. (With checkpoints
+    /// it may be on its way to the disk by then: that is cancelled.) It takes its
     /// turn when it is polled: one that is kept and not polled keeps those of its class and below,
     /// or those of its tenant, waiting behind it.
     pub async fn submit(&self, intent: Intent<P>) -> Result<Ticket<P, O>, Refused<Intent<P>>> {
@@ -197,13 +200,16 @@ impl<P: Send + Sync + 'static, O: Send + Sync + 'static> IntentPipeline<P, O> {
     /// their grace end indeterminate and are listed by key. What does not yield even then, and what
     /// undoes, is listed as unresponsive. Of several shutdowns at once one reports what came back.
     ///
+    /// With checkpoints, what did not complete or fail stays on disk, for the next process, though it
+    /// is returned as well; and every page is written by then, if the store keeps up.
+    ///
     /// # Cancel safety
     /// Dropped, the pipeline stays closed; call it again. What came back is in the next report.
     pub async fn shutdown(&self, within: Duration) -> DrainReport<P> {
         self.shared().shutdown(within).await
     }
 
-    fn shared(&self) -> &Arc<Shared<P, O>> {
+    pub(super) fn shared(&self) -> &Arc<Shared<P, O>> {
         &self.owner.0
     }
 }

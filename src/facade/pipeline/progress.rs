@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::control::{Control, Go};
 use super::core::{Core, Life};
-use super::run::{AttemptEnd, Doom, Effects, RunId, Running, State};
+use super::run::{AfterSave, AttemptEnd, Doom, Effects, RunId, Running, State};
 use crate::circuit_breaker::OwnedCallPermit;
 use crate::gates::wait_queue::Take;
 use crate::ground::time::{self, Instant};
@@ -131,14 +131,21 @@ impl<B> Core<B> {
         let gate = self.park(id);
         self.gates.iter_mut().for_each(|gate| gate.look_again(now, &mut fx.wakers));
         let is_last = gate + 1 == self.gates.len();
+        let is_kept = end == AttemptEnd::Done && self.gates[gate].durable;
         if end == AttemptEnd::Done {
             self.gates[gate].took.sample(now.saturating_duration_since(since));
             if is_last {
                 // Once for each run, and not before its end: what succeeds before the phase that
                 // fails would earn for all that it repeats.
                 self.budget.success();
+                if is_kept && self.saves_first(id, AfterSave::Complete, now) {
+                    return self.set_alarm(id, now);
+                }
                 return self.end(id, Ending::Completed, now, fx);
             }
+        }
+        if given_up || doom.is_some() {
+            self.keep_what_is_left(id, is_kept, now);
         }
         if given_up {
             return self.end(id, Ending::Failed, now, fx);
@@ -152,6 +159,9 @@ impl<B> Core<B> {
             {
                 // It would wait now, and what waits makes way for what is newer.
                 self.end(id, Ending::Superseded, now, fx);
+            }
+            AttemptEnd::Done if is_kept && self.saves_first(id, AfterSave::Advance, now) => {
+                self.set_alarm(id, now);
             }
             AttemptEnd::Done => self.advance(id, now),
             AttemptEnd::Again(after) => self.again(id, after, now, fx),
@@ -186,7 +196,16 @@ impl<B> Core<B> {
         key.is_some_and(|key| key.current == Some(id) && key.successor.is_some())
     }
 
-    fn advance(&mut self, id: RunId, now: Instant) {
+    /// A durable phase was done while a shutdown ended its run: what it made is kept with the rest.
+    fn keep_what_is_left(&mut self, id: RunId, is_kept: bool, now: Instant) {
+        let Some(run) = self.run(id).filter(|run| run.left && is_kept) else { return };
+        let key = Arc::clone(&run.ask.key);
+        if let Some(pages) = &mut self.pages {
+            pages.mark(&key, now);
+        }
+    }
+
+    pub(super) fn advance(&mut self, id: RunId, now: Instant) {
         if let Some(run) = self.run_mut(id) {
             run.gate += 1;
             run.failures = 0;
@@ -355,6 +374,10 @@ impl<B> Core<B> {
         let mut ids: Vec<RunId> = self.runs.tickets().collect();
         ids.sort_by_key(|&id| self.run(id).map(|run| run.accept_no));
         for id in ids {
+            if let Some(run) = self.run_mut(id) {
+                // But for what somebody else had given up before.
+                run.left = run.is_wanted();
+            }
             match self.run(id).map(super::run::Run::is_running) {
                 Some(true) => self.doom(id, now, fx),
                 // A successor that stood up behind an ended one is among `ids` itself.

@@ -4,6 +4,7 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::task::Waker;
 
+use super::checkpoints::{Kept, Saving};
 use super::control::Control;
 use super::keys::Version;
 use super::trace::Trace;
@@ -49,6 +50,37 @@ pub(super) struct Run<B> {
     pub(super) alarm: Option<Instant>,
     pub(super) trace: Trace,
     pub(super) body: B,
+    /// With checkpoints: what of it goes to the disk.
+    pub(super) kept: Option<Box<Kept>>,
+    /// It is parked until this is on disk.
+    pub(super) unsaved: Option<Unsaved>,
+    /// A shutdown ends it: what is on disk of it stays there.
+    pub(super) left: bool,
+}
+
+/// A change of a run that is not on disk yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Unsaved {
+    pub(super) no: u64,
+    pub(super) then: AfterSave,
+}
+
+/// What a run does once its change is on disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum AfterSave {
+    /// It was accepted: it stands in line.
+    Enter,
+    /// A durable phase is done: on to the next one.
+    Advance,
+    /// The last phase, a durable one, is done: it ends.
+    Complete,
+}
+
+/// What the shell gives a run.
+pub(super) struct Carried<B> {
+    pub(super) control: Arc<Control>,
+    pub(super) body: B,
+    pub(super) kept: Option<Box<Kept>>,
 }
 
 /// Where a run is.
@@ -103,9 +135,23 @@ impl<B> Run<B> {
         matches!(self.state, State::Running(_))
     }
 
-    /// Whether it is parked before its first attempt.
+    /// Whether it is parked before its first attempt, and not for its page to be written.
     pub(super) fn is_dormant(&self) -> bool {
-        !self.begun && matches!(self.state, State::Parked { .. })
+        !self.begun && self.unsaved.is_none() && matches!(self.state, State::Parked { .. })
+    }
+
+    /// Whether nobody takes its place: it is inside an attempt, or done with its last one.
+    pub(super) fn is_busy(&self) -> bool {
+        self.is_running() || self.is_done()
+    }
+
+    /// Whether all its phases are done, and only the disk does not know yet.
+    pub(super) fn is_done(&self) -> bool {
+        self.unsaved.is_some_and(|unsaved| unsaved.then == AfterSave::Complete)
+    }
+
+    pub(super) fn saving(&self) -> Option<Saving> {
+        self.kept.as_ref().map(|kept| kept.saving())
     }
 
     /// Whether somebody still waits for what it is doing.
@@ -177,6 +223,7 @@ pub(super) struct EndedRun<B> {
     pub(super) trace: Trace,
     /// Its span closes with it: a subscriber's code, so not under the lock.
     pub(super) control: Arc<Control>,
+    pub(super) kept: Option<Box<Kept>>,
 }
 
 /// What is to be done after the unlock.

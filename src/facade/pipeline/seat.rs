@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use super::chain::{Drive, message_of};
+use super::checkpoints::Checkpoint;
 use super::control::{Control, Report};
 use super::core::Life;
 use super::progress::Grant;
@@ -36,6 +37,8 @@ pub(super) struct Attempted<O> {
     output: Option<Arc<O>>,
     failure: Option<Failure>,
     undone: Vec<&'static str>,
+    /// The phase is a durable one, and done.
+    checkpoint: Option<Checkpoint>,
 }
 
 impl<P: Send + Sync + 'static, O: Send + Sync + 'static> Post for Shared<P, O> {
@@ -53,11 +56,14 @@ impl<P: Send + Sync + 'static, O: Send + Sync + 'static> Post for Shared<P, O> {
             Turn::Begun(waker) => core.roster.begun(who, waker),
             Turn::Up => core.roster.up(who),
             Turn::Done(done) | Turn::Spent(done) => {
-                let Attempted { run, end, drive, output, failure, undone } = done;
+                let Attempted { run, end, drive, output, failure, undone, checkpoint } = done;
                 if let Some(run) = core.run_mut(run) {
                     run.trace.undone = undone;
                     run.body.drive = drive;
                     run.body.output = output;
+                    if let (Some(kept), Some(checkpoint)) = (&mut run.kept, checkpoint) {
+                        kept.add(checkpoint);
+                    }
                     // Stopped because the deadline passed: its time was up.
                     let timed_out = || run.is_timed_out().then_some(Failure::TimedOut);
                     if let Some(failure) = failure.or_else(timed_out) {
@@ -114,6 +120,7 @@ impl<P: Send + Sync + 'static, O: Send + Sync + 'static> Post for Shared<P, O> {
             }
         }
         let undone = if undoes { control.take_undone() } else { Vec::new() };
+        let checkpoint = self.keeper.as_ref().and_then(|_| control.take_checkpoint());
         std::mem::forget(unfinished);
         let goes_on =
             output.is_none() && !matches!(end, AttemptEnd::Permanent | AttemptEnd::Stopped);
@@ -123,7 +130,7 @@ impl<P: Send + Sync + 'static, O: Send + Sync + 'static> Post for Shared<P, O> {
             drop_quietly(drive);
             None
         };
-        Attempted { run, end, drive, output, failure, undone }
+        Attempted { run, end, drive, output, failure, undone, checkpoint }
     }
 
     fn crew(&self) -> &Crew {

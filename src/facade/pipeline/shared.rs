@@ -6,6 +6,7 @@ use std::sync::Arc;
 use tokio::sync::Notify;
 
 use super::chain::{Drive, Runs};
+use super::checkpoints::{Keeper, Kept};
 use super::control::Control;
 use super::core::{Admission, Core, Way};
 use super::delivery;
@@ -14,7 +15,7 @@ use super::intent::Intent;
 use super::keys::Version;
 use super::outcomes::Outlets;
 use super::progress::Cancelled;
-use super::run::{Ask, Effects, RunId};
+use super::run::{Ask, Carried, Effects, Run, RunId};
 use super::telling::Telling;
 use super::ticket::{Failure, Promise, Ticket};
 use crate::blocks::worker_pool::crew::Crew;
@@ -43,6 +44,15 @@ pub(super) struct Shared<P: Send + Sync + 'static, O: Send + Sync + 'static> {
     pub(super) telling: Telling,
     /// Where a shutdown collects the intents that come back. `None`: their tickets get them.
     pub(super) returned: Mutex<Option<Vec<Returned<P>>>>,
+    /// With checkpoints: where they are.
+    pub(super) keeper: Option<Keeper<P>>,
+}
+
+/// What an intent brings along: its submitter's span, and, with checkpoints, what goes to the disk.
+/// Taken by a run of its own; else to be dropped after the unlock.
+pub(super) struct Brought {
+    span: tracing::Span,
+    kept: Option<Box<Kept>>,
 }
 
 /// What a run carries besides what the core knows.
@@ -63,7 +73,18 @@ pub(super) struct Claim<P, O> {
     pub(super) promise: Arc<Promise<P, O>>,
 }
 
+impl<P, O> Claim<P, O> {
+    pub(super) fn new(number: u64, promise: Arc<Promise<P, O>>) -> Self {
+        Self { number, promise }
+    }
+}
+
 impl<P, O> Body<P, O> {
+    pub(super) fn new(intent: Intent<P>, claim: Claim<P, O>) -> Self {
+        let intent = intent.map(Arc::new);
+        Self { intent, payer: None, drive: None, claims: vec![claim], output: None, failure: None }
+    }
+
     /// A ticket more. Before the list grows, those that were dropped are forgotten (the core goes
     /// on counting them): so it is as long as there are tickets in somebody's hands, at most twice.
     fn join(&mut self, claim: Claim<P, O>) {
@@ -115,20 +136,30 @@ impl<P: Send + Sync + 'static, O: Send + Sync + 'static> Shared<P, O> {
         self: &Arc<Self>,
         intent: Intent<P>,
     ) -> Result<Ticket<P, O>, Refused<Intent<P>>> {
-        self.try_admit(intent, |_| false)
+        match self.bring(&intent) {
+            Ok(mut brought) => self.try_admit(intent, &mut brought, |_| false),
+            Err(reason) => Err(self.refuse(reason, intent)),
+        }
+    }
+
+    /// What the intent brings along, if it can be kept at all.
+    pub(super) fn bring(&self, intent: &Intent<P>) -> Result<Brought, Reason> {
+        let kept = self.keeper.as_ref().map(|keeper| keeper.keep(intent)).transpose();
+        let kept = kept.map_err(|_unwritable| Reason::NotPersisted)?;
+        Ok(Brought { span: tracing::Span::current(), kept })
     }
 
     /// As `try_submit`; a refusal that `is_worth_waiting` is not yet counted as one.
     pub(super) fn try_admit(
         self: &Arc<Self>,
         intent: Intent<P>,
+        brought: &mut Brought,
         is_worth_waiting: impl Fn(Reason) -> bool,
     ) -> Result<Ticket<P, O>, Refused<Intent<P>>> {
         let now = time::now();
-        let mut span = tracing::Span::current();
         let mut fx = Effects::none();
         let mut core = self.core.lock();
-        let admitted = self.admit(&mut core, intent, &mut span, None, now, &mut fx);
+        let admitted = self.admit(&mut core, intent, brought, None, now, &mut fx);
         let answer = admitted.map_err(|refusal| {
             if is_worth_waiting(refusal.reason) {
                 return Refused::new(refusal.reason, None, refusal.intent);
@@ -144,13 +175,13 @@ impl<P: Send + Sync + 'static, O: Send + Sync + 'static> Shared<P, O> {
         })
     }
 
-    /// The admission protocol, under the lock. `span`: the caller's, taken by a run of its own (a
-    /// clone or a drop is a call into the subscriber). `head`: its place in the waiting room.
+    /// The admission protocol, under the lock. `brought`: made outside of it (a clone or a drop of
+    /// a span is a call into the subscriber). `head`: its place in the waiting room.
     pub(super) fn admit(
         self: &Arc<Self>,
         core: &mut Core<Body<P, O>>,
         intent: Intent<P>,
-        span: &mut tracing::Span,
+        brought: &mut Brought,
         head: Option<wait_queue::Ticket>,
         now: Instant,
         fx: &mut Effects<Body<P, O>>,
@@ -166,7 +197,7 @@ impl<P: Send + Sync + 'static, O: Send + Sync + 'static> Shared<P, O> {
         }
         let number = core.ledger.accepted + 1;
         let promise = Arc::new(Promise::new());
-        let claim = Claim { number, promise: Arc::clone(&promise) };
+        let claim = Claim::new(number, Arc::clone(&promise));
         let (run, joined) = match admission {
             Admission::Join(run) => {
                 core.join(run, &ask, now);
@@ -181,11 +212,11 @@ impl<P: Send + Sync + 'static, O: Send + Sync + 'static> Shared<P, O> {
                     Ok(spared) => spared,
                     Err(reason) => return Err(refuse(intent, reason, None)),
                 };
-                let (control, mut body) = self.body(intent, claim, span);
+                let mut carried = carried(intent, claim, brought);
                 if let Some(replaced) = core.run(run) {
-                    body.payer.clone_from(&replaced.body.payer);
+                    carried.body.payer.clone_from(&replaced.body.payer);
                 }
-                core.replace(run, ask, (control, body), now, fx);
+                core.replace(run, ask, carried, now, fx);
                 core.spared(spared);
                 (run, None)
             }
@@ -212,14 +243,15 @@ impl<P: Send + Sync + 'static, O: Send + Sync + 'static> Shared<P, O> {
                     Ok(payer) => payer,
                     Err((reason, earliest)) => return Err(refuse(intent, reason, earliest)),
                 };
-                let mut run = self.body(intent, claim, span);
-                run.1.payer = payer;
+                let mut run = carried(intent, claim, brought);
+                run.body.payer = payer;
                 core.spared(seen);
                 core.spared(planned);
                 (core.admit(way, ask, parked, run, now, fx), None)
             }
         };
-        let ticket = Ticket::new(promise, Arc::clone(self), run, number);
+        let saving = core.run(run).and_then(Run::saving);
+        let ticket = Ticket::new(promise, Arc::clone(self), run, number, saving);
         Ok(Admitted { ticket, joined })
     }
 
@@ -238,21 +270,6 @@ impl<P: Send + Sync + 'static, O: Send + Sync + 'static> Shared<P, O> {
             // Nobody else holds this limiter, and every burst is at least one.
             _ => (Reason::Closed, None),
         })
-    }
-
-    fn body(
-        &self,
-        intent: Intent<P>,
-        claim: Claim<P, O>,
-        span: &mut tracing::Span,
-    ) -> (Arc<Control>, Body<P, O>) {
-        let Intent { key, generation, deadline, .. } = &intent;
-        let span = std::mem::replace(span, tracing::Span::none());
-        let control = Control::new(Arc::clone(key), *generation, *deadline, span);
-        let intent = intent.map(Arc::new);
-        let claims = vec![claim];
-        let body = Body { intent, payer: None, drive: None, claims, output: None, failure: None };
-        (Arc::new(control), body)
     }
 
     /// See [`Ticket::cancel`].
@@ -284,7 +301,19 @@ impl<P: Send + Sync + 'static, O: Send + Sync + 'static> std::fmt::Debug for Sha
     }
 }
 
-fn ask_of<P>(intent: &Intent<P>) -> Ask {
+/// What a run of its own carries.
+fn carried<P, O>(
+    intent: Intent<P>,
+    claim: Claim<P, O>,
+    brought: &mut Brought,
+) -> Carried<Body<P, O>> {
+    let Intent { key, generation, deadline, .. } = &intent;
+    let span = std::mem::replace(&mut brought.span, tracing::Span::none());
+    let control = Arc::new(Control::new(Arc::clone(key), *generation, *deadline, span));
+    Carried { control, body: Body::new(intent, claim), kept: brought.kept.take() }
+}
+
+pub(super) fn ask_of<P>(intent: &Intent<P>) -> Ask {
     Ask {
         key: Arc::clone(&intent.key),
         version: Version { generation: intent.generation, content: intent.content },

@@ -10,9 +10,10 @@
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use super::checkpoints;
 use super::intent::Intent;
 use super::run::Effects;
-use super::shared::{Refusal, Shared};
+use super::shared::{Brought, Refusal, Shared};
 use super::ticket::Ticket;
 use crate::gates::wait_queue::{Entered, Place, Ticket as RoomTicket, Turn};
 use crate::ground::quiet::{drop_quietly, wake_quietly};
@@ -43,12 +44,24 @@ enum Tried<P, R> {
     Early(Intent<P>, Early),
 }
 
+/// In its turn, and on disk where that is asked for.
 pub(super) async fn submit<P: Send + Sync + 'static, O: Send + Sync + 'static>(
     shared: &Arc<Shared<P, O>>,
     intent: Intent<P>,
 ) -> Result<Ticket<P, O>, Refused<Intent<P>>> {
+    checkpoints::on_disk(submit_in_turn(shared, intent).await?).await
+}
+
+async fn submit_in_turn<P: Send + Sync + 'static, O: Send + Sync + 'static>(
+    shared: &Arc<Shared<P, O>>,
+    intent: Intent<P>,
+) -> Result<Ticket<P, O>, Refused<Intent<P>>> {
     let deadline = intent.deadline;
-    let mut intent = match shared.try_admit(intent, may_wait) {
+    let mut brought = match shared.bring(&intent) {
+        Ok(brought) => brought,
+        Err(reason) => return Err(shared.refuse(reason, intent)),
+    };
+    let mut intent = match shared.try_admit(intent, &mut brought, may_wait) {
         Err(refused) if may_wait(refused.reason()) => refused.into_inner(),
         answer => return answer,
     };
@@ -59,7 +72,8 @@ pub(super) async fn submit<P: Send + Sync + 'static, O: Send + Sync + 'static>(
     loop {
         let mut held = Some(intent);
         let until = time::earlier(deadline, room.early.and_then(|early| early.until));
-        let tried = time::until(until, std::future::poll_fn(|cx| room.poll(&mut held, cx))).await;
+        let turn = std::future::poll_fn(|cx| room.poll(&mut held, &mut brought, cx));
+        let tried = time::until(until, turn).await;
         intent = match (tried, held) {
             (Some(Tried::Ended(answer)), _) => return answer,
             (Some(Tried::Early(intent, early)), _) => {
@@ -86,7 +100,7 @@ fn may_wait(reason: Reason) -> bool {
 
 impl<P: Send + Sync + 'static, O: Send + Sync + 'static> Shared<P, O> {
     /// Counts a refusal of one that wanted to wait.
-    fn refuse(&self, reason: Reason, intent: Intent<P>) -> Refused<Intent<P>> {
+    pub(super) fn refuse(&self, reason: Reason, intent: Intent<P>) -> Refused<Intent<P>> {
         let refusal = Refusal { intent, reason, earliest: None };
         refusal.count(&mut self.core.lock(), time::now())
     }
@@ -114,9 +128,13 @@ fn enter<'a, P: Send + Sync + 'static, O: Send + Sync + 'static>(
 }
 
 impl<P: Send + Sync + 'static, O: Send + Sync + 'static> InRoom<'_, P, O> {
-    fn poll(&self, held: &mut Option<Intent<P>>, cx: &Context<'_>) -> Poll<Tried<P, Ticket<P, O>>> {
+    fn poll(
+        &self,
+        held: &mut Option<Intent<P>>,
+        brought: &mut Brought,
+        cx: &Context<'_>,
+    ) -> Poll<Tried<P, Ticket<P, O>>> {
         let now = time::now();
-        let mut span = tracing::Span::current();
         let waker = cx.waker().clone();
         let mut fx = Effects::none();
         let mut core = self.shared.core.lock();
@@ -138,7 +156,7 @@ impl<P: Send + Sync + 'static, O: Send + Sync + 'static> InRoom<'_, P, O> {
             Turn::Yours if !is_early => {
                 let Some(intent) = held.take() else { return Poll::Pending };
                 let head = Some(self.ticket);
-                match self.shared.admit(&mut core, intent, &mut span, head, now, &mut fx) {
+                match self.shared.admit(&mut core, intent, brought, head, now, &mut fx) {
                     Ok(admitted) => {
                         let (ticket, joined) = admitted.into_parts();
                         let own = core.room.accepted(self.ticket, now);

@@ -14,7 +14,7 @@ use super::core::{Admission, Core, Limits, Way};
 use super::gate::Gate;
 use super::keys::{Keys, Relation, Version};
 use super::progress::Cancelled;
-use super::run::{Ask, AttemptEnd, Effects, RunId, State};
+use super::run::{Ask, AttemptEnd, Carried, Effects, RunId, State};
 use crate::circuit_breaker::{CircuitBreaker, CircuitBreakerConfig};
 use crate::gates::wait_queue::Plan;
 use crate::ground::rng::Rng;
@@ -54,7 +54,7 @@ impl Table {
     fn offer(&mut self, ask: Ask, body: &'static str) -> Result<RunId, Reason> {
         let Self { core, fx, now, .. } = self;
         let control = Control::new(Arc::clone(&ask.key), None, None, tracing::Span::none());
-        let carried = (Arc::new(control), body);
+        let carried = Carried { control: Arc::new(control), body, kept: None };
         let answer = match core.relate(&ask)? {
             Admission::Join(run) => {
                 core.join(run, &ask, *now);

@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use super::checkpoints::Saving;
 use super::intent::Intent;
 use super::outcomes::Outcome;
 use super::phase::PhaseError;
@@ -27,12 +28,15 @@ pub(super) type Promise<P, O> = Handoff<Result<Done<O>, Ended<P>>>;
 /// that stays pending.
 #[must_use = "dropping it detaches: nobody hears of the ending"]
 pub struct Ticket<P: Send + Sync + 'static, O: Send + Sync + 'static> {
-    promise: Arc<Promise<P, O>>,
+    pub(super) promise: Arc<Promise<P, O>>,
     shared: Arc<Shared<P, O>>,
     run: RunId,
     /// Names this ticket among those of the run, and of the versions it replaced.
     number: u64,
-    cancels: bool,
+    pub(super) cancels: bool,
+    /// With checkpoints: whether the run is on disk.
+    #[cfg_attr(not(feature = "json"), expect(dead_code, reason = "it is never there"))]
+    pub(super) saving: Option<Saving>,
 }
 
 impl<P: Send + Sync + 'static, O: Send + Sync + 'static> Ticket<P, O> {
@@ -41,8 +45,9 @@ impl<P: Send + Sync + 'static, O: Send + Sync + 'static> Ticket<P, O> {
         shared: Arc<Shared<P, O>>,
         run: RunId,
         number: u64,
+        saving: Option<Saving>,
     ) -> Self {
-        Self { promise, shared, run, number, cancels: false }
+        Self { promise, shared, run, number, cancels: false, saving }
     }
 
     /// Gives up: this ticket ends [`Ending::Cancelled`], and the run with it when it was the
@@ -115,6 +120,11 @@ pub enum Failure {
     /// The phase panicked.
     #[error("the phase panicked: {0}")]
     Panicked(String),
+    /// What is to be kept on disk could not be, and nothing may go on without it.
+    #[cfg(feature = "json")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "json")))]
+    #[error("it could not be kept on disk")]
+    NotPersisted(#[source] Arc<super::checkpoints::CheckpointError>),
 }
 
 /// An intent that was accepted and did not complete: why, where, and the intent itself if nobody

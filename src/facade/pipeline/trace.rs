@@ -12,7 +12,7 @@ pub struct Trace {
     pub queued: Duration,
     /// From acceptance to the end.
     pub total: Duration,
-    /// Each phase that was reached, in order.
+    /// Each phase that was reached, in order; with no attempts, those that were done before a restart.
     pub phases: Vec<PhaseTrace>,
     /// Phases that were undone, in that order: the last one first.
     pub undone: Vec<&'static str>,
@@ -54,7 +54,7 @@ impl Trace {
     /// An attempt of this phase begins. Its number, from 1.
     pub(super) fn begins(&mut self, gate: usize, name: &'static str, now: Instant) -> u32 {
         let waited = now.saturating_duration_since(self.waiting_since);
-        if self.phases.is_empty() {
+        if self.phases.iter().all(|phase| phase.attempts == 0) {
             self.queued = waited;
         }
         if self.phases.len() <= gate {
@@ -70,6 +70,13 @@ impl Trace {
         }
     }
 
+    /// It begins behind these phases, which were done in a former life.
+    #[cfg(feature = "json")]
+    pub(super) fn begins_after(&mut self, behind: Vec<&'static str>) {
+        let phase = |name| PhaseTrace { name, ..PhaseTrace::default() };
+        self.phases.extend(behind.into_iter().map(phase));
+    }
+
     /// The attempt that began at `since` is over.
     pub(super) fn ran(&mut self, since: Instant, now: Instant) {
         if let Some(phase) = self.phases.last_mut() {
@@ -80,7 +87,7 @@ impl Trace {
 
     pub(super) fn ended(&mut self, now: Instant) {
         self.total = now.saturating_duration_since(self.accepted);
-        if self.phases.is_empty() {
+        if self.phases.iter().all(|phase| phase.attempts == 0) {
             self.queued = self.total;
         }
     }

@@ -40,6 +40,24 @@ fn std_now() -> StdInstant {
     return tokio::time::Instant::now().into_std();
 }
 
+/// The time of day, since 1970: for what outlives the process. Nothing is measured by it.
+///
+/// Under `test-util` it goes on from the first look as tokio's clock does.
+#[cfg(feature = "json")]
+pub(crate) fn wall() -> std::time::Duration {
+    use std::time::SystemTime;
+    let read = || SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    if cfg!(feature = "test-util") {
+        static FIRST: OnceLock<(std::time::Duration, Instant)> = OnceLock::new();
+        let now = now();
+        let (wall, first) = FIRST.get_or_init(|| (read(), now));
+        // Runtimes that are paused disagree about the time: it may have been later elsewhere.
+        let ahead = now.saturating_duration_since(*first);
+        return (*wall + ahead).saturating_sub(first.saturating_duration_since(now));
+    }
+    read()
+}
+
 /// Now.
 #[inline]
 pub(crate) fn now() -> Instant {

@@ -17,6 +17,8 @@ use std::time::Duration;
 use tokio::task::unconstrained;
 
 pub(crate) use clock::now;
+#[cfg(feature = "json")]
+pub(crate) use clock::wall;
 pub use instant::Instant;
 
 /// The time of one operation, however it is known.

@@ -1,0 +1,88 @@
+//! What blocks a thread.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::path::Path;
+
+use bytes::Bytes;
+
+/// What of a directory is to be looked at.
+pub(super) enum Found {
+    /// All of it.
+    Whole(Bytes),
+    /// It is larger than a page may be.
+    TooLarge(u64),
+}
+
+/// Reads a file, so many bytes at most.
+pub(super) fn read(path: &Path, most: usize) -> io::Result<Found> {
+    let file = File::open(path)?;
+    let size = file.metadata()?.len();
+    let mut bytes = Vec::new();
+    // One more than may be: it may have grown since.
+    file.take(most as u64 + 1).read_to_end(&mut bytes)?;
+    if bytes.len() > most { Ok(Found::TooLarge(size)) } else { Ok(Found::Whole(bytes.into())) }
+}
+
+/// Writes a file so that it is there whole or not at all, whatever happens, and then stays.
+pub(super) fn replace(directory: &Path, part: &str, name: &str, bytes: &[u8]) -> io::Result<()> {
+    let part = directory.join(part);
+    let written = write(&part, bytes).and_then(|()| fs::rename(&part, directory.join(name)));
+    if let Err(error) = written {
+        // What is left of it is cleared away now, or when the directory is next read.
+        drop(fs::remove_file(&part));
+        return Err(error);
+    }
+    sync(directory)
+}
+
+fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).open(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}
+
+/// Removes a file for good; one that is not there is gone already.
+pub(super) fn remove(directory: &Path, name: &str) -> io::Result<()> {
+    match fs::remove_file(directory.join(name)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => sync(directory),
+    }
+}
+
+/// Moves a file where nothing has its name. Where it is now.
+pub(super) fn put_away(directory: &Path, name: &str) -> io::Result<String> {
+    let aside = directory.join(ASIDE);
+    fs::create_dir_all(&aside)?;
+    let names = (1_u64..).map(|n| format!("{name}.{n}"));
+    for other in names {
+        let place = aside.join(other);
+        // The name is taken before anything is moved over it.
+        match OpenOptions::new().write(true).create_new(true).open(&place) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error),
+            Ok(_) => {
+                fs::rename(directory.join(name), &place)?;
+                sync(&aside)?;
+                sync(directory)?;
+                return Ok(place.display().to_string());
+            }
+        }
+    }
+    Err(io::ErrorKind::AlreadyExists.into())
+}
+
+/// Where they are put.
+const ASIDE: &str = "set-aside";
+
+/// The names in a directory outlive a loss of power.
+#[cfg(unix)]
+fn sync(directory: &Path) -> io::Result<()> {
+    File::open(directory)?.sync_all()
+}
+
+/// A directory can't be opened there; its file system writes names in order.
+#[cfg(not(unix))]
+fn sync(_: &Path) -> io::Result<()> {
+    Ok(())
+}

@@ -1,0 +1,155 @@
+//! Who writes the pages: a few members of the crew, one page each at a time.
+
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+
+use tokio::runtime::Handle;
+
+use super::error::CheckpointError;
+use super::kept::{Keeper, Persisted};
+use super::pages::{Draft, Next};
+use super::record;
+use crate::Ending;
+use crate::blocks::worker_pool::crew::{Crew, Leaving};
+use crate::facade::pipeline::chain::message_of;
+use crate::facade::pipeline::run::Effects;
+use crate::facade::pipeline::shared::Shared;
+use crate::facade::pipeline::ticket::Failure;
+use crate::ground::quiet::drop_quietly;
+use crate::ground::time;
+
+/// Pages that are written at once. A disk syncs several in the time of one.
+const SCRIBES: usize = 8;
+
+/// Starts the scribes of a pipeline that has checkpoints.
+pub(in crate::facade::pipeline) fn start<P, O>(shared: &Arc<Shared<P, O>>, runtime: &Handle)
+where
+    P: Send + Sync + 'static,
+    O: Send + Sync + 'static,
+{
+    let scribes = if shared.keeper.is_some() { SCRIBES } else { 0 };
+    for _ in 0..scribes {
+        runtime.spawn(keep_pages(Crew::enlist(shared)));
+    }
+}
+
+/// One scribe. It leaves when all is over and written.
+async fn keep_pages<P, O>(me: Leaving<Shared<P, O>>)
+where
+    P: Send + Sync + 'static,
+    O: Send + Sync + 'static,
+{
+    let shared = me.post();
+    let Some(keeper) = &shared.keeper else { return };
+    loop {
+        let mut rung = pin!(keeper.bell.notified());
+        // Registered before the look, so that no page in between is missed.
+        rung.as_mut().enable();
+        match shared.next_page(keeper) {
+            Next::Write(draft) => shared.write(keeper, draft).await,
+            Next::Rest(until) => {
+                time::until(until, rung).await;
+            }
+            Next::Leave => return,
+        }
+    }
+}
+
+impl<P: Send + Sync + 'static, O: Send + Sync + 'static> Shared<P, O> {
+    fn next_page(&self, keeper: &Keeper<P>) -> Next {
+        let now = time::now();
+        let mut core = self.core.lock();
+        let next = core.next_page(now);
+        let is_more = core.pages.as_ref().is_some_and(|pages| pages.is_due(now));
+        drop(core);
+        if is_more {
+            // For another one, if one rests.
+            keeper.bell.notify_one();
+        }
+        next
+    }
+
+    async fn write(&self, keeper: &Keeper<P>, draft: Draft) {
+        let started = time::now();
+        let written = put(keeper, &draft).await;
+        let now = time::now();
+        keeper.tally.took(now.saturating_duration_since(started));
+        match written {
+            Ok(()) => {
+                draft.entries.iter().for_each(|entry| entry.kept.tell(Persisted::Yes));
+                let mut fx = Effects::none();
+                let mut core = self.core.lock();
+                core.page_written(&draft, now, &mut fx);
+                self.settle(core, fx, now);
+            }
+            Err(error) => {
+                keeper.tally.failed.add(1);
+                tracing::warn!(
+                    pipeline = &*self.name,
+                    key = &*draft.key,
+                    error = &error as &dyn std::error::Error,
+                    "a page of checkpoints is not kept"
+                );
+                self.lose(&draft, error);
+            }
+        }
+    }
+
+    /// Ends what can't be without the page; all else goes on as it was.
+    fn lose(&self, draft: &Draft, error: CheckpointError) {
+        let is_retryable = error.is_retryable();
+        let error = Arc::new(error);
+        // Before the ending, and so before the lock that decides it: nobody else writes this page.
+        let lost = self.core.lock().lost(draft, is_retryable);
+        for entry in draft.entries.iter().filter(|entry| lost.contains(&entry.run)) {
+            entry.kept.tell(Persisted::Failed(Arc::clone(&error)));
+        }
+        let now = time::now();
+        let (mut fx, mut forgotten) = (Effects::none(), Vec::new());
+        let mut core = self.core.lock();
+        for id in core.lost(draft, is_retryable) {
+            if let Some(run) = core.run_mut(id) {
+                let failure = Arc::new(Failure::NotPersisted(Arc::clone(&error)));
+                forgotten.push(run.body.failure.replace(failure));
+            }
+            core.end(id, Ending::Failed, now, &mut fx);
+        }
+        core.page_failed(draft, now);
+        self.settle(core, fx, now);
+        drop_quietly(forgotten);
+    }
+}
+
+/// Writes or removes a page. Whatever the store does, a scribe goes on.
+async fn put<P>(keeper: &Keeper<P>, draft: &Draft) -> Result<(), CheckpointError> {
+    if draft.entries.is_empty() {
+        guarded(keeper.store.remove(&draft.key)).await?;
+        keeper.tally.removed.add(1);
+        return Ok(());
+    }
+    let page = record::encode(&draft.entries)?;
+    let bytes = page.len() as u64;
+    guarded(keeper.store.save(&draft.key, page)).await?;
+    keeper.tally.written.add(1);
+    keeper.tally.bytes.add(bytes);
+    Ok(())
+}
+
+/// What the store says; a panic of it is a failure.
+async fn guarded<T>(
+    asked: impl Future<Output = Result<T, CheckpointError>>,
+) -> Result<T, CheckpointError> {
+    let mut asked = pin!(asked);
+    std::future::poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| asked.as_mut().poll(cx))) {
+        Ok(polled) => polled,
+        Err(payload) => {
+            let message = message_of(&*payload);
+            drop_quietly(payload);
+            Poll::Ready(Err(CheckpointError::Panicked(message)))
+        }
+    })
+    .await
+}
