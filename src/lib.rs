@@ -49,6 +49,8 @@
 //! `rt-multi-thread`. A `WorkerPool` and a pipeline are made inside of it; an `ObjectPool`, and what
 //! is named `try_…` of limiter, breaker and semaphore, need none.
 //!
+//! From there to settings that hold in production: the [`guide`].
+//!
 //! # Words
 //! A *deadline* is when something must be finished; a *timeout* is how long it may run. `try_x`
 //! never waits, `x().await` waits in order of priority in a bounded room. `close` starts the end,
@@ -56,9 +58,9 @@
 //! when they are refused, *HalfOpen* while it probes.
 //!
 //! # Features
-//! None by default. `full` is all of: `tower`, `http`, `tls`, `native-roots`, `json`,
-//! `serde`. `test-util` makes
-//! every block follow tokio's paused clock; switch it on in dev-dependencies only.
+//! None by default. `full` is all of: `tower`, `http`, `tls`, `native-roots`, `compression`, `json`,
+//! `serde`. `test-util` makes every block follow tokio's paused clock; switch it on in
+//! dev-dependencies only.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(
     test,
@@ -98,6 +100,10 @@ pub use ground::outcome::{Classify, Outcome, Verdict};
 pub use ground::priority::Priority;
 pub use ground::refused::{Reason, Refused, Scope};
 pub use ground::time::Instant;
+
+#[cfg(any(doc, doctest))]
+#[doc = include_str!("guide.md")]
+pub mod guide {}
 
 /// The README's examples run as tests.
 #[cfg(doctest)]

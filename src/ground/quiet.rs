@@ -1,7 +1,11 @@
 //! Dropping and waking what belongs to a user, whose code may panic.
 
+use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::task::Waker;
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
+
+use pin_project_lite::pin_project;
 
 /// Drops `thing`; a panic in its `Drop` stops here. The panic hook has reported it by then.
 #[inline]
@@ -31,5 +35,36 @@ pub(crate) fn wake_all_quietly(wakers: Vec<Waker>) {
 pub(crate) fn quietly(act: impl FnOnce()) {
     if let Err(payload) = catch_unwind(AssertUnwindSafe(act)) {
         drop_quietly(payload);
+    }
+}
+
+pin_project! {
+    /// A user's future; a panic in its `Drop` stops here, wherever it is dropped.
+    #[derive(Debug)]
+    pub(crate) struct DroppedQuietly<F> {
+        // `None` only while it is dropped.
+        #[pin]
+        future: Option<F>,
+    }
+
+    impl<F> PinnedDrop for DroppedQuietly<F> {
+        fn drop(this: Pin<&mut Self>) {
+            let mut future = this.project().future;
+            quietly(|| future.set(None));
+        }
+    }
+}
+
+impl<F> DroppedQuietly<F> {
+    pub(crate) fn new(future: F) -> Self {
+        Self { future: Some(future) }
+    }
+}
+
+impl<F: Future> Future for DroppedQuietly<F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        self.project().future.as_pin_mut().map_or(Poll::Pending, |future| future.poll(cx))
     }
 }

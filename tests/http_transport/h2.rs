@@ -17,7 +17,7 @@ use http::{Method, Request, Response};
 use tokio::sync::{Notify, Semaphore};
 use tokio::task::JoinSet;
 
-use crate::server::{Server, at_rest, counts, patiently, transport, until};
+use crate::server::{Served, Server, at_rest, counts, patiently, transport, until};
 
 pub(crate) fn config() -> TransportConfig {
     TransportConfig::default().with_protocol(Protocol::Http2)
@@ -26,15 +26,22 @@ pub(crate) fn config() -> TransportConfig {
 type Incoming = Request<::h2::RecvStream>;
 
 /// Serves every request of every connection with `each`, `most` at a time.
-pub(crate) async fn serving<F>(
+pub(crate) fn serving<F>(
     most: u32,
-    each: impl Fn(Incoming, SendResponse<Bytes>) -> F + Clone + Send + 'static,
-) -> Server
+    each: impl Fn(Incoming, SendResponse<Bytes>) -> F + Send + Sync + 'static,
+) -> impl Future<Output = Server>
 where
     F: Future<Output = ()> + Send + 'static,
 {
+    serving_as(most, Arc::new(move |request, respond| Box::pin(each(request, respond))))
+}
+
+type Each = dyn Fn(Incoming, SendResponse<Bytes>) -> Served + Send + Sync;
+
+/// In one shape for all tests, as [`Server::running`] does.
+async fn serving_as(most: u32, each: Arc<Each>) -> Server {
     Server::running(move |peer| {
-        let each = each.clone();
+        let each = Arc::clone(&each);
         async move {
             let mut builder = ::h2::server::Builder::new();
             let begun = builder.max_concurrent_streams(most).handshake(peer.stream).await;

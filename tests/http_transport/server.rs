@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,6 +17,9 @@ use tokio::task::JoinSet;
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 pub(crate) const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+
+/// What is done with a connection.
+pub(crate) type Served = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
@@ -48,10 +52,18 @@ impl Server {
     }
 
     /// One that runs `each` for every connection.
-    pub(crate) async fn running<F>(each: impl Fn(Peer) -> F + Send + 'static) -> Self
+    pub(crate) fn running<F>(
+        each: impl Fn(Peer) -> F + Send + 'static,
+    ) -> impl Future<Output = Self>
     where
         F: Future<Output = ()> + Send + 'static,
     {
+        Self::serving(Box::new(move |peer| Box::pin(each(peer))))
+    }
+
+    /// In one shape for all tests: a task of its own type for each would double the time they
+    /// take to compile.
+    async fn serving(each: Box<dyn Fn(Peer) -> Served + Send>) -> Self {
         let mut server = Self::by_hand().await;
         let listener = server.listener.take().unwrap();
         server._tasks.spawn(async move {

@@ -118,9 +118,10 @@ pub(super) fn seeds(few: u64) -> std::ops::RangeInclusive<u64> {
     1..=std::env::var("HEADWORKS_SEEDS").map_or(few, |seeds| seeds.parse().unwrap())
 }
 
-/// Long enough that what a cold start costs, up to a cool-down of waiting, is less than a hundredth.
+/// Long enough that what a cold start costs is less than a hundredth: in the short period up to a
+/// cool-down of waiting falls into a high phase, 1,440 tasks of 880 a second.
 const PERIODS: [(Duration, Duration); 2] = [
-    (Duration::from_secs(2), SECOND.saturating_mul(40)),
+    (Duration::from_secs(2), SECOND.saturating_mul(180)),
     (Duration::from_secs(60), SECOND.saturating_mul(120)),
 ];
 

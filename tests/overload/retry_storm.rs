@@ -11,7 +11,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use headworks::retry::{Idempotency, RetryBudget, RetryBudgetConfig, RetryPolicy};
-use headworks::{Retry, Verdict};
+use headworks::{
+    Intent, IntentPipeline, PhaseConfig, PhaseContext, PhaseError, PipelineConfig, Retry, Verdict,
+    phase_fn,
+};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
@@ -22,6 +25,8 @@ use crate::harness::{every_seed, simulate, some_seeds};
 /// C, requests a second.
 const CAPACITY: f64 = 1_000.0;
 const LOAD: f64 = 0.8;
+/// How long a caller waits for an answer.
+const PATIENCE: Duration = Duration::from_millis(200);
 /// How much of C there is from each of these seconds on.
 const FALLS: f64 = 10.0;
 const RETURNS: f64 = 20.0;
@@ -47,6 +52,18 @@ fn a_budget_lets_the_backend_come_back() {
 #[test]
 fn control_without_a_budget_it_never_does() {
     some_seeds(|seed| trial(seed, Protection::None).breaks(&["goodput", "sent"]));
+}
+
+/// The same, by the façade: whoever's attempts or budget are used up waits for the key's backoff,
+/// and is too late by then.
+#[test]
+fn the_budget_of_a_pipeline_lets_the_backend_come_back() {
+    every_seed(1, |seed| pipeline_trial(seed, Protection::Budget).all_hold());
+}
+
+#[test]
+fn control_a_pipeline_without_a_budget_keeps_it_down() {
+    some_seeds(|seed| pipeline_trial(seed, Protection::None).breaks(&["goodput", "sent"]));
 }
 
 /// First come, first served; told in requests of work, so that a change of speed is exact.
@@ -89,15 +106,20 @@ impl Backend {
     }
 }
 
-fn retry(protection: Protection) -> Retry {
-    let budget = match protection {
+fn budget(protection: Protection) -> RetryBudgetConfig {
+    match protection {
         Protection::Budget => RetryBudgetConfig::default(),
         Protection::None => RetryBudgetConfig::default().with_floor_per_second(1_000_000),
-    };
-    let policy = RetryPolicy::default()
-        .with_max_attempts(NonZeroU32::new(4).unwrap())
-        .with_attempt_timeout(Some(Duration::from_millis(200)));
-    Retry::new(policy, RetryBudget::new(budget).unwrap()).unwrap()
+    }
+}
+
+fn policy() -> RetryPolicy {
+    RetryPolicy::default().with_max_attempts(NonZeroU32::new(4).unwrap())
+}
+
+fn retry(protection: Protection) -> Retry {
+    let policy = policy().with_attempt_timeout(Some(PATIENCE));
+    Retry::new(policy, RetryBudget::new(budget(protection)).unwrap()).unwrap()
 }
 
 fn judge(result: &Result<(), Verdict>) -> Verdict {
@@ -134,6 +156,53 @@ fn trial(seed: u64, protection: Protection) -> Claims {
         let sent = std::mem::take(&mut backend.lock().unwrap().sent);
         check(&calls, &sent)
     })
+}
+
+/// A call is an intent that is due when four answers could have been waited for.
+fn pipeline_trial(seed: u64, protection: Protection) -> Claims {
+    simulate(async {
+        let mut rng = Rng(seed);
+        let epoch = Instant::now();
+        let backend = Arc::new(Mutex::new(Backend { epoch, last: 0.0, sent: Vec::new() }));
+        let asked = Arc::clone(&backend);
+        let ask = phase_fn(move |(): &(), _: &PhaseContext| {
+            let backend = Arc::clone(&asked);
+            async move {
+                let answered_at = backend.lock().unwrap().take().map_err(|_| full())?;
+                sleep_until(answered_at).await;
+                Ok::<_, PhaseError>(())
+            }
+        });
+        let config =
+            PipelineConfig::default().with_seats(1_024).with_retry_budget(budget(protection));
+        let phase = PhaseConfig::remote().with_concurrency(1_024);
+        let phase = phase.with_timeout(PATIENCE).with_retry(policy());
+        let pipeline =
+            IntentPipeline::builder::<()>(config).phase("ask", phase, ask).build().unwrap();
+        let mut calls = Vec::new();
+        let mut at = Duration::ZERO;
+        while at < Duration::from_secs_f64(END) {
+            sleep_until(epoch + at).await;
+            let intent = Intent::new(calls.len().to_string(), ()).within(PATIENCE * 4);
+            calls.push((at.as_secs_f64(), pipeline.try_submit(intent).ok()));
+            at += rng.gap(LOAD * CAPACITY);
+        }
+        let mut ended = Vec::with_capacity(calls.len());
+        for (at, ticket) in calls {
+            let is_good = match ticket {
+                Some(ticket) => ticket.await.is_ok(),
+                None => false,
+            };
+            ended.push((at, is_good));
+        }
+        assert!(pipeline.shutdown(PATIENCE).await.ledger.is_exact());
+        let sent = std::mem::take(&mut backend.lock().unwrap().sent);
+        check(&ended, &sent)
+    })
+}
+
+fn full() -> PhaseError {
+    PhaseError::retryable("its queue is full")
 }
 
 /// `calls`: when each came, and whether it went well; `sent`: when each attempt did.

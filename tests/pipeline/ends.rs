@@ -505,3 +505,22 @@ fn the_end_of_its_runtime_ends_everything() {
         assert_eq!(report.ledger.live, 0);
     });
 }
+
+/// Whoever of them takes the intents: each comes back once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_shutdowns_at_once_return_every_intent_between_them() {
+    for _ in 0..200 {
+        let pipeline = Arc::new(through(&Turnstile::default(), one_seat()));
+        for i in 0..50 {
+            drop(pipeline.try_submit(intent(&format!("k/{i}"), "x")).unwrap());
+        }
+        let other = Arc::clone(&pipeline);
+        let other = tokio::spawn(async move { other.shutdown(ms(1000)).await });
+        let one = pipeline.shutdown(ms(0)).await;
+        let both = [one, other.await.unwrap()];
+        let returned: usize = both.iter().map(|report| report.returned.len()).sum();
+        let ledger = both[1].ledger;
+        assert_eq!((returned as u64, ledger.live), (ledger.returned, 0), "{ledger}");
+        assert!(ledger.returned >= 49, "{ledger}");
+    }
+}

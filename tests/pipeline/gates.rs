@@ -308,3 +308,35 @@ async fn a_token_that_comes_back_is_for_who_waits_at_the_head_of_the_room() {
     let reason = pipeline.try_submit(intent("a/3", "x")).unwrap_err().reason();
     assert!(matches!(reason, Reason::RateLimited { .. }), "one came back: {reason}");
 }
+
+/// Who waits in the room looks at the breakers too; what it finds there is told whatever else stands
+/// in its way.
+#[tokio::test(start_paused = true)]
+async fn who_listens_to_a_breaker_hears_what_one_in_the_room_found() {
+    let breaker = CircuitBreaker::new(touchy()).unwrap();
+    let turnstile = Turnstile::default();
+    let config = PipelineConfig::default().with_seats(1).with_queue_capacity(1);
+    let pipeline = IntentPipeline::builder::<String>(config)
+        .phase("turnstile", PhaseConfig::remote(), turnstile.clone())
+        .phase("guarded", PhaseConfig::remote().with_breaker(breaker.clone()), turnstile.clone())
+        .build()
+        .unwrap();
+    let _inside = pipeline.try_submit(intent("a", "a")).unwrap();
+    settled().await;
+    let _queued = pipeline.try_submit(intent("b", "b")).unwrap();
+    let mut waiting = std::pin::pin!(pipeline.submit(intent("c", "c")));
+    assert!(poll_once(waiting.as_mut()).await.is_none());
+    let mut events = breaker.events().unwrap();
+    breaker.try_acquire().unwrap().report(headworks::Outcome::Failure);
+    assert!(matches!(breaker.state(), State::Open { .. }));
+    let heard = tokio::spawn(async move {
+        events.recv().await;
+        events.recv().await;
+    });
+    settled().await;
+    tokio::time::advance(ms(2000)).await;
+    // It tries anew, as after every wake-up, and the queue is as full as it was.
+    assert!(poll_once(waiting.as_mut()).await.is_none());
+    settled().await;
+    assert!(heard.is_finished(), "it half-opened, and nobody was told");
+}

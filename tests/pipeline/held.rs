@@ -285,3 +285,21 @@ async fn a_crowd_of_held_tenants_sleeps_until_its_time() {
         assert!(one.polls() <= 8, "{i}: {} polls", one.polls());
     }
 }
+
+/// What was let through though its tenant had no token gives none back.
+#[tokio::test(start_paused = true)]
+async fn a_token_that_was_never_taken_is_not_given_back() {
+    let quota = hourly().with_enforcement(headworks::Enforcement::Share(0.5));
+    let turnstile = Turnstile::default();
+    let pipeline = through(&turnstile, one_seat().with_ingress(quota));
+    let _inside = pipeline.try_submit(intent("inside", "x")).unwrap();
+    settled().await;
+    let mut refused = 0;
+    for i in 0..400 {
+        match pipeline.try_submit(intent(&format!("k/{i}"), "x")) {
+            Ok(ticket) => ticket.cancel(),
+            Err(_) => refused += 1,
+        }
+    }
+    assert!((130..270).contains(&refused), "one in two: {refused}");
+}

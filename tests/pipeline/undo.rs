@@ -161,6 +161,7 @@ async fn an_undo_is_part_of_its_run() {
     settled().await;
     assert_eq!(book.lock().unwrap().len(), 2, "the second run waits for the first");
     let first = ticket.await.unwrap_err();
+    assert_eq!((first.ending(), first.is_indeterminate()), (Ending::Failed, false));
     assert_eq!(first.trace().undone, ["c", "a"]);
     assert_eq!(next.await.unwrap_err().trace().undone, ["c", "a"]);
 }
@@ -176,6 +177,51 @@ async fn a_shutdown_out_of_time_lists_what_still_undoes() {
     drop(ticket);
     tokio::time::sleep(ms(1000)).await;
     assert_eq!(alive_tasks(), 0);
+}
+
+/// Panics when it is dropped.
+struct Bomb;
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        std::panic::panic_any("dropped");
+    }
+}
+
+/// Its first attempt and its undo hang, and panic when they are dropped.
+struct Hangs;
+
+impl Phase<String> for Hangs {
+    type Out = String;
+
+    async fn run(&self, input: &String, cx: &PhaseContext) -> Result<Step<String>, PhaseError> {
+        if cx.attempt() == 1 {
+            let _bomb = Bomb;
+            std::future::pending::<()>().await;
+        }
+        Ok(Step::Done(input.clone()))
+    }
+
+    async fn undo(&self, _: &String, _: &String, _: &PhaseContext) {
+        let _bomb = Bomb;
+        std::future::pending().await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_of_what_is_dropped_changes_no_ending_and_skips_no_undo() {
+    let book = Book::default();
+    let first = Appends { name: "a", book: Arc::clone(&book), undo: Undo::Says };
+    let pipeline = IntentPipeline::builder::<String>(PipelineConfig::default())
+        .phase("a", PhaseConfig::remote(), first)
+        .phase("hangs", PhaseConfig::remote().with_timeout(ms(100)), Hangs)
+        .phase("end", PhaseConfig::remote(), Ends(End::Permanent))
+        .build()
+        .unwrap();
+    let ended = pipeline.try_submit(intent("k", ">")).unwrap().await.unwrap_err();
+    assert_eq!(ended.phase(), Some("end"), "a timeout is tried again, also a loud one");
+    assert_eq!(ended.trace().undone, ["a"]);
+    assert_eq!(book.lock().unwrap().len(), 1);
 }
 
 struct Slow(Duration);
@@ -228,6 +274,23 @@ async fn an_attempt_takes_its_share_of_the_deadline_and_leaves_the_rest_to_the_n
     let done = pipeline.try_submit(intent("k", "").within(ms(1000))).unwrap().await.unwrap();
     assert_eq!(*done.output, 1);
     assert!((ms(510)..ms(515)).contains(&start.elapsed()), "{:?}", start.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_later_deadline_of_one_who_joins_moves_the_end_of_an_attempt_that_runs() {
+    let share = PhaseConfig::remote().with_deadline_share(0.5);
+    let pipeline = IntentPipeline::builder::<String>(PipelineConfig::default())
+        .phase("slow", share, Slow(ms(3_600_000)))
+        .build()
+        .unwrap();
+    let start = Instant::now();
+    let asked = |within| intent("k", "").generation(1).content(7).within(within);
+    let first = pipeline.try_submit(asked(ms(1000))).unwrap();
+    tokio::time::sleep(ms(100)).await;
+    let second = pipeline.try_submit(asked(ms(9900))).unwrap();
+    assert_eq!(*first.await.unwrap().output, 2);
+    assert!((ms(5000)..ms(5200)).contains(&start.elapsed()), "{:?}", start.elapsed());
+    assert_eq!(*second.await.unwrap().output, 2);
 }
 
 #[tokio::test(start_paused = true)]

@@ -7,11 +7,11 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use headworks::worker_pool::{Concurrency, Thresholds, WorkerPoolConfig};
-use headworks::{Priority, WorkerPool};
+use headworks::{IntentPipeline, PhaseConfig, PipelineConfig, Priority, WorkerPool};
 
 use crate::harness::claims::Claims;
 use crate::harness::load::{Arrival, Stream, merged};
-use crate::harness::open_loop::{Fate, capacity, drive, latencies, success};
+use crate::harness::open_loop::{Does, Fate, Subject, Work, capacity, drive, latencies, success};
 use crate::harness::rng::Rng;
 use crate::harness::stats::quantile;
 use crate::harness::{every_seed, ms, simulate, some_seeds};
@@ -44,6 +44,19 @@ fn the_highest_class_does_not_notice_ten_times_the_load() {
     every_seed(3, |seed| trial(seed, Protection::Whole).all_hold());
 }
 
+/// The same, by the façade.
+#[test]
+fn a_whole_pipeline_keeps_the_same_claims() {
+    every_seed(1, |seed| trial_of(seed, Protection::Whole, pipeline).all_hold());
+}
+
+#[test]
+fn control_of_the_pipeline_with_a_plain_queue() {
+    some_seeds(|seed| {
+        trial_of(seed, Protection::PlainQueue, pipeline).breaks(&["success", "p99", "order"]);
+    });
+}
+
 #[test]
 fn control_a_plain_queue_sheds_the_highest_class_with_the_rest() {
     some_seeds(|seed| {
@@ -60,6 +73,14 @@ fn control_without_cap_and_deadlines_nothing_comes_in_time() {
 }
 
 fn trial(seed: u64, protection: Protection) -> Claims {
+    trial_of(seed, protection, pool)
+}
+
+fn trial_of<S: Subject>(
+    seed: u64,
+    protection: Protection,
+    subject: impl Fn(Protection) -> S,
+) -> Claims {
     simulate(async {
         let mut rng = Rng(seed);
         let services: Vec<_> = (0..2_000).map(|_| rng.around(S)).collect();
@@ -69,27 +90,41 @@ fn trial(seed: u64, protection: Protection) -> Claims {
             arrivals.iter_mut().for_each(|arrival| unprotect(arrival, protection));
         }
         let urgent: Vec<_> = arrivals.iter().filter(|one| is_urgent(one)).copied().collect();
-        let alone = drive(pool(protection), &urgent).await;
+        let alone = drive(subject(protection), &urgent).await;
         let unloaded = quantile(latencies(&alone), 0.99);
-        let fates = drive(pool(protection), &arrivals).await;
+        let fates = drive(subject(protection), &arrivals).await;
         let mut claims = Claims::default();
         check(&mut claims, &fates, unloaded, per_second);
         claims
     })
 }
 
+/// Places of the queue, and who may have them.
+fn queue(protection: Protection) -> (usize, Thresholds) {
+    match protection {
+        Protection::Whole => (PLACES, Thresholds::default()),
+        Protection::PlainQueue => (PLACES, Thresholds::flat(1.0)),
+        Protection::None => (1 << 20, Thresholds::flat(1.0)),
+    }
+}
+
 fn pool(protection: Protection) -> WorkerPool {
-    let config = WorkerPoolConfig::default().with_concurrency(Concurrency::Fixed(SEATS));
-    let config = match protection {
-        Protection::Whole => config.with_queue_capacity(PLACES),
-        Protection::PlainQueue => {
-            config.with_queue_capacity(PLACES).with_thresholds(Thresholds::flat(1.0))
-        }
-        Protection::None => {
-            config.with_queue_capacity(1 << 20).with_thresholds(Thresholds::flat(1.0))
-        }
-    };
+    let (places, thresholds) = queue(protection);
+    let config = WorkerPoolConfig::default()
+        .with_concurrency(Concurrency::Fixed(SEATS))
+        .with_queue_capacity(places)
+        .with_thresholds(thresholds);
     WorkerPool::new(config).unwrap()
+}
+
+fn pipeline(protection: Protection) -> IntentPipeline<Work, ()> {
+    let (places, thresholds) = queue(protection);
+    let config = PipelineConfig::default()
+        .with_seats(SEATS)
+        .with_queue_capacity(places)
+        .with_thresholds(thresholds);
+    let phase = PhaseConfig::remote().with_concurrency(SEATS);
+    IntentPipeline::builder::<Work>(config).phase("does", phase, Does).build().unwrap()
 }
 
 fn unprotect(arrival: &mut Arrival, protection: Protection) {

@@ -83,11 +83,21 @@ impl CircuitBreaker {
     /// No allocation.
     #[inline(always)]
     pub fn try_acquire(&self) -> Result<CallPermit<'_>, CircuitOpen> {
-        self.try_acquire_at(&Glance::default())
+        self.acquire(&Glance::default())
+    }
+
+    /// As [`try_acquire`](Self::try_acquire), at a time that the caller knows: spares the look at the
+    /// clock. One that is older than another caller's is harmless.
+    ///
+    /// # Errors
+    /// As for [`try_acquire`](Self::try_acquire).
+    #[inline(always)]
+    pub fn try_acquire_at(&self, now: impl Into<Instant>) -> Result<CallPermit<'_>, CircuitOpen> {
+        self.acquire(now.into())
     }
 
     #[inline(always)]
-    pub(crate) fn try_acquire_at(&self, now: impl Now) -> Result<CallPermit<'_>, CircuitOpen> {
+    fn acquire(&self, now: impl Now) -> Result<CallPermit<'_>, CircuitOpen> {
         match self.shared.admit(now, wake_all_quietly) {
             Ok(claim) => Ok(CallPermit::new(&self.shared, claim)),
             Err(open) => Err(open),
@@ -257,7 +267,7 @@ impl CircuitBreaker {
         classify: impl FnOnce(&Result<T, E>) -> V,
     ) -> Result<T, CallError<E>> {
         let now = time::now();
-        let permit = self.try_acquire_at(now)?;
+        let permit = self.acquire(now)?;
         let until = time::later(now, self.shared.call_timeout());
         finish(until, future, |result| {
             permit.report(result.map_or(Verdict::failure(), |result| classify(result).into()));

@@ -361,7 +361,7 @@ impl RateLimiter {
         self.allowance_at(time::now())
     }
 
-    pub(super) fn allowance_at(&self, now: Instant) -> Allowance {
+    pub(crate) fn allowance_at(&self, now: Instant) -> Allowance {
         let (word, quota) = self.bucket.look();
         let mut left = Allowance::of(&quota, word, now);
         if let Some(leases) = &self.leases {

@@ -112,7 +112,21 @@ impl<K: Eq + Hash> TieredRateLimiter<K> {
         K: Borrow<Q>,
         Q: Eq + Hash + ToOwned<Owned = K> + ?Sized,
     {
-        let now = now.into();
+        self.draw_at(key, cost, now.into()).map(drop)
+    }
+
+    /// As [`try_acquire_at`](Self::try_acquire_at). Whether tokens were taken: not of one that is
+    /// let through because [`Enforcement`](crate::Enforcement) isn't full.
+    pub(crate) fn draw_at<Q>(
+        &self,
+        key: &Q,
+        cost: u32,
+        now: Instant,
+    ) -> Result<bool, TryAcquireError>
+    where
+        K: Borrow<Q>,
+        Q: Eq + Hash + ToOwned<Owned = K> + ?Sized,
+    {
         let mut spent = Vec::new();
         let taken = if self.standing.is_empty() {
             self.commit(key, cost, now, &mut spent)
@@ -120,8 +134,8 @@ impl<K: Eq + Hash> TieredRateLimiter<K> {
             self.unless_others_wait(key, cost, now, &mut spent)
         };
         match taken {
-            Ok(()) => Ok(()),
-            Err(denied) => self.refusals.tell(denied),
+            Ok(()) => Ok(true),
+            Err(denied) => self.refusals.tell(denied).map(|()| false),
         }
     }
 

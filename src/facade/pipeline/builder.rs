@@ -16,10 +16,10 @@ use super::phase::Phase;
 use super::pipeline::IntentPipeline;
 use super::seat;
 use super::shared::Shared;
+use super::telling::Telling;
 use crate::ConfigError;
 use crate::blocks::worker_pool::crew::Crew;
 use crate::ground::primitives::Mutex;
-use crate::ground::primitives::atomic::AtomicUsize;
 use crate::ground::rng::Rng;
 use crate::rate_limit::TieredRateLimiter;
 use crate::retry::RetryBudget;
@@ -126,7 +126,7 @@ impl<P: Send + Sync + 'static, C: Chain<P>> Builder<P, C> {
             clock: Notify::new(),
             emptied: Notify::new(),
             outlets: Outlets::new(),
-            telling: AtomicUsize::new(0),
+            telling: Telling::new(),
             returned: Mutex::new(None),
         });
         // At most 2^16, checked.

@@ -11,7 +11,7 @@ use super::context::PhaseContext;
 use super::control::{Control, Go, Report, Turn};
 use super::limit::Limit;
 use super::phase::{Phase, PhaseError, Step};
-use crate::ground::quiet::drop_quietly;
+use crate::ground::quiet::{DroppedQuietly, drop_quietly};
 use crate::ground::time;
 
 /// A run: one future through all phases, boxed once. Ends with the last output, or is dropped.
@@ -185,19 +185,39 @@ async fn attempt<O>(
         return run.await;
     }
     let mut stopped = pin!(control.stopped());
-    let mut timed = pin!(time::until(cx.timeout_at(), run));
+    let mut timed = pin!(timed(run, cx));
     std::future::poll_fn(|task| {
         if stopped.as_mut().poll(task).is_ready() {
             return Poll::Ready(Err(Report::Stopped));
         }
-        timed.as_mut().poll(task).map(|ended| ended.unwrap_or(Err(Report::TimedOut)))
+        timed.as_mut().poll(task)
     })
     .await
 }
 
-/// Polls it in its span; a panic ends it, and not the run, which may have something to undo.
-async fn guarded<T>(run: impl Future<Output = T>, cx: &PhaseContext) -> Result<T, String> {
+/// Until its time is up, which somebody who joins may move.
+async fn timed<O>(
+    run: impl Future<Output = Result<Step<O>, Report>>,
+    cx: &PhaseContext,
+) -> Result<Step<O>, Report> {
     let mut run = pin!(run);
+    let mut until = cx.timeout_at();
+    loop {
+        if let Some(ended) = time::until(until, run.as_mut()).await {
+            return ended;
+        }
+        let moved = cx.timeout_at();
+        if moved == until {
+            return Err(Report::TimedOut);
+        }
+        until = moved;
+    }
+}
+
+/// Polls it in its span; a panic ends it, also one that comes when it is dropped, and not the run,
+/// which may have something to undo.
+async fn guarded<T>(run: impl Future<Output = T>, cx: &PhaseContext) -> Result<T, String> {
+    let mut run = pin!(DroppedQuietly::new(run));
     std::future::poll_fn(|task| {
         let polled = AssertUnwindSafe(|| cx.span().in_scope(|| run.as_mut().poll(task)));
         match catch_unwind(polled) {

@@ -54,7 +54,7 @@ pub struct PipelineConfig {
     pub remembered_keys: usize,
     /// Runs of a key that ended in a row with the same content, or `Again`s of one phase in a row,
     /// that make a reconciliation loop: it is reported, and slowed by the key's backoff. A pause
-    /// of more than twice the longest backoff breaks the row. `None`: nobody looks. Default: 10.
+    /// of more than twice the longest backoff breaks the row, however long the runs themselves take. `None`: nobody looks. Default: 10.
     pub loop_after: Option<NonZeroU32>,
     /// Retries that the whole pipeline may spend. A success here is a run that completed: it earns
     /// once, however many phases it has. Default: 0.2 of the successes and 3 per second.
@@ -295,7 +295,9 @@ impl PhaseConfig {
 
     /// Sets [`egress`](Self::egress). One limiter may stand before several phases, and be used
     /// beside the pipeline too. A gate that it closed opens when it said that a token is due; of
-    /// tokens that somebody gives back before then the gate does not hear.
+    /// tokens that somebody gives back before then, and of another quota, it learns within a second.
+    /// Who stands in the limiter's own line goes before every run of the pipeline, whatever its
+    /// class: share it with what asks by `try_acquire`, or does not always wait.
     #[must_use]
     pub fn with_egress(self, egress: impl Into<Arc<RateLimiter>>) -> Self {
         Self { egress: Some(egress.into()), ..self }

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use super::config::PipelineConfig;
 use super::control::Control;
+use super::dormant::Dormant;
 use super::gate::Gate;
 use super::keys::{Keys, Relation};
 use super::metrics::Refusals;
@@ -40,6 +41,8 @@ pub(super) struct Core<B> {
     pub(super) busy: u32,
     /// Runs that are parked: they hold places of the queue without standing in line.
     pub(super) parked: usize,
+    /// Those of them that have not begun.
+    pub(super) dormant: Dormant,
     /// Tickets.
     pub(super) ledger: Ledger,
     /// Runs.
@@ -88,6 +91,15 @@ pub(super) enum Admission {
     Replace(RunId),
     /// A run of its own. `parked`: behind the running one of its key.
     New { parked: bool },
+}
+
+/// How a new run comes to its place in the queue.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Way {
+    /// As the line says.
+    Line(Plan),
+    /// In the place of this one, which is parked and has not begun.
+    Instead(RunId),
 }
 
 pub(super) struct Limits {
@@ -143,6 +155,7 @@ impl<B> Core<B> {
             most_seats: limits.seats,
             busy: 0,
             parked: 0,
+            dormant: Dormant::default(),
             ledger: Ledger::default(),
             run_ledger: Ledger::default(),
             refusals: Refusals::default(),
@@ -263,52 +276,76 @@ impl<B> Core<B> {
         let service = self.service()?;
         let line = &self.gates.first()?.line;
         let ahead: usize = Priority::ALL[class.index()..].iter().map(|&c| line.depth(c)).sum();
-        Some(service + service.mul_f64(ahead as f64 / f64::from(self.seats)))
+        Some(service + self.drain_interval()?.mul_f64(ahead as f64))
     }
 
+    /// How long one run is in its attempts.
     fn service(&self) -> Option<Duration> {
         self.gates.iter().map(|gate| gate.took.get()).sum()
+    }
+
+    /// How far apart runs end while all seats are taken: they share the seats, and each phase lets
+    /// no more than its concurrency in.
+    fn drain_interval(&self) -> Option<Duration> {
+        let by_seats = self.service()?.div_f64(f64::from(self.seats));
+        let phases = self.gates.iter().filter_map(|gate| {
+            gate.took.get().map(|took| took.div_f64(f64::from(gate.concurrency.max(1))))
+        });
+        phases.max().map(|slowest| slowest.max(by_seats))
     }
 
     /// When a place may be free again: by the measured drain rate, and not before a gate that is
     /// closed opens.
     pub(super) fn retry_after(&self, now: Instant) -> Option<Duration> {
-        let per_place = self.service().map(|service| service.div_f64(f64::from(self.seats)));
-        let opens = self.gates.iter().filter_map(|gate| gate.closed_until).max();
+        let per_place = self.drain_interval();
+        let opens = self.gates.iter().filter_map(Gate::opens_at).max();
         let opens = opens.map(|at| at.saturating_duration_since(now));
         per_place.max(opens).map(|after| after.max(Duration::from_millis(1)))
     }
 
     /// Step 3: what admitting a new run would mean, and what of that was spared.
-    pub(super) fn plan(&mut self, ask: &Ask, now: Instant) -> (Plan, Spared) {
+    pub(super) fn plan(&mut self, ask: &Ask, now: Instant) -> (Way, Spared) {
         let depth = self.depth();
         let line = &mut self.gates[0].line;
         line.set_held(depth - line.len());
         // Runs end at their deadline by the alarms, so the line itself has none to drop.
         let plan = line.plan(ask.class, ask.tenant, now, &mut Vec::new());
-        let spared = match plan {
-            Plan::Queue => return (plan, Spared(None)),
-            Plan::Refuse => Reason::QueueFull,
-            Plan::Evict(_) => Reason::Evicted,
+        let standing = match plan {
+            Plan::Queue => return (Way::Line(plan), Spared(None)),
+            Plan::Refuse => None,
+            Plan::Evict(victim) => line.place(victim).map(|place| place.class),
+        };
+        let dormant = self.dormant.victim_for(ask.class);
+        let way = match dormant {
+            Some((class, run)) if standing.is_none_or(|standing| class < standing) => {
+                Way::Instead(run)
+            }
+            _ => Way::Line(plan),
         };
         if depth >= self.capacity || !self.spares() {
-            return (plan, Spared(None));
+            return (way, Spared(None));
         }
-        (Plan::Queue, Spared(Some(spared)))
+        let refused = way == Way::Line(Plan::Refuse);
+        let spared = if refused { Reason::QueueFull } else { Reason::Evicted };
+        (Way::Line(Plan::Queue), Spared(Some(spared)))
     }
 
     /// Step 5: a run of its own.
     pub(super) fn admit(
         &mut self,
-        plan: Plan,
+        way: Way,
         ask: Ask,
         parked: bool,
         (control, body): (Arc<Control>, B),
         now: Instant,
         fx: &mut Effects<B>,
     ) -> RunId {
-        let (accept_no, victim) = self.gates[0].line.reserve(plan);
-        if let Some(victim) = victim {
+        let (plan, dormant) = match way {
+            Way::Line(plan) => (plan, None),
+            Way::Instead(run) => (Plan::Queue, Some(run)),
+        };
+        let (accept_no, standing) = self.gates[0].line.reserve(plan);
+        if let Some(victim) = standing.or(dormant) {
             self.end(victim, Ending::Evicted, now, fx);
         }
         self.ledger.accepted += 1;
@@ -332,7 +369,7 @@ impl<B> Core<B> {
         });
         self.keys.add(&key, id);
         if parked {
-            self.set_alarm(id, now)
+            self.park_for(id, None, now);
         } else {
             self.enter(id, now)
         }
@@ -359,7 +396,8 @@ impl<B> Core<B> {
         let run = self.runs.get_mut(index);
         self.ledger.accepted += 1;
         run.tickets += 1;
-        run.ask.class = run.ask.class.max(ask.class);
+        let (before, is_dormant) = (run.ask.class, run.is_dormant());
+        run.ask.class = before.max(ask.class);
         let ends = run.ask.deadline.zip(ask.deadline);
         run.ask.deadline = ends.map(|(old, new)| old.max(new));
         run.control.set_deadline(run.ask.deadline);
@@ -368,6 +406,10 @@ impl<B> Core<B> {
             State::Queued(ticket) => gate.line.raise(*ticket, class),
             State::Running(running) => {
                 running.give_up_at = gate.give_up_at(running.since, run.ask.deadline, self.grace);
+            }
+            State::Parked { .. } if is_dormant => {
+                self.dormant.remove(before, run.accept_no);
+                self.dormant.add(class, run.accept_no, id);
             }
             State::Parked { .. } => {}
         }
@@ -415,7 +457,11 @@ impl<B> Core<B> {
             control,
         };
         fx.ended.push(ended);
-        if is_successor { self.set_alarm(id, now) } else { self.enter(id, now) }
+        if is_successor {
+            self.park_for(id, None, now);
+        } else {
+            self.enter(id, now);
+        }
     }
 
     /// Ends a run that is not inside an attempt, or no longer.
@@ -433,7 +479,8 @@ impl<B> Core<B> {
             self.keys.succeeded(&run.ask.key);
         }
         if matches!(ending, Ending::Completed | Ending::Failed) {
-            let in_a_row = self.keys.came_round(&run.ask.key, run.ask.version, now);
+            let since = run.trace.accepted();
+            let in_a_row = self.keys.came_round(&run.ask.key, run.ask.version, since, now);
             self.report_loop(in_a_row, &run.ask.key, None, fx);
         }
         let successor = self.keys.ended(&run.ask.key, id);
@@ -477,8 +524,21 @@ impl<B> Core<B> {
             line.resume(place, run.accept_no, id)
         };
         run.state = State::Queued(ticket);
+        self.dormant.remove(run.ask.class, run.accept_no);
         self.parked -= 1;
         self.set_alarm(id, now);
+    }
+
+    /// Parked for so long, or until its key's running one has ended.
+    pub(super) fn park_for(&mut self, id: RunId, after: Option<Duration>, now: Instant) {
+        if let Some(run) = self.run_mut(id) {
+            run.state = State::Parked { until: after.and_then(|after| time::later(now, after)) };
+            let (class, accept_no) = (run.ask.class, run.accept_no);
+            if run.is_dormant() {
+                self.dormant.add(class, accept_no, id);
+            }
+            self.set_alarm(id, now);
+        }
     }
 
     /// From wherever it is to parked, without an alarm. The phase it was at.
@@ -500,7 +560,7 @@ impl<B> Core<B> {
                 self.busy -= weight;
                 self.parked += 1;
             }
-            State::Parked { .. } => {}
+            State::Parked { .. } => self.dormant.remove(run.ask.class, run.accept_no),
         }
         run.gate
     }

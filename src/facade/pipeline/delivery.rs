@@ -12,7 +12,6 @@ use super::shared::{Body, Claim, Guard, Shared};
 use super::ticket::{Done, Ended, Verdict};
 use super::trace::Trace;
 use crate::Ending;
-use crate::ground::primitives::atomic::Ordering;
 use crate::ground::quiet::{drop_quietly, quietly, wake_quietly};
 use crate::ground::tenant::Tenant;
 use crate::ground::time::{self, Instant};
@@ -39,8 +38,7 @@ impl<P: Send + Sync + 'static, O: Send + Sync + 'static> Shared<P, O> {
         let room_head = if is_over { None } else { core.room.next() };
         let tells = !fx.ended.is_empty() || !given_up.is_empty();
         if tells {
-            // AcqRel: with the one below; whoever sees none sees everything told.
-            self.telling.fetch_add(1, Ordering::AcqRel);
+            self.telling.begins();
         }
         drop(core);
 
@@ -48,15 +46,12 @@ impl<P: Send + Sync + 'static, O: Send + Sync + 'static> Shared<P, O> {
         if retimed || is_over {
             self.clock.notify_one();
         }
-        if is_over {
-            self.emptied.notify_waiters();
-        }
         for (key, phase) in fx.loops {
             quietly(|| {
                 tracing::warn!(pipeline = &*self.name, key = &*key, phase, "a reconciliation loop");
             });
         }
-        fx.stopped.into_iter().for_each(|control| quietly(|| control.stop()));
+        fx.stopped.into_iter().for_each(|control| quietly(move || control.stop()));
         fx.wakers.into_iter().chain(room_head).for_each(wake_quietly);
         fx.ended.into_iter().for_each(|ended| self.deliver(ended));
         for GivenUp { claims, verdict, generation, tickets } in given_up {
@@ -64,23 +59,17 @@ impl<P: Send + Sync + 'static, O: Send + Sync + 'static> Shared<P, O> {
             tell(claims, |_| Err(verdict.told(None)), None);
             drop_quietly(verdict);
         }
-        if tells {
-            self.telling.fetch_sub(1, Ordering::AcqRel);
-        }
-        if tells || is_over {
-            self.close_outlets();
+        let was_last = tells && self.telling.ends();
+        if (was_last || is_over) && self.is_over_and_told() {
+            self.outlets.close();
+            self.emptied.notify_waiters();
         }
     }
 
-    /// Once everything is over and told, those who listen hear that nothing more will come. Whoever
-    /// tells last sees both; the last run ends under the lock, before its ending is told.
-    fn close_outlets(&self) {
-        if !self.outlets.is_empty()
-            && self.telling.load(Ordering::Acquire) == 0
-            && self.core.lock().is_over()
-        {
-            self.outlets.close();
-        }
+    /// Whether nothing is live, and everybody knows.
+    pub(super) fn is_over_and_told(&self) -> bool {
+        // In this order: see `telling.rs`.
+        self.core.lock().is_over() && self.telling.is_done()
     }
 
     /// The tickets of a run that is given up, and what each of them hears.
@@ -123,7 +112,7 @@ impl<P: Send + Sync + 'static, O: Send + Sync + 'static> Shared<P, O> {
         let EndedRun { body, ending, tickets, phase, refund, trace, control } = ended;
         let Body { intent, payer, drive, claims, output, failure } = body;
         drop_quietly((drive, control));
-        if refund {
+        if let Some(payer) = payer.filter(|_| refund) {
             self.refund(&payer);
         }
         let trace = Arc::new(trace);

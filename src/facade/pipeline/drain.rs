@@ -46,6 +46,7 @@ impl<P: Send + Sync + 'static, O: Send + Sync + 'static> Shared<P, O> {
         let mut fx = Effects::none();
         let mut core = self.core.lock();
         core.close(&mut fx);
+        self.telling.closes();
         self.settle(core, fx, time::now());
     }
 
@@ -68,14 +69,15 @@ impl<P: Send + Sync + 'static, O: Send + Sync + 'static> Shared<P, O> {
         abandoned
     }
 
-    /// Waits until nothing is live, `until` at the latest; whether that came.
+    /// Waits until nothing is live and all endings are told, `until` at the latest; whether that
+    /// came.
     async fn is_emptied(&self, until: Option<Instant>) -> bool {
         let emptied = async {
             loop {
                 let mut notified = pin!(self.emptied.notified());
                 // Registered before the look, so that the last ending in between is not lost.
                 notified.as_mut().enable();
-                if self.core.lock().is_over() {
+                if self.is_over_and_told() {
                     return;
                 }
                 notified.await;
@@ -101,6 +103,8 @@ impl<P: Send + Sync + 'static, O: Send + Sync + 'static> Shared<P, O> {
                 }
             }
             let Abandoned { indeterminate, unresponsive } = self.abandon();
+            // Endings that somebody else has decided are told by him: another shutdown's cut, say.
+            self.is_emptied(margin(1)).await;
             if indeterminate.is_empty() && unresponsive.is_empty() {
                 self.crew.all_gone(margin(1)).await;
             }

@@ -26,8 +26,11 @@ pub(super) struct Gate {
     pub(super) retry: RetryPolicy,
     pub(super) breaker: Option<CircuitBreaker>,
     egress: Option<Arc<RateLimiter>>,
-    /// Breaker or limiter said no until then. The head stays head; nobody behind it is tried.
+    /// Breaker or limiter said no, and is asked again then. The head stays head; nobody behind it
+    /// is tried.
     pub(super) closed_until: Option<Instant>,
+    /// What it said, if it did: not before then, unless somebody else changes its mind.
+    said: Option<Instant>,
     /// It was the breaker that did.
     closed_by_breaker: bool,
     /// How long an attempt takes.
@@ -38,14 +41,12 @@ pub(super) struct Gate {
 #[derive(Debug)]
 pub(super) struct Closed;
 
-/// A breaker may close before it said: by hand, or because somebody else's probes went well. So it
-/// is asked this often at least.
+/// A breaker may close before it said, by hand or because somebody else's probes went well; and a
+/// limiter may get another quota. So they are asked this often at least.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// How long a gate stays closed at least: a tick of the alarms.
 const SHORTEST: Duration = Duration::from_millis(1);
-/// How long one does whose limiter or breaker names no time.
-const UNSAID: Duration = Duration::from_secs(1);
 
 impl Gate {
     pub(super) fn new(name: &'static str, config: &PhaseConfig, rules: Rules) -> Self {
@@ -60,6 +61,7 @@ impl Gate {
             breaker: config.breaker.clone(),
             egress: config.egress.clone(),
             closed_until: None,
+            said: None,
             closed_by_breaker: false,
             took: Mean::default(),
         }
@@ -72,6 +74,11 @@ impl Gate {
 
     pub(super) fn is_closed(&self, now: Instant) -> bool {
         self.closed_until.is_some_and(|until| now < until)
+    }
+
+    /// When it opens, as far as whoever closed it has said.
+    pub(super) fn opens_at(&self) -> Option<Instant> {
+        self.closed_until.and(self.said)
     }
 
     /// Breaker permit and egress token for one attempt, or nothing, and the gate is closed until
@@ -108,17 +115,29 @@ impl Gate {
         }
     }
 
-    /// Closes it until then. A closed limiter and a forced breaker name no time, and one whose tokens are there but
-    /// belong to those in its line says *now*: whoever refuses is not asked again at once.
+    /// Closes it until then, or until the next look. A closed limiter and a forced breaker name no
+    /// time, and a limiter whose tokens are there but belong to those in its line says *now*: whoever
+    /// refuses is not asked again at once.
     fn close(&mut self, until: Option<Instant>, closed_by_breaker: bool, now: Instant) -> Closed {
-        let until = until.map_or_else(
-            || time::later(now, UNSAID),
-            |until| time::later(now, SHORTEST).map(|soonest| until.max(soonest)),
-        );
-        let again = if closed_by_breaker { time::later(now, LOOK_AGAIN) } else { None };
-        self.closed_until = time::earlier(until, again);
+        let soonest = time::later(now, SHORTEST);
+        let until = until.zip(soonest).map(|(until, soonest)| until.max(soonest));
+        self.said = until;
+        self.closed_until = time::earlier(until, time::later(now, LOOK_AGAIN));
         self.closed_by_breaker = closed_by_breaker;
         Closed
+    }
+
+    /// It is time to ask again, if it is. A limiter that said when is not asked before then, or every
+    /// look would count as a refusal; unless it has tokens, by another quota.
+    pub(super) fn due(&mut self, now: Instant) {
+        if self.closed_until.is_none_or(|until| now < until) {
+            return;
+        }
+        let is_early = !self.closed_by_breaker && self.said.is_some_and(|said| now < said);
+        let is_empty = |egress: &Arc<RateLimiter>| egress.allowance_at(now).available == 0;
+        let stays = is_early && self.egress.as_ref().is_some_and(is_empty);
+        let again = time::earlier(self.said, time::later(now, LOOK_AGAIN));
+        self.closed_until = again.filter(|_| stays);
     }
 
     /// An attempt has ended somewhere: the breaker, which may stand before other phases too, may

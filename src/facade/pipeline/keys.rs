@@ -118,9 +118,16 @@ impl Keys {
         }
     }
 
-    /// A run of this version came to its end. How many in a row had its content; 0 without one.
-    pub(super) fn came_round(&mut self, key: &str, version: Version, now: Instant) -> u32 {
-        let runs = self.in_a_row(key, version, now).saturating_add(1);
+    /// A run of this version, accepted `since`, came to its end. How many in a row had its content;
+    /// 0 without one. How long it took itself is no pause.
+    pub(super) fn came_round(
+        &mut self,
+        key: &str,
+        version: Version,
+        since: Instant,
+        now: Instant,
+    ) -> u32 {
+        let runs = self.in_a_row(key, version, since).saturating_add(1);
         let Some(known) = self.known.get_mut(key) else { return 0 };
         known.row = version.content.map(|content| Row { content, runs, last: now });
         known.row.map_or(0, |row| row.runs)

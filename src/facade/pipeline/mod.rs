@@ -65,7 +65,9 @@
 //    where its ending is decided, under the lock.
 // 5. Depth ≤ queue capacity + seats: what was accepted stays within the capacity, and what comes
 //    back from an attempt had a seat.
-// 6. A coroutine is in its run's body or with one worker, never both; only a worker polls it.
+// 6. Whoever waits for the end of all goes when the last ending is told, not when it is decided
+//    (`telling.rs`).
+// 7. A coroutine is in its run's body or with one worker, never both; only a worker polls it.
 
 mod builder;
 mod chain;
@@ -75,12 +77,15 @@ mod context;
 mod control;
 mod core;
 mod delivery;
+mod dormant;
 mod drain;
 mod dyn_phase;
 mod gate;
 mod intent;
 mod keys;
 mod limit;
+#[cfg(all(test, headworks_loom))]
+mod loom_tests;
 mod metrics;
 mod outcomes;
 mod phase;
@@ -93,6 +98,7 @@ mod seat;
 mod service;
 mod shared;
 mod submit;
+mod telling;
 #[cfg(all(test, not(headworks_loom)))]
 mod tests;
 mod ticket;

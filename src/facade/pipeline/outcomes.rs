@@ -160,10 +160,6 @@ impl<O> Outlets<O> {
         drop_quietly((outcome, outlets));
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.0.lock().outlets.is_empty()
-    }
-
     /// Nothing more will come.
     pub(super) fn close(&self) {
         let mut heard = self.0.lock();

@@ -39,7 +39,8 @@ pub trait Phase<In: ?Sized>: Send + Sync + 'static {
     ///
     /// The phases are undone one after the other, the last one first, each once, before the run's
     /// ending is told; [`Trace::undone`](super::Trace::undone) names them. Each may take as long as
-    /// its phase's timeout and is then dropped, as it is by the end of the runtime; a panic ends
+    /// its phase's timeout (without one, for ever) and is then dropped, as it is by the end of the
+    /// runtime, but by neither a cancel nor a shutdown, which lists it as unresponsive; a panic ends
     /// only it. The seat is taken for so long. Outputs are kept until the run ends, for this.
     /// Default: does nothing.
     fn undo(
@@ -58,7 +59,9 @@ pub trait Phase<In: ?Sized>: Send + Sync + 'static {
 pub enum Step<O> {
     /// The phase is done.
     Done(O),
-    /// Not yet: look again later. No failure; the seat is released meanwhile.
+    /// Not yet: look again later. No failure; the seat is released meanwhile. Ten in a row are
+    /// taken for a reconciliation loop and slowed; whoever looks for longer at something that is
+    /// well says so by [`loop_after`](super::PipelineConfig::loop_after).
     Again {
         /// How much later.
         after: Duration,

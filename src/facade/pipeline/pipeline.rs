@@ -194,8 +194,8 @@ impl<P: Send + Sync + 'static, O: Send + Sync + 'static> IntentPipeline<P, O> {
     /// Where there are critical phases, the last part of `within` (their grace, at most half) is
     /// theirs alone. When the time of the others is up, whatever waits is returned by value and
     /// what runs is dropped at its next await point, `Cancelled`; critical attempts that outlive
-    /// their grace end indeterminate and are listed by key. What does not yield even then is
-    /// listed as unresponsive.
+    /// their grace end indeterminate and are listed by key. What does not yield even then, and what
+    /// undoes, is listed as unresponsive. Of several shutdowns at once one reports what came back.
     ///
     /// # Cancel safety
     /// Dropped, the pipeline stays closed; call it again. What came back is in the next report.

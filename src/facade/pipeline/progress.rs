@@ -104,7 +104,8 @@ impl<B> Core<B> {
         let give_up_at = gate.give_up_at(now, deadline, grace);
         let run = self.run_mut(granted.value)?;
         run.begun = true;
-        let running = Running { since: now, doom: None, give_up_at, given_up: false };
+        let running =
+            Running { since: now, doom: None, give_up_at, given_up: false, undoes: false };
         run.state = State::Running(running);
         let attempt = run.trace.begins(run.gate, name, now);
         run.control.go(Go { attempt, started: now });
@@ -124,6 +125,8 @@ impl<B> Core<B> {
         let Some(run) = self.run_mut(id) else { return };
         let State::Running(running) = &run.state else { return };
         let (since, doom, given_up) = (running.since, running.doom, running.given_up);
+        // Whatever became of the undoing.
+        let end = if running.undoes { AttemptEnd::Permanent } else { end };
         run.trace.ran(since, now);
         let gate = self.park(id);
         self.gates.iter_mut().for_each(|gate| gate.look_again(now, &mut fx.wakers));
@@ -161,22 +164,21 @@ impl<B> Core<B> {
 
     /// Whether it is inside an attempt of a critical phase.
     pub(super) fn is_critical(&self, id: RunId) -> bool {
-        let running = self.run(id).filter(|run| run.is_running());
+        let running = self.run(id).filter(|run| run.is_running() && !run.undoes());
         running.is_some_and(|run| self.gates[run.gate].critical)
     }
 
-    /// An attempt has failed for good: whether the phases before it may be undone. Its grace ends
-    /// here; one that is given up already has an unknown end, and nothing is undone for that.
+    /// An attempt has failed for good: whether the phases before it are undone now. One that is
+    /// given up already has an unknown end, and nothing is undone for that; nor for one that is to
+    /// stop, which ends by that and not by its failure.
     pub(super) fn may_undo(&mut self, id: RunId, now: Instant) -> bool {
         let Some(run) = self.run_mut(id) else { return false };
         let gate = run.gate;
         let State::Running(running) = &mut run.state else { return false };
-        let may = !running.given_up && gate > 0;
-        if may {
-            running.give_up_at = None;
-            self.set_alarm(id, now);
-        }
-        may
+        running.undoes = !running.given_up && running.doom.is_none() && gate > 0;
+        let undoes = running.undoes;
+        self.set_alarm(id, now);
+        undoes
     }
 
     fn has_successor(&self, id: RunId) -> bool {
@@ -198,6 +200,8 @@ impl<B> Core<B> {
     fn again(&mut self, id: RunId, after: Duration, now: Instant, fx: &mut Effects<B>) {
         let Some(run) = self.run_mut(id) else { return };
         run.agains = run.agains.saturating_add(1);
+        // A look that went well is no failed attempt: a round begins anew.
+        run.failures = 0;
         let (agains, gate, key) = (run.agains, run.gate, Arc::clone(&run.ask.key));
         let phase = self.gates[gate].name;
         self.report_loop(agains, &key, Some(phase), fx);
@@ -247,20 +251,9 @@ impl<B> Core<B> {
         self.park_for(id, Some(wait), now);
     }
 
-    pub(super) fn park_for(&mut self, id: RunId, after: Option<Duration>, now: Instant) {
-        if let Some(run) = self.run_mut(id) {
-            run.state = State::Parked { until: after.and_then(|after| time::later(now, after)) };
-            self.set_alarm(id, now);
-        }
-    }
-
     /// Everything that is due by now.
     pub(super) fn due(&mut self, now: Instant, fx: &mut Effects<B>) {
-        for gate in &mut self.gates {
-            if gate.closed_until.is_some_and(|until| until <= now) {
-                gate.closed_until = None;
-            }
-        }
+        self.gates.iter_mut().for_each(|gate| gate.due(now));
         while let Some(index) = self.alarms.expired(now) {
             let id = self.runs.ticket(index);
             self.alarms.remove(index);
@@ -318,7 +311,7 @@ impl<B> Core<B> {
             self.ledger.record(Ending::Cancelled, 1);
             return Cancelled::Ticket;
         }
-        if run.tickets == 0 {
+        if run.tickets == 0 || run.undoes() {
             return Cancelled::TooLate;
         }
         if run.is_running() {
@@ -335,6 +328,9 @@ impl<B> Core<B> {
         let Some(run) = self.run_mut(id) else { return };
         let gate = run.gate;
         let State::Running(running) = &mut run.state else { return };
+        if running.undoes {
+            return;
+        }
         running.doom.get_or_insert(Doom::Cancelled);
         fx.stopped.push(Arc::clone(&run.control));
         if self.gates[gate].critical
@@ -375,7 +371,7 @@ impl<B> Core<B> {
         for id in ids {
             let Some(run) = self.run(id) else { continue };
             let key = Arc::clone(&run.ask.key);
-            if self.gates[run.gate].critical {
+            if self.is_critical(id) {
                 left.indeterminate.push(key);
                 self.give_up(id, fx);
             } else {

@@ -71,6 +71,9 @@ pub(super) struct Running {
     pub(super) give_up_at: Option<Instant>,
     /// It has: the tickets have ended, the attempt has not.
     pub(super) given_up: bool,
+    /// It failed for good, and the phases before it are being undone: its end is known, and neither
+    /// a cancel nor its deadline changes it.
+    pub(super) undoes: bool,
 }
 
 /// Why a running one is to stop.
@@ -100,12 +103,24 @@ impl<B> Run<B> {
         matches!(self.state, State::Running(_))
     }
 
+    /// Whether it is parked before its first attempt.
+    pub(super) fn is_dormant(&self) -> bool {
+        !self.begun && matches!(self.state, State::Parked { .. })
+    }
+
     /// Whether somebody still waits for what it is doing.
     pub(super) fn is_wanted(&self) -> bool {
         match &self.state {
-            State::Running(running) => running.doom.is_none() && !running.given_up,
+            State::Running(running) => {
+                running.doom.is_none() && !running.given_up && !running.undoes
+            }
             State::Queued(_) | State::Parked { .. } => true,
         }
+    }
+
+    /// Whether it failed for good and undoes what went before.
+    pub(super) fn undoes(&self) -> bool {
+        matches!(&self.state, State::Running(Running { undoes: true, .. }))
     }
 
     /// Whether its deadline has passed inside the attempt.
@@ -118,7 +133,7 @@ impl<B> Run<B> {
         match &self.state {
             State::Queued(_) => self.ask.deadline,
             State::Parked { until } => time::earlier(*until, self.ask.deadline),
-            State::Running(Running { given_up: true, .. }) => None,
+            State::Running(Running { given_up: true, .. } | Running { undoes: true, .. }) => None,
             State::Running(Running { give_up_at: Some(at), .. }) => Some(*at),
             State::Running(Running { doom: Some(_), .. }) => None,
             State::Running(_) => self.ask.deadline,

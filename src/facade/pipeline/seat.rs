@@ -109,7 +109,9 @@ impl<P: Send + Sync + 'static, O: Send + Sync + 'static> Post for Shared<P, O> {
         let undoes = is_whole && end == AttemptEnd::Permanent && self.may_undo(run);
         if undoes {
             control.undo();
-            let _ = poll_in_seat(&mut drive, &control).await;
+            if let Polled::Panicked(payload) = poll_in_seat(&mut drive, &control).await {
+                drop_quietly(payload);
+            }
         }
         let undone = if undoes { control.take_undone() } else { Vec::new() };
         std::mem::forget(unfinished);

@@ -7,7 +7,7 @@ use tokio::sync::Notify;
 
 use super::chain::{Drive, Runs};
 use super::control::Control;
-use super::core::{Admission, Core};
+use super::core::{Admission, Core, Way};
 use super::delivery;
 use super::drain::Returned;
 use super::intent::Intent;
@@ -15,10 +15,10 @@ use super::keys::Version;
 use super::outcomes::Outlets;
 use super::progress::Cancelled;
 use super::run::{Ask, Effects, RunId};
+use super::telling::Telling;
 use super::ticket::{Failure, Promise, Ticket};
 use crate::blocks::worker_pool::crew::Crew;
 use crate::gates::wait_queue::{self, Plan};
-use crate::ground::primitives::atomic::AtomicUsize;
 use crate::ground::primitives::{Mutex, MutexGuard};
 use crate::ground::quiet::drop_quietly;
 use crate::ground::tenant::Tenant;
@@ -37,11 +37,10 @@ pub(super) struct Shared<P: Send + Sync + 'static, O: Send + Sync + 'static> {
     pub(super) crew: Crew,
     /// Rings when an earlier alarm was set, or all is over.
     pub(super) clock: Notify,
-    /// Rings when the last run of a closing pipeline has ended.
+    /// Rings when the last ending of a closing pipeline is told.
     pub(super) emptied: Notify,
     pub(super) outlets: Outlets<O>,
-    /// Endings that are decided and not yet told.
-    pub(super) telling: AtomicUsize,
+    pub(super) telling: Telling,
     /// Where a shutdown collects the intents that come back. `None`: their tickets get them.
     pub(super) returned: Mutex<Option<Vec<Returned<P>>>>,
 }
@@ -49,8 +48,8 @@ pub(super) struct Shared<P: Send + Sync + 'static, O: Send + Sync + 'static> {
 /// What a run carries besides what the core knows.
 pub(super) struct Body<P, O> {
     pub(super) intent: Intent<Arc<P>>,
-    /// The tenant whose ingress token it has: its own, or that of whom it replaced.
-    pub(super) payer: Arc<str>,
+    /// The tenant whose ingress token it has, if it took one: its own, or that of whom it replaced.
+    pub(super) payer: Option<Arc<str>>,
     /// The coroutine, while no worker has it. `None` before the first attempt.
     pub(super) drive: Option<Drive<O>>,
     pub(super) claims: Vec<Claim<P, O>>,
@@ -184,7 +183,7 @@ impl<P: Send + Sync + 'static, O: Send + Sync + 'static> Shared<P, O> {
                 };
                 let (control, mut body) = self.body(intent, claim, span);
                 if let Some(replaced) = core.run(run) {
-                    body.payer = Arc::clone(&replaced.body.payer);
+                    body.payer.clone_from(&replaced.body.payer);
                 }
                 core.replace(run, ask, (control, body), now, fx);
                 core.spared(spared);
@@ -198,8 +197,8 @@ impl<P: Send + Sync + 'static, O: Send + Sync + 'static> Shared<P, O> {
                 if head.is_none() && core.room.stands_before(ask.class) {
                     return Err(refuse(intent, Reason::QueueFull, None));
                 }
-                let (plan, planned) = core.plan(&ask, now);
-                if plan == Plan::Refuse {
+                let (way, planned) = core.plan(&ask, now);
+                if way == Way::Line(Plan::Refuse) {
                     return Err(refuse(intent, Reason::QueueFull, None));
                 }
                 // What its tenant is owed next is for those of it who wait.
@@ -209,23 +208,30 @@ impl<P: Send + Sync + 'static, O: Send + Sync + 'static> Shared<P, O> {
                     return Err(refuse(intent, reason, until));
                 }
                 // The last step that can fail: nothing is ever rolled back.
-                if let Err((reason, earliest)) = self.take_token(&intent.tenant, now) {
-                    return Err(refuse(intent, reason, earliest));
-                }
-                let run = self.body(intent, claim, span);
+                let payer = match self.take_token(&intent.tenant, now) {
+                    Ok(payer) => payer,
+                    Err((reason, earliest)) => return Err(refuse(intent, reason, earliest)),
+                };
+                let mut run = self.body(intent, claim, span);
+                run.1.payer = payer;
                 core.spared(seen);
                 core.spared(planned);
-                (core.admit(plan, ask, parked, run, now, fx), None)
+                (core.admit(way, ask, parked, run, now, fx), None)
             }
         };
         let ticket = Ticket::new(promise, Arc::clone(self), run, number);
         Ok(Admitted { ticket, joined })
     }
 
-    /// One ingress token of this tenant.
-    fn take_token(&self, tenant: &Arc<str>, now: Instant) -> Result<(), (Reason, Option<Instant>)> {
-        let Some(ingress) = &self.ingress else { return Ok(()) };
-        ingress.try_acquire_at(tenant, 1, now).map_err(|refused| match refused {
+    /// One ingress token of this tenant, who is named if one was taken.
+    fn take_token(
+        &self,
+        tenant: &Arc<str>,
+        now: Instant,
+    ) -> Result<Option<Arc<str>>, (Reason, Option<Instant>)> {
+        let Some(ingress) = &self.ingress else { return Ok(None) };
+        let taken = ingress.draw_at(tenant, 1, now);
+        taken.map(|taken| taken.then(|| Arc::clone(tenant))).map_err(|refused| match refused {
             TryAcquireError::RateLimited(limited) => {
                 (Reason::RateLimited { scope: limited.scope() }, Some(limited.earliest()))
             }
@@ -244,9 +250,8 @@ impl<P: Send + Sync + 'static, O: Send + Sync + 'static> Shared<P, O> {
         let span = std::mem::replace(span, tracing::Span::none());
         let control = Control::new(Arc::clone(key), *generation, *deadline, span);
         let intent = intent.map(Arc::new);
-        let payer = Arc::clone(&intent.tenant);
         let claims = vec![claim];
-        let body = Body { intent, payer, drive: None, claims, output: None, failure: None };
+        let body = Body { intent, payer: None, drive: None, claims, output: None, failure: None };
         (Arc::new(control), body)
     }
 

@@ -167,7 +167,8 @@ impl<P: Send + Sync + 'static, O: Send + Sync + 'static> InRoom<'_, P, O> {
         let next = if others_go { core.room.next() } else { None };
         drop(core);
         drop_quietly(old);
-        next.into_iter().for_each(wake_quietly);
+        // A look at a breaker may have ended its opening, whatever else stood in the way.
+        fx.wakers.into_iter().chain(next).for_each(wake_quietly);
         tried
     }
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::config::{PhaseConfig, PipelineConfig};
 use super::control::Control;
-use super::core::{Admission, Core, Limits};
+use super::core::{Admission, Core, Limits, Way};
 use super::gate::Gate;
 use super::keys::{Keys, Relation, Version};
 use super::progress::Cancelled;
@@ -67,11 +67,11 @@ impl Table {
             Admission::New { parked } => {
                 let seen = core.peek(&ask, *now, fx).map_err(|(reason, _)| reason)?;
                 match core.plan(&ask, *now) {
-                    (Plan::Refuse, _) => return Err(Reason::QueueFull),
-                    (plan, planned) => {
+                    (Way::Line(Plan::Refuse), _) => return Err(Reason::QueueFull),
+                    (way, planned) => {
                         core.spared(seen);
                         core.spared(planned);
-                        core.admit(plan, ask, parked, carried, *now, fx)
+                        core.admit(way, ask, parked, carried, *now, fx)
                     }
                 }
             }
@@ -141,6 +141,10 @@ impl Table {
         let due = runs.iter().filter(|run| run.alarm.is_some());
         assert!(due.count() == 0 || core.alarms.next().is_some());
         assert!(runs.iter().all(|run| run.alarm == run.due()), "an alarm is not what is due");
+        let dormant = runs.iter().filter(|run| run.is_dormant());
+        let mut dormant: Vec<_> = dormant.map(|run| (run.ask.class, run.accept_no)).collect();
+        dormant.sort_unstable();
+        assert_eq!(core.dormant.names().collect::<Vec<_>>(), dormant);
     }
 }
 
@@ -273,6 +277,34 @@ fn a_full_queue_evicts_the_newest_of_the_lowest_class_and_never_one_that_has_beg
 }
 
 #[test]
+fn a_full_queue_evicts_who_is_parked_before_the_first_attempt_too() {
+    let mut table = Table::new(config().with_seats(1).with_queue_capacity(4), [remote()]);
+    let running = table.offer(of("a", Priority::Normal), "a").unwrap();
+    assert_eq!(table.next(), Some("a"));
+    table.offer(of("a", Priority::Low), "behind a").unwrap();
+    table.offer(of("normal", Priority::Normal), "normal").unwrap();
+    table.offer(of("high", Priority::High), "high").unwrap();
+    table.offer(of("u1", Priority::Urgent), "u1").unwrap();
+    table.offer(of("u2", Priority::Urgent), "u2").unwrap();
+    assert_eq!(table.ended(), [("behind a", Ending::Evicted)], "the lowest, wherever it waits");
+    table.offer(of("u3", Priority::Urgent), "u3").unwrap();
+    assert_eq!(table.ended(), [("normal", Ending::Evicted)]);
+    table.attempted(running, AttemptEnd::Done);
+    assert_eq!(table.ended(), [("a", Ending::Completed)]);
+    // One whose key goes round in a loop waits for its backoff, and not for ever in the way.
+    let looping = config().with_seats(1).with_queue_capacity(1);
+    let mut table = Table::new(looping, [remote()]);
+    (0..10).for_each(|_| assert!(round(&mut table, "k", 1).is_zero()));
+    let again = Ask { version: version(None, 1), ..of("k", Priority::Low) };
+    table.ended();
+    table.offer(again, "slowed").unwrap();
+    assert_eq!(table.offer(of("low", Priority::Low), "low"), Err(Reason::QueueFull));
+    table.offer(of("urgent", Priority::Urgent), "urgent").unwrap();
+    assert_eq!(table.ended(), [("slowed", Ending::Evicted)]);
+    assert_eq!(table.all(), ["urgent"]);
+}
+
+#[test]
 fn on_a_tie_the_later_phase_goes_first_and_a_higher_class_before_it() {
     let mut table = Table::new(config().with_seats(1), [remote(), remote()]);
     let a = table.offer(ask("a"), "a").unwrap();
@@ -399,6 +431,22 @@ fn a_gate_without_egress_tokens_opens_when_there_is_one() {
 }
 
 #[test]
+fn a_gate_notices_within_a_second_that_its_limiter_has_another_quota() {
+    let mut table = Table::new(config(), []);
+    let egress = Arc::new(RateLimiter::new(Quota::new(1, 3600 * S)).unwrap());
+    let phase = remote().with_egress(Arc::clone(&egress));
+    table.core.gates = vec![Gate::new("one", &phase, config().rules())];
+    table.offer(ask("a"), "a").unwrap();
+    table.offer(ask("b"), "b").unwrap();
+    assert_eq!(table.all(), ["a"]);
+    let opens = table.core.gates[0].opens_at().unwrap() - table.start;
+    assert!((3590 * S..=3600 * S).contains(&opens), "what it said: {opens:?}");
+    egress.set_quota(Quota::per_second(1000)).unwrap();
+    assert!(table.until_next() <= S + 2 * MS);
+    assert_eq!(table.all(), ["b"]);
+}
+
+#[test]
 fn a_missing_egress_token_costs_neither_a_probe_nor_a_share_of_the_ramp() {
     let config = CircuitBreakerConfig::default()
         .with_consecutive_failures(Some(NonZeroU32::MIN))
@@ -419,14 +467,16 @@ fn a_missing_egress_token_costs_neither_a_probe_nor_a_share_of_the_ramp() {
     let before = breaker.snapshot();
     assert_eq!(table.all(), [""; 0]);
     assert_eq!(breaker.snapshot(), before, "it was not asked");
-    assert!(table.until_next() >= 11 * S);
+    table.pass(10 * S);
     let grant = table.core.next_grant(table.now, &mut table.fx).unwrap();
     grant.permit.unwrap().report_at(crate::Outcome::Success, table.now);
     table.attempted(probe, AttemptEnd::Done);
     // Ramping up, the first of ten calls goes through: asked without a token, it would be lost.
     table.offer(ask("b"), "b").unwrap();
     assert_eq!(table.all(), [""; 0]);
-    assert!(table.until_next() >= 21 * S);
+    (0..9).for_each(|_| table.pass(S));
+    assert_eq!(table.all(), [""; 0]);
+    table.pass(S);
     assert_eq!(table.next(), Some("b"));
     assert_eq!(egress.snapshot().refused, 2, "each time it was refused");
 }
@@ -520,6 +570,30 @@ fn an_estimate_from_slow_times_locks_nobody_out_of_an_idle_pipeline() {
 }
 
 #[test]
+fn what_one_phase_lets_through_bounds_what_a_deadline_and_a_refusal_promise() {
+    let narrow = remote().with_concurrency(2);
+    let mut table = Table::new(config().with_seats(64), [narrow, remote()]);
+    for _ in 0..20 {
+        let run = table.offer(ask("k"), "k").unwrap();
+        for _ in 0..2 {
+            assert_eq!(table.all(), ["k"]);
+            table.now += 100 * MS;
+            table.attempted(run, AttemptEnd::Done);
+        }
+    }
+    for name in ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j"] {
+        table.offer(ask(name), name).unwrap();
+    }
+    let place = table.core.retry_after(table.now).unwrap();
+    assert!((49 * MS..=51 * MS).contains(&place), "two at a time, 100 ms each: {place:?}");
+    // Ten before it: half a second, and its own two phases.
+    let within = |time| Ask { deadline: Some(table.now + time), ..ask("late") };
+    let (soon, late) = (within(600 * MS), within(800 * MS));
+    assert_eq!(table.offer(soon, "soon"), Err(Reason::DeadlineInfeasible));
+    table.offer(late, "late").unwrap();
+}
+
+#[test]
 fn a_parked_run_comes_back_before_all_that_were_accepted_after_it() {
     let mut table = Table::new(config().with_seats(1), [remote()]);
     let first = table.offer(ask("first"), "first").unwrap();
@@ -607,6 +681,52 @@ fn a_critical_attempt_is_given_up_after_its_grace_and_keeps_seat_and_key() {
     assert_eq!(table.ended(), [("a", Ending::Failed)], "it goes no further");
     assert_eq!(table.all(), ["next"]);
     assert_eq!(table.core.ledger.failed, 1);
+}
+
+/// One that failed for good in its second phase, and undoes the first.
+fn undoing(phase: PhaseConfig) -> (Table, RunId) {
+    let mut table = Table::new(config(), [remote(), phase]);
+    let first = Ask { version: version(1, 1), deadline: Some(table.start + S), ..ask("a") };
+    let run = table.offer(first, "a").unwrap();
+    assert_eq!(table.all(), ["a"]);
+    table.attempted(run, AttemptEnd::Done);
+    assert_eq!(table.all(), ["a"]);
+    assert!(table.core.may_undo(run, table.now));
+    table.check();
+    (table, run)
+}
+
+#[test]
+fn whatever_comes_while_it_undoes_a_run_has_failed() {
+    for phase in [remote(), remote().critical().with_timeout(S)] {
+        let (mut table, run) = undoing(phase);
+        // Nobody shares it any more: the same version is a run of its own, after it.
+        let next = Ask { version: version(1, 1), ..ask("a") };
+        assert_ne!(table.offer(next, "next"), Ok(run));
+        assert_eq!(table.cancel(run), Cancelled::TooLate);
+        table.pass(100 * S);
+        table.core.cut(table.now, &mut table.fx);
+        assert_eq!(table.ended(), [("next", Ending::Returned)]);
+        let left = table.core.abandon(&mut table.fx);
+        assert_eq!((left.indeterminate.len(), left.unresponsive), (0, vec!["a".into()]));
+        assert!(table.fx.given_up.is_empty(), "its end is known");
+        table.attempted(run, AttemptEnd::Permanent);
+        assert_eq!(table.ended(), [("a", Ending::Failed)]);
+        assert_eq!((table.core.ledger.failed, table.core.ledger.cancelled), (1, 0));
+    }
+}
+
+#[test]
+fn one_that_is_to_stop_undoes_nothing() {
+    let mut table = Table::new(config(), [remote(), remote().critical().with_timeout(S)]);
+    let run = table.offer(ask("a"), "a").unwrap();
+    assert_eq!(table.all(), ["a"]);
+    table.attempted(run, AttemptEnd::Done);
+    assert_eq!(table.all(), ["a"]);
+    assert_eq!(table.cancel(run), Cancelled::Run);
+    assert!(!table.core.may_undo(run, table.now));
+    table.attempted(run, AttemptEnd::Permanent);
+    assert_eq!(table.ended(), [("a", Ending::Cancelled)]);
 }
 
 #[test]
@@ -745,6 +865,23 @@ fn a_key_that_ends_again_and_again_with_one_content_is_reported_once_and_slowed(
     assert_eq!(round(&mut table, "k", 2), Duration::ZERO, "a long pause breaks the row too");
 }
 
+/// It is the pause between two runs that breaks a row, not how long one takes.
+#[test]
+fn a_loop_of_long_runs_is_a_loop() {
+    let mut table = Table::new(config(), [remote()]);
+    let mut waits = Vec::new();
+    for _ in 0..12 {
+        let run = table.offer(Ask { version: version(None, 1), ..ask("k") }, "k").unwrap();
+        waits.push(table.core.run(run).unwrap().due().map(|due| due - table.now));
+        table.pass(waits[waits.len() - 1].unwrap_or_default() + 2 * MS);
+        assert_eq!(table.next(), Some("k"));
+        table.pass(300 * S);
+        table.attempted(run, AttemptEnd::Done);
+    }
+    assert!(waits[..10].iter().all(Option::is_none) && waits[10].is_some(), "{waits:?}");
+    assert_eq!(table.core.loops.met, 1);
+}
+
 #[test]
 fn without_content_or_with_nobody_looking_there_is_no_loop() {
     let mut table = Table::new(config(), [remote()]);
@@ -781,6 +918,22 @@ fn a_phase_that_says_again_and_again_is_reported_once_and_slowed() {
     assert_eq!(due_of(&table, run), MS);
 }
 
+/// An error now and then, between looks that go well, never adds up to the key's backoff.
+#[test]
+fn a_look_that_goes_well_begins_a_round_anew() {
+    let mut table = Table::new(config().with_loop_after(None), [remote()]);
+    let run = table.offer(ask("k"), "k").unwrap();
+    for _ in 0..20 {
+        for end in [RETRY, AttemptEnd::Again(MS)] {
+            assert_eq!(table.next(), Some("k"));
+            table.attempted(run, end);
+            let wait = due_of(&table, run);
+            table.pass(wait + 2 * MS);
+        }
+    }
+    assert_eq!(table.core.keys.failed(&"k".into()), 1, "no round was used up before");
+}
+
 #[test]
 fn those_that_went_well_drive_out_no_backoff() {
     let mut runs = Slab::new();
@@ -792,7 +945,7 @@ fn those_that_went_well_drive_out_no_backoff() {
         if fails {
             keys.failed(&key);
         }
-        keys.came_round(&key, version(None, 1), now);
+        keys.came_round(&key, version(None, 1), now, now);
         keys.ended(&key, run);
     };
     end(&mut keys, "x", true);

@@ -47,6 +47,10 @@ impl Trace {
         }
     }
 
+    pub(super) fn accepted(&self) -> Instant {
+        self.accepted
+    }
+
     /// An attempt of this phase begins. Its number, from 1.
     pub(super) fn begins(&mut self, gate: usize, name: &'static str, now: Instant) -> u32 {
         let waited = now.saturating_duration_since(self.waiting_since);

@@ -1,12 +1,15 @@
-//! Drives a pool with arrivals that do not wait for it, and writes down what became of each.
+//! Drives a pool or a pipeline with arrivals that do not wait for it, and writes down what became of
+//! each.
 
 use std::collections::HashMap;
 use std::future::Future;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use headworks::worker_pool::{Task, TaskHandle, WorkerPoolSnapshot};
-use headworks::{Ending, Ledger, Reason, WorkerPool};
+use headworks::pipeline::{Intent, PhaseContext, PhaseError, Step};
+use headworks::worker_pool::{Task, WorkerPoolSnapshot};
+use headworks::{Ending, IntentPipeline, Ledger, Phase, Reason, WorkerPool};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::load::Arrival;
@@ -92,7 +95,7 @@ impl Drop for Mark {
 
 /// Submits every arrival at its time, waits for all of them, ends the pool, and checks what must
 /// hold whatever the load: the queue within its limit, and the ledger equal to what was heard.
-pub(crate) async fn drive(pool: WorkerPool, arrivals: &[Arrival]) -> Vec<Fate> {
+pub(crate) async fn drive(subject: impl Subject, arrivals: &[Arrival]) -> Vec<Fate> {
     let log = Arc::new(Log {
         epoch: Instant::now(),
         starts: Mutex::new(0),
@@ -103,19 +106,119 @@ pub(crate) async fn drive(pool: WorkerPool, arrivals: &[Arrival]) -> Vec<Fate> {
         sleep_until(log.epoch + arrival.at).await;
         let starts = *log.starts.lock().unwrap();
         log.note(index, |fate, _| fate.starts_before = starts);
-        match pool.try_submit(task(&log, index, arrival)) {
-            Ok(handle) => handles.push((index, handle)),
-            Err(no) => log.note(index, |fate, _| fate.refused = Some(no.reason())),
+        let work = Work { mark: Mark { log: Arc::clone(&log), index }, service: arrival.service };
+        match subject.offer(work, arrival) {
+            Ok(ended) => handles.push((index, ended)),
+            Err(reason) => log.note(index, |fate, _| fate.refused = Some(reason)),
         }
-        within_limits(&pool.snapshot());
+        subject.check();
     }
     let seen = hear(&log, handles).await;
-    let refused = pool.snapshot().refused.total();
-    let report = pool.shutdown(Duration::from_secs(60)).await;
-    compare(report.ledger, &seen);
-    assert_eq!(refused, arrivals.len() as u64 - report.ledger.accepted);
+    let (ledger, refused) = subject.end().await;
+    compare(ledger, &seen);
+    assert_eq!(refused, arrivals.len() as u64 - ledger.accepted);
     let fates = log.fates.lock().unwrap();
     fates.clone()
+}
+
+/// What an arrival asks for.
+pub(crate) struct Work {
+    mark: Mark,
+    service: Duration,
+}
+
+impl Work {
+    async fn done(&self) {
+        self.mark.start();
+        sleep(self.service).await;
+        self.mark.log.note(self.mark.index, |fate, now| fate.done = Some(now));
+    }
+
+    /// When it is due, if whoever does it is told.
+    fn deadline(&self, arrival: &Arrival) -> Option<std::time::Instant> {
+        let due = arrival.due.filter(|_| arrival.says_due)?;
+        Some((self.mark.log.epoch + due).into_std())
+    }
+}
+
+/// How what was accepted has ended.
+type Ended = Pin<Box<dyn Future<Output = Ending>>>;
+
+/// Who does the work.
+pub(crate) trait Subject {
+    fn offer(&self, work: Work, arrival: &Arrival) -> Result<Ended, Reason>;
+
+    /// That it keeps its limits, now.
+    fn check(&self);
+
+    /// Its ledger, and how many it refused.
+    fn end(self) -> impl Future<Output = (Ledger, u64)>;
+}
+
+impl Subject for WorkerPool {
+    fn offer(&self, work: Work, arrival: &Arrival) -> Result<Ended, Reason> {
+        let deadline = work.deadline(arrival);
+        let mut task = Task::new(async move { work.done().await }).priority(arrival.class);
+        if let Some(tenant) = arrival.tenant {
+            task = task.tenant(&tenant);
+        }
+        if let Some(deadline) = deadline {
+            task = task.deadline(deadline);
+        }
+        let handle = self.try_submit(task).map_err(|no| no.reason())?;
+        Ok(Box::pin(async move {
+            handle.await.map_or_else(|error| error.ending(), |()| Ending::Completed)
+        }))
+    }
+
+    fn check(&self) {
+        within_limits(&self.snapshot());
+    }
+
+    async fn end(self) -> (Ledger, u64) {
+        let refused = self.snapshot().refused.total();
+        (self.shutdown(Duration::from_secs(60)).await.ledger, refused)
+    }
+}
+
+/// The one phase of a pipeline that does the work.
+pub(crate) struct Does;
+
+impl Phase<Work> for Does {
+    type Out = ();
+
+    async fn run(&self, work: &Work, _: &PhaseContext) -> Result<Step<()>, PhaseError> {
+        work.done().await;
+        Ok(Step::Done(()))
+    }
+}
+
+impl Subject for IntentPipeline<Work, ()> {
+    fn offer(&self, work: Work, arrival: &Arrival) -> Result<Ended, Reason> {
+        let deadline = work.deadline(arrival);
+        let key = work.mark.index.to_string();
+        let tenant = arrival.tenant.unwrap_or_default().to_string();
+        let mut intent = Intent::new(key, work).priority(arrival.class).tenant(tenant);
+        if let Some(deadline) = deadline {
+            intent = intent.deadline(deadline);
+        }
+        let ticket = self.try_submit(intent).map_err(|no| no.reason())?;
+        Ok(Box::pin(async move {
+            ticket.await.map_or_else(|ended| ended.ending(), |_| Ending::Completed)
+        }))
+    }
+
+    fn check(&self) {
+        let look = self.snapshot();
+        let waiting = look.queued.iter().sum::<usize>() + look.parked;
+        assert!(waiting <= look.capacity + look.seats && look.busy <= look.seats, "{look:?}");
+        assert!(look.ledger.is_exact(), "{}", look.ledger);
+    }
+
+    async fn end(self) -> (Ledger, u64) {
+        let refused = self.snapshot().refused.iter().map(|(_, refused)| refused).sum();
+        (self.shutdown(Duration::from_secs(60)).await.ledger, refused)
+    }
 }
 
 fn expected(arrival: &Arrival) -> Fate {
@@ -130,34 +233,16 @@ fn expected(arrival: &Arrival) -> Fate {
     }
 }
 
-fn task(log: &Arc<Log>, index: usize, arrival: &Arrival) -> Task<impl Future<Output = ()> + use<>> {
-    let mark = Mark { log: Arc::clone(log), index };
-    let service = arrival.service;
-    let mut task = Task::new(async move {
-        mark.start();
-        sleep(service).await;
-        mark.log.note(mark.index, |fate, now| fate.done = Some(now));
-    });
-    task = task.priority(arrival.class);
-    if let Some(tenant) = arrival.tenant {
-        task = task.tenant(&tenant);
-    }
-    match arrival.due {
-        Some(due) if arrival.says_due => task.deadline((log.epoch + due).into_std()),
-        _ => task,
-    }
-}
-
 pub(crate) fn within_limits(look: &WorkerPoolSnapshot) {
     assert!(look.queued() <= look.capacity, "{look:?}");
     assert!(look.busy <= look.limit, "{look:?}");
     assert!(look.ledger.is_exact(), "{}", look.ledger);
 }
 
-async fn hear(log: &Log, handles: Vec<(usize, TaskHandle<()>)>) -> HashMap<Ending, u64> {
+async fn hear(log: &Log, handles: Vec<(usize, Ended)>) -> HashMap<Ending, u64> {
     let mut seen = HashMap::new();
-    for (index, handle) in handles {
-        let ending = handle.await.map_or_else(|error| error.ending(), |()| Ending::Completed);
+    for (index, ended) in handles {
+        let ending = ended.await;
         log.note(index, |fate, _| fate.ending = Some(ending));
         *seen.entry(ending).or_default() += 1;
     }

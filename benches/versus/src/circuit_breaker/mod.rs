@@ -21,11 +21,12 @@ use peers::{CircuitBreakerRs, Failsafe, Recloser, TowerResilience};
 const MEASURES: [Measure; 1] = [Measure { suffix: "", unit: "ns/call" }];
 const ALLOCATIONS: [Measure; 1] = [Measure { suffix: "/allocations", unit: "per call" }];
 
-const CASES: [(Case, &str); 4] = [
+const CASES: [(Case, &str); 5] = [
     (Case::Untimed, "closed_untimed"),
     (Case::Counted, "closed_count_window"),
     (Case::Timed, "closed_time_window"),
     (Case::Open, "open"),
+    (Case::OpenPassed, "open_passed_time"),
 ];
 
 pub fn run(effort: Effort) {
@@ -46,7 +47,7 @@ pub fn run(effort: Effort) {
             ];
             let ends = if threads == 1 { "1_thread" } else { "2_threads" };
             contest(&format!("circuit_breaker/{name}/{ends}"), &MEASURES, effort, peers);
-            if threads == 2 && case != Case::Open {
+            if threads == 2 && !case.is_open() {
                 let alone =
                     Contestant::new("itself, one thread", move || sample::<Ours>(case, 1, calls));
                 let both = vec![entry::<Ours>(case, 2, calls), alone];
@@ -93,7 +94,7 @@ fn sample<B: Breaker>(case: Case, threads: usize, calls: usize) -> Vec<f64> {
         let callers: Vec<_> = (0..threads).map(caller).collect();
         callers.into_iter().map(|caller| caller.join().expect("a caller ends")).collect()
     });
-    let expected = if case == Case::Open || B::NAME == Clock::NAME { 0 } else { calls };
+    let expected = if case.is_open() || B::NAME == Clock::NAME { 0 } else { calls };
     assert!(made.iter().all(|(made, _)| *made == expected), "{}: {made:?}", B::NAME);
     let took: Duration = made.iter().map(|(_, took)| *took).sum();
     vec![took.as_nanos() as f64 / (calls * threads) as f64]

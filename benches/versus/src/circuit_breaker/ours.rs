@@ -8,7 +8,10 @@ use headworks::circuit_breaker::{CircuitBreakerConfig, InFlight, Unreported, Win
 
 use super::contestant::{Breaker, Case};
 
-pub struct Ours(CircuitBreaker);
+pub struct Ours {
+    breaker: CircuitBreaker,
+    passes_time: bool,
+}
 
 const HUNDRED: NonZeroU32 = NonZeroU32::new(100).unwrap();
 
@@ -21,7 +24,7 @@ fn config(case: Case) -> CircuitBreakerConfig {
             untimed().with_window(Window::Off).with_consecutive_failures(Some(HUNDRED))
         }
         Case::Counted => untimed().with_window(Window::Calls(HUNDRED)),
-        Case::Timed | Case::Open => config,
+        Case::Timed | Case::Open | Case::OpenPassed => config,
     }
 }
 
@@ -30,16 +33,20 @@ impl Breaker for Ours {
 
     fn new(case: Case) -> Self {
         let breaker = CircuitBreaker::new(config(case)).expect("every value is in range");
-        if case == Case::Open {
+        if case.is_open() {
             (0..10).for_each(|_| breaker.try_acquire().expect("it is closed").failure());
         }
-        Self(breaker)
+        Self { breaker, passes_time: case == Case::OpenPassed }
     }
 
     fn calls(&self, calls: usize) -> usize {
         let mut made = 0;
+        if self.passes_time {
+            let now = headworks::Instant::now();
+            return (0..calls).filter(|_| self.breaker.try_acquire_at(now).is_ok()).count();
+        }
         for _ in 0..calls {
-            if let Ok(permit) = self.0.try_acquire() {
+            if let Ok(permit) = self.breaker.try_acquire() {
                 permit.success();
                 made += 1;
             }

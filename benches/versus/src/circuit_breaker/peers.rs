@@ -66,7 +66,7 @@ impl Breaker for TowerResilience {
             .build()
             .expect("every value is in range");
         let service = layer.layer_fn(Answers);
-        if case == Case::Open {
+        if case.is_open() {
             on_this_thread(service.force_open());
         }
         Self(service)
@@ -109,7 +109,7 @@ impl Breaker for Failsafe {
         }
         let policy = failsafe::failure_policy::consecutive_failures(100, backoff);
         let breaker = config.failure_policy(policy).build();
-        if case == Case::Open {
+        if case.is_open() {
             (0..100).for_each(|_| drop(breaker.call(|| Err::<(), _>(Failed))));
         }
         Self(Box::new(move |calls| failsafe_calls(&breaker, calls)))
@@ -127,7 +127,7 @@ impl Breaker for Recloser {
 
     fn new(case: Case) -> Self {
         let breaker = recloser::Recloser::custom().closed_len(100).open_wait(LONG).build();
-        if case == Case::Open {
+        if case.is_open() {
             (0..200).for_each(|_| drop(breaker.call(|| Err::<(), _>(Failed))));
         }
         Self(breaker)
@@ -151,7 +151,7 @@ impl Breaker for CircuitBreakerRs {
             )
             .cooldown(LONG)
             .build();
-        if case == Case::Open {
+        if case.is_open() {
             breaker.force_open();
         }
         Self(breaker)
