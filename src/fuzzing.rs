@@ -35,6 +35,12 @@ pub fn proxy_environment(lines: &[u8]) {
     crate::blocks::http_transport::claims::proxy_environment(lines);
 }
 
+/// A body that comes compressed, cut into pieces: its first four bytes tell how.
+#[cfg(feature = "compression")]
+pub fn body_decoder(data: &[u8]) {
+    crate::blocks::http_transport::claims::decoder::body(data);
+}
+
 /// Lines of a URL, a method, headers and a body that a user wrote.
 #[cfg(feature = "http")]
 pub fn http_input(lines: &[u8]) {

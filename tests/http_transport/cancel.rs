@@ -59,7 +59,7 @@ fn one_place() -> Transport {
 }
 
 /// The pool still works, and holds no more than one connection.
-async fn works(transport: &Transport) {
+pub(crate) async fn works(transport: &Transport) {
     let server = Server::answering().await;
     for _ in 0..2 {
         let call = async { transport.get(server.url("/")).await?.into_body().bytes(10).await };

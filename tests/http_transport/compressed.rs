@@ -274,3 +274,32 @@ fn limits_that_cannot_work_are_refused() {
         assert!(error.unwrap_err().to_string().contains("http_transport.decoding."));
     }
 }
+
+/// All that is decoded is there at once, and comes out of one piece.
+#[tokio::test]
+async fn decoding_leaves_the_thread_to_others_in_between() {
+    let body = compressed("zstd", &vec![b'x'; 16 << 20]).await;
+    assert!(body.len() < 16 << 10, "one piece");
+    let server = saying("Content-Encoding: zstd", body, 1 << 20).await;
+    let free = Decoding::default().with_max_expansion(1_000_000);
+    let transport = transport(TransportConfig::default().with_decoding(Some(free)));
+    let mut body = ask(&transport, &server).await.into_body();
+    patiently(body.chunk()).await.unwrap().unwrap();
+    let mut turns = 0;
+    let others = async {
+        loop {
+            tokio::task::yield_now().await;
+            turns += 1;
+        }
+    };
+    let read = patiently(async {
+        tokio::select! {
+            biased;
+            read = body.bytes(16 << 20) => read.unwrap().len(),
+            () = others => unreachable!(),
+        }
+    });
+    assert_eq!(read.await, (16 << 20) - (8 << 10));
+    // 8 KiB a piece, 128 pieces a turn.
+    assert!(turns >= 10, "{turns}");
+}

@@ -9,12 +9,17 @@ use std::time::Duration;
 use ::h2::Reason;
 use bytes::Bytes;
 use headworks::Transport;
-use headworks::http_transport::{Phase, TransportBody, TransportConfig, TransportError};
+use headworks::http_transport::{
+    CloseReason, Phase, TransportBody, TransportConfig, TransportError,
+};
 use http::{Request, Response};
 use tokio::sync::Notify;
 
+use crate::cancel::works;
 use crate::h2::{config, serving};
-use crate::server::{Peer, Server, at_rest, counts, patiently, transport, until};
+use crate::reuse::streamed;
+use crate::server::{OK, Peer, Server, at_rest, counts, patiently, transport, until};
+use crate::timeouts::full_backlog;
 
 /// How a request ends at the gate.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -250,5 +255,115 @@ async fn at_the_upload_of_a_connection() {
         let counts = at_rest(&transport).await;
         assert_eq!(counts.open(), 0, "{end:?}: {counts:?}");
         drop(peer);
+    }
+}
+
+/// The other ends at these two gates are in `cancel`.
+#[tokio::test]
+async fn at_the_dial_when_time_runs_out() {
+    let (listener, full) = full_backlog().await;
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    let transport = one_place(TransportConfig::default(), End::TimedOut);
+    let gate = until(|| counts(&transport).dialling == 1);
+    let ended = ends_at(get(transport.clone(), url), End::TimedOut, gate).await;
+    assert_eq!(ended, Some(Phase::Dial));
+    let counts = at_rest(&transport).await;
+    assert_eq!((counts.open(), counts.opened), (0, 0));
+    drop(full);
+    works(&transport).await;
+}
+
+#[cfg(feature = "tls")]
+#[tokio::test]
+async fn at_the_tls_handshake_when_time_runs_out() {
+    let server = Server::by_hand().await;
+    let transport = one_place(TransportConfig::default(), End::TimedOut);
+    let call = get(transport.clone(), format!("https://{}/", server.address));
+    let mut peer = None;
+    let gate = async { peer = Some(server.accept().await) };
+    assert_eq!(ends_at(call, End::TimedOut, gate).await, Some(Phase::Tls));
+    peer.unwrap().closed().await;
+    assert_eq!(at_rest(&transport).await.open(), 0);
+    works(&transport).await;
+}
+
+/// One place, and less time than a connection has between two requests.
+fn soon(end: End) -> Transport {
+    let one = TransportConfig::default().with_open_per_host(1).with_open_overall(1);
+    transport(match end {
+        End::TimedOut => one.with_total_timeout(WHOLE / 2),
+        End::Dropped | End::Panicked => one,
+    })
+}
+
+/// A connection between two requests, and one that waits for it and ends. Then it comes back, or
+/// is given up after a second where the rest never comes.
+async fn between_two(
+    end: End,
+    transport: &Transport,
+    server: &Server,
+    mut peer: Peer,
+    rest: impl AsyncFnOnce(&mut Peer),
+) {
+    assert_eq!(counts(transport).active, 1, "{end:?}: it is not back yet");
+    let call = get(transport.clone(), server.url("/"));
+    let gate = until(|| counts(transport).waiting == 1);
+    assert_eq!(ends_at(call, end, gate).await, in_time(end, Phase::PoolWait), "{end:?}");
+    assert_eq!(counts(transport).waiting, 0);
+    if end == End::TimedOut {
+        peer.closed().await;
+        let counts = at_rest(transport).await;
+        assert_eq!((counts.open(), counts.closed.of(CloseReason::Abandoned)), (0, 1));
+        return;
+    }
+    rest(&mut peer).await;
+    until(|| counts(transport).idle == 1).await;
+    let (answer, ()) = tokio::join!(get(transport.clone(), server.url("/")), async {
+        peer.request().await.unwrap();
+        peer.write(OK).await;
+    });
+    answer.unwrap();
+    let counts = at_rest(transport).await;
+    assert_eq!((counts.opened, counts.reused, counts.idle), (1, 1, 1), "{end:?}");
+}
+
+/// Its answer has been read, and the rest of its request is still to be written.
+#[tokio::test]
+async fn at_a_connection_that_settles() {
+    for end in ENDS {
+        let server = Server::by_hand().await;
+        let transport = soon(end);
+        let (send, pieces) = tokio::sync::mpsc::channel(1);
+        let request = Request::post(server.url("/")).body(streamed(pieces)).unwrap();
+        let (answer, peer) = tokio::join!(transport.send(request), async {
+            let mut peer = server.accept().await;
+            peer.write(OK).await;
+            peer
+        });
+        assert_eq!(answer.unwrap().into_body().bytes(10).await.unwrap(), "ok");
+        let rest = async |peer: &mut Peer| {
+            send.send(Bytes::from_static(b"late")).await.unwrap();
+            drop(send);
+            assert!(peer.request().await.unwrap().contains("late"));
+        };
+        between_two(end, &transport, &server, peer, rest).await;
+    }
+}
+
+/// Its answer was dropped, and the connection's own task reads the rest.
+#[tokio::test]
+async fn at_a_connection_that_drains() {
+    for end in ENDS {
+        let server = Server::by_hand().await;
+        let transport = soon(end);
+        let (answer, peer) = tokio::join!(transport.get(server.url("/")), async {
+            let mut peer = server.accept().await;
+            peer.request().await.unwrap();
+            peer.write("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nha").await;
+            peer
+        });
+        drop(answer.unwrap());
+        let rest = async |peer: &mut Peer| assert!(peer.write("lf").await);
+        between_two(end, &transport, &server, peer, rest).await;
     }
 }

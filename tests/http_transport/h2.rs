@@ -633,3 +633,21 @@ async fn dials_ahead_that_fail_are_counted_and_not_tried_at_once_again() {
     }
     assert_eq!(at_rest(&transport).await.opened, 1);
 }
+
+/// The head says how long the body of a `GET` would be, and its end comes in a frame of its own.
+#[tokio::test]
+async fn the_answer_to_a_head_has_no_body_whatever_length_it_names() {
+    let server = serving(10, |_, mut respond| async move {
+        let head = Response::builder().header("content-length", "5000").body(()).unwrap();
+        let mut body = respond.send_response(head, false).unwrap();
+        tokio::task::yield_now().await;
+        body.send_data(Bytes::new(), true).unwrap();
+    })
+    .await;
+    let transport = transport(config());
+    let request = Request::head(server.url("/")).body(()).unwrap();
+    let answer = patiently(transport.send(request)).await.unwrap();
+    assert_eq!(answer.headers()["content-length"], "5000");
+    assert_eq!(patiently(answer.into_body().bytes(10)).await.unwrap(), "");
+    assert_eq!(at_rest(&transport).await.idle, 1);
+}

@@ -266,3 +266,24 @@ async fn dialling_ahead_that_is_dropped_leaves_no_place_taken() {
     }
     until(|| counts(&transport).open() == 0).await;
 }
+
+/// A connection's task ends on the runtime that dialled, and nobody drives that any more.
+#[test]
+fn a_runtime_that_stands_still_does_not_hold_up_a_close() {
+    let build = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let (stands_still, runs) = (build(), build());
+    let transport = transport(Preset::Default);
+    let (server, body) = stands_still.block_on(async {
+        let server = Server::by_hand().await;
+        let (mut body, peer) = half_answered(&transport, &server).await;
+        assert_eq!(body.chunk().await.unwrap().unwrap(), "ha");
+        ((server, peer), body)
+    });
+    let report = runs.block_on(patiently(transport.close(Duration::from_millis(20))));
+    assert_eq!((report.requests, report.unresponsive), (1, 1));
+    let again = runs.block_on(patiently(transport.close(Duration::ZERO)));
+    assert_eq!(again.unresponsive, 1, "it still stands");
+    drop((stands_still, body, server));
+    assert_eq!(counts(&transport).open(), 0);
+    assert_eq!(runs.block_on(patiently(transport.close(LONG))), CloseReport::default());
+}

@@ -275,7 +275,7 @@ async fn an_early_answer_does_not_bring_back_a_busy_connection() {
 }
 
 /// A channel as a body.
-fn streamed(
+pub(crate) fn streamed(
     mut pieces: tokio::sync::mpsc::Receiver<Bytes>,
 ) -> headworks::http_transport::TransportBody {
     struct Pieces<F>(F);

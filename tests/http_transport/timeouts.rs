@@ -53,7 +53,7 @@ async fn waiting_for_a_connection_has_a_timeout() {
 }
 
 /// An address that swallows packets: a listener whose backlog is full, as long as these last.
-async fn full_backlog() -> (TcpListener, Vec<TcpStream>) {
+pub(crate) async fn full_backlog() -> (TcpListener, Vec<TcpStream>) {
     let socket = tokio::net::TcpSocket::new_v4().unwrap();
     socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let listener = socket.listen(1).unwrap();

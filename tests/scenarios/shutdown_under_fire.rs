@@ -10,7 +10,6 @@ mod fire;
 
 use std::cell::RefCell;
 use std::collections::HashSet;
-use std::time::Duration;
 
 use crate::harness::claims::Claims;
 use crate::harness::{every_seed, seeds, simulate};
@@ -124,7 +123,7 @@ async fn trial(seed: u64, end: End, scene: Scene) -> (Claims, HashSet<String>) {
             fire.leave();
             let look = pool.snapshot();
             drop(pool);
-            tokio::time::sleep(Duration::from_millis(1)).await;
+            fire.settles().await;
             fire.hear(&mut claims).await;
             fire.account_dropped(&look);
         }

@@ -97,7 +97,7 @@ impl CircuitBreaker {
     }
 
     #[inline(always)]
-    fn acquire(&self, now: impl Now) -> Result<CallPermit<'_>, CircuitOpen> {
+    pub(super) fn acquire(&self, now: impl Now) -> Result<CallPermit<'_>, CircuitOpen> {
         match self.shared.admit(now, wake_all_quietly) {
             Ok(claim) => Ok(CallPermit::new(&self.shared, claim)),
             Err(open) => Err(open),

@@ -103,11 +103,13 @@ impl Safeguard {
         call: &Call,
         request: Request<TransportBody>,
     ) -> Answer {
-        let Some(breaker) = &self.breaker else { return attempt(shared, call, request).await };
+        let Some(breaker) = &self.breaker else {
+            return attempt(shared, call, request, time::now()).await;
+        };
         let permit = breaker
             .try_acquire()
             .map_err(|open| TransportError::CircuitOpen { host: self.host().into(), open })?;
-        let answer = attempt(shared, call, request).await;
+        let answer = attempt(shared, call, request, time::now()).await;
         permit.report(Verdict::of_response(&answer));
         answer
     }

@@ -19,7 +19,7 @@ use super::raw_body::RawBody;
 /// connection returns to the pool when the end has been read. Of a body dropped before that, up to
 /// `drain_bytes` are read for at most a second to save the connection, which is closed if that is
 /// not the end; over HTTP/2 only its stream ends. `total_timeout` and `body_idle_timeout` hold
-/// here.
+/// here while it is read: one that is kept and not polled keeps its connection.
 pub struct Body(Inner);
 
 #[allow(clippy::large_enum_variant, reason = "nearly all are raw, and cost no allocation")]
@@ -82,6 +82,9 @@ impl Body {
             return Err(too_large);
         }
         let Some(first) = self.chunk().await.transpose()? else { return Ok(Bytes::new()) };
+        if self.is_end_stream() && first.len() <= limit_bytes {
+            return Ok(first);
+        }
         let Some(mut next) = self.chunk().await.transpose()? else {
             return if first.len() > limit_bytes { Err(too_large) } else { Ok(first) };
         };

@@ -1,5 +1,8 @@
 //! What must hold whatever bytes come in: for the fuzz targets, whose seeds run with the tests.
 
+#[cfg(feature = "compression")]
+pub(crate) mod decoder;
+
 use std::ffi::OsString;
 use std::future::Future;
 use std::pin::{Pin, pin};

@@ -2,12 +2,11 @@
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::task::Poll;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::core::Closing;
 use super::error::TransportError;
@@ -21,6 +20,9 @@ use crate::ground::time::{self, later, now};
 /// How long connections that carry nothing any more may take to say good-bye.
 const GOOD_BYE: Duration = Duration::from_secs(1);
 
+/// How long tasks that were told to end may take to do so: they need a turn on a thread.
+const LAST_TURN: Duration = Duration::from_millis(100);
+
 /// What a [`close`](super::Transport::close) had to cut: nothing, if all requests ended in time.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -29,6 +31,10 @@ pub struct CloseReport {
     pub requests: usize,
     /// Where they were, in the order in which the hosts were first called.
     pub hosts: Vec<HostCut>,
+    /// Connections whose task was told to end and had no turn to do so within 100 ms: nobody drives
+    /// the runtime that dialled them, or a body of a request's holds its thread. They end when their
+    /// task gets its turn, or its runtime ends.
+    pub unresponsive: usize,
 }
 
 /// What was cut of one host.
@@ -61,10 +67,10 @@ impl HostCut {
 #[derive(Debug)]
 pub(super) struct Door {
     /// `None`: closed.
-    open: Mutex<Option<mpsc::Sender<()>>>,
-    inside: mpsc::WeakSender<()>,
-    /// Ends when the door is closed and nobody is inside.
-    left: tokio::sync::Mutex<mpsc::Receiver<()>>,
+    open: Mutex<Option<UnderWay>>,
+    inside: Weak<DropGuard>,
+    /// The door is closed and nobody is inside.
+    left: CancellationToken,
     /// Held by whoever ends the connections: the others wait for that.
     ending: tokio::sync::Mutex<()>,
     /// Whatever is still being done is not wanted any more.
@@ -72,15 +78,16 @@ pub(super) struct Door {
 }
 
 /// A request under way, until its answer was read to the end or dropped.
-pub(super) type UnderWay = mpsc::Sender<()>;
+pub(super) type UnderWay = Arc<DropGuard>;
 
 impl Default for Door {
     fn default() -> Self {
-        let (sender, receiver) = mpsc::channel(1);
+        let left = CancellationToken::new();
+        let open = Arc::new(left.clone().drop_guard());
         Self {
-            inside: sender.downgrade(),
-            open: Mutex::new(Some(sender)),
-            left: tokio::sync::Mutex::new(receiver),
+            inside: Arc::downgrade(&open),
+            open: Mutex::new(Some(open)),
+            left,
             ending: tokio::sync::Mutex::new(()),
             cut: CancellationToken::new(),
         }
@@ -93,9 +100,9 @@ impl Door {
     }
 
     pub(super) fn close(&self) {
-        let sender = self.open.lock().take();
+        let open = self.open.lock().take();
         // Beside the lock, since it may wake.
-        drop(sender);
+        drop(open);
     }
 
     pub(super) fn is_open(&self) -> bool {
@@ -130,8 +137,7 @@ impl Shared {
         let end = later(now(), within);
         self.door.close();
         self.retire();
-        let all_left = async { self.door.left.lock().await.recv().await };
-        let report = match time::until(end, all_left).await {
+        let report = match time::until(end, self.door.left.cancelled()).await {
             Some(_) => CloseReport::default(),
             None => self.cut(),
         };
@@ -143,8 +149,9 @@ impl Shared {
         // Those that are left carry nothing that anybody waits for, or were cut.
         self.cut();
         self.drivers.end_all();
-        self.drivers.all_ended().await;
-        report
+        let ended = time::until(later(now(), LAST_TURN), self.drivers.all_ended()).await;
+        let unresponsive = if ended.is_some() { 0 } else { self.drivers.running() };
+        CloseReport { unresponsive, ..report }
     }
 
     /// Waiting requests are told, dials given up; nothing new is begun.
@@ -161,7 +168,7 @@ impl Shared {
                 waker.into_iter().for_each(wake_quietly);
             }
         }
-        CloseReport { requests, hosts }
+        CloseReport { requests, hosts, unresponsive: 0 }
     }
 }
 

@@ -13,8 +13,9 @@ use super::metrics::CloseReason;
 /// The end of a connection that a request holds.
 #[derive(Debug)]
 pub(super) enum Conn {
-    /// One request at a time. Dropping it closes the connection.
-    H1(H1),
+    /// One request at a time. Dropping it closes the connection. Boxed once, since it is moved a
+    /// dozen times for each request.
+    H1(Box<H1>),
     /// One of many ends. The connection ends with the last, but not before what it carries.
     H2(H2),
 }

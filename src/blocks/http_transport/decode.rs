@@ -16,6 +16,7 @@ use http::header::{
 use http::{Request, Response};
 use http_body::{Body as _, Frame};
 use tokio::io::{AsyncBufRead, AsyncRead, ReadBuf};
+use tokio::task::coop::poll_proceed;
 
 use super::body::Body;
 use super::decoding::Decoding;
@@ -23,10 +24,10 @@ use super::error::{Cause, TransportError};
 use super::raw_body::{Piece, RawBody};
 
 /// What is decoded at a time; at most so much is beyond a limit.
-const CHUNK_BYTES: usize = 8 << 10;
+pub(super) const CHUNK_BYTES: usize = 8 << 10;
 
 /// So much may come out of anything: what expands more than allowed is told later.
-const FREE_BYTES: u64 = 1 << 20;
+pub(super) const FREE_BYTES: u64 = 1 << 20;
 
 /// Log of the largest window of a zstd answer: 8 MiB, as RFC 9659 has it.
 const ZSTD_WINDOW_LOG: u32 = 23;
@@ -42,7 +43,7 @@ pub(super) fn ask<B>(request: &mut Request<B>, decoding: Option<Decoding>) -> Op
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Coding {
+pub(super) enum Coding {
     Gzip,
     Brotli,
     Zstd,
@@ -83,9 +84,9 @@ pub(super) fn decoded(
 }
 
 /// What a compressed body says.
-pub(super) struct Decoded {
+pub(super) struct Decoded<B = RawBody> {
     /// `None` after the end.
-    reader: Option<Reader>,
+    reader: Option<Reader<B>>,
     limits: Decoding,
     max_body_bytes: Option<usize>,
     /// Came out so far.
@@ -94,10 +95,10 @@ pub(super) struct Decoded {
     begun: bool,
 }
 
-enum Reader {
-    Gzip(GzipDecoder<Source>),
-    Brotli(BrotliDecoder<Source>),
-    Zstd(ZstdDecoder<Source>),
+enum Reader<B> {
+    Gzip(GzipDecoder<Source<B>>),
+    Brotli(BrotliDecoder<Source<B>>),
+    Zstd(ZstdDecoder<Source<B>>),
 }
 
 /// Runs `$body` on whichever decoder it is.
@@ -111,8 +112,16 @@ macro_rules! on_reader {
     };
 }
 
-impl Decoded {
-    fn new(raw: RawBody, coding: Coding, limits: Decoding, max_body_bytes: Option<usize>) -> Self {
+impl<B> Decoded<B>
+where
+    B: http_body::Body<Data = Bytes, Error = TransportError> + Unpin,
+{
+    pub(super) fn new(
+        raw: B,
+        coding: Coding,
+        limits: Decoding,
+        max_body_bytes: Option<usize>,
+    ) -> Self {
         let source = Source::new(raw);
         let mut reader = match coding {
             Coding::Gzip => Reader::Gzip(GzipDecoder::new(source)),
@@ -137,7 +146,10 @@ impl Decoded {
     }
 
     pub(super) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Piece>> {
+        // What is decoded is there at once: a body that expands would keep its thread to itself.
+        let turn = ready!(poll_proceed(cx));
         let piece = ready!(self.poll_piece(cx));
+        turn.made_progress();
         if !matches!(&piece, Some(Ok(frame)) if frame.is_data()) {
             // The rest of the raw body, if there is any, is not wanted any more.
             self.reader = None;
@@ -194,8 +206,8 @@ impl Decoded {
 }
 
 /// The raw body as a decoder reads it.
-struct Source {
-    raw: RawBody,
+struct Source<B> {
+    raw: B,
     piece: Bytes,
     read_bytes: u64,
     trailers: Option<HeaderMap>,
@@ -204,8 +216,11 @@ struct Source {
     failed: Option<TransportError>,
 }
 
-impl Source {
-    fn new(raw: RawBody) -> Self {
+impl<B> Source<B>
+where
+    B: http_body::Body<Data = Bytes, Error = TransportError> + Unpin,
+{
+    fn new(raw: B) -> Self {
         let (piece, trailers, failed) = (Bytes::new(), None, None);
         Self { raw, piece, read_bytes: 0, trailers, ended: false, failed }
     }
@@ -246,7 +261,10 @@ impl Source {
     }
 }
 
-impl AsyncBufRead for Source {
+impl<B> AsyncBufRead for Source<B>
+where
+    B: http_body::Body<Data = Bytes, Error = TransportError> + Unpin,
+{
     fn poll_fill_buf(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<&[u8]>> {
         let source = self.get_mut();
         match ready!(source.poll_piece(cx)) {
@@ -263,7 +281,10 @@ impl AsyncBufRead for Source {
     }
 }
 
-impl AsyncRead for Source {
+impl<B> AsyncRead for Source<B>
+where
+    B: http_body::Body<Data = Bytes, Error = TransportError> + Unpin,
+{
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,

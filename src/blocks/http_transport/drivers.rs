@@ -60,6 +60,11 @@ impl Drivers {
         self.0.lock().handles.extend(handles);
     }
 
+    /// How many tasks have not ended.
+    pub(super) fn running(&self) -> usize {
+        self.0.lock().handles.iter().filter(|handle| !handle.is_finished()).count()
+    }
+
     /// Ready when no task is left. One may wait for that at a time.
     ///
     /// # Cancel safety

@@ -106,9 +106,10 @@ impl TransportFactory {
         let mut all = CloseReport::default();
         while let Some(closed) = tasks.join_next().await {
             // None panics, and none is aborted but with this call.
-            let CloseReport { requests, hosts } = closed.unwrap_or_default();
+            let CloseReport { requests, hosts, unresponsive } = closed.unwrap_or_default();
             all.requests += requests;
             all.hosts.extend(hosts);
+            all.unresponsive += unresponsive;
         }
         all
     }

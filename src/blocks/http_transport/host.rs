@@ -35,16 +35,17 @@ impl HostKey {
         let Some(authority) = uri.authority() else {
             return Err(TransportError::InvalidUrl("it has no host"));
         };
+        let (name, port) = taken_apart(authority.as_str());
         if authority.as_str().contains('@') {
             return Err(TransportError::InvalidUrl("it carries credentials"));
         }
-        if authority.host().is_empty() {
+        if name.is_empty() {
             return Err(TransportError::InvalidUrl("it has no host"));
         }
-        if !is_name_or_address(authority.host()) {
+        if !is_name_or_address(name) {
             return Err(TransportError::InvalidUrl("its host is none"));
         }
-        let authority = without_default_port(authority, tls)?;
+        let authority = without_default_port(authority, name, port, tls)?;
         let mut host = Self { tls, authority, via: None };
         host.via = config.proxy.via(&host, config.protocol == Protocol::Http2);
         Ok(host)
@@ -79,21 +80,38 @@ fn is_name_or_address(host: &str) -> bool {
     }
 }
 
+/// The host, and what follows it: a colon and a port, if it is sound. Of an authority without
+/// credentials, in one go: each of `Authority`'s own methods looks through all of it again.
+fn taken_apart(authority: &str) -> (&str, &str) {
+    let end = match authority.strip_prefix('[') {
+        Some(rest) => rest.find(']').map_or(authority.len(), |at| at + 2),
+        None => authority.bytes().position(|b| b == b':').unwrap_or(authority.len()),
+    };
+    authority.split_at(end)
+}
+
 /// `a.example:80` and `a.example` are one host under http.
-pub(super) fn without_default_port(
+pub(super) fn canonical(authority: &Authority, tls: bool) -> Result<Authority, TransportError> {
+    let text = authority.as_str();
+    let (host, after) = text.split_at(authority.host().len());
+    without_default_port(authority, host, after, tls)
+}
+
+fn without_default_port(
     authority: &Authority,
+    host: &str,
+    after: &str,
     tls: bool,
 ) -> Result<Authority, TransportError> {
-    let text = authority.as_str();
-    let tail = &text[authority.host().len()..];
-    if tail.is_empty() {
+    if after.is_empty() {
         return Ok(authority.clone());
     }
-    // Exactly what `port_u16` understands; ":", ":0" and ":99999" name no port.
-    match authority.port_u16() {
+    // ":", ":0" and ":99999" name no port, and neither do signs.
+    let port = after.strip_prefix(':').filter(|port| port.bytes().all(|b| b.is_ascii_digit()));
+    match port.and_then(|port| port.parse::<u16>().ok()) {
         None | Some(0) => Err(TransportError::InvalidUrl("its port is none")),
         Some(port) if port == if tls { 443 } else { 80 } => {
-            authority.host().parse().map_err(|_| TransportError::InvalidUrl("its host is none"))
+            host.parse().map_err(|_| TransportError::InvalidUrl("its host is none"))
         }
         Some(_) => Ok(authority.clone()),
     }
@@ -148,7 +166,7 @@ fn for_proxy<B>(request: &mut Request<B>, host: &HostKey, via: &Via) -> Result<(
     }
     // A proxy goes by the URL (RFC 9112, section 3.2.2), whatever stands there.
     let named = request.headers().get(HOST).and_then(|name| name.to_str().ok()?.parse().ok());
-    let named = named.and_then(|name| without_default_port(&name, host.tls).ok());
+    let named = named.and_then(|name| canonical(&name, host.tls).ok());
     if named.as_ref() != Some(&host.authority) {
         let what = "through a proxy its host header must be the url's host";
         return Err(TransportError::InvalidRequest(what));

@@ -18,7 +18,7 @@
 //!   still being closed included.
 //! - A request never waits unseen: `pool_wait_timeout`, a bounded room per host, order by class.
 //! - Every phase has a timeout and an error of its own, and all lie inside `total_timeout`, which
-//!   holds until the last byte of the body.
+//!   holds until the last byte of the body, as long as somebody reads it.
 //! - Only a connection whose answer was read to its end is used again, by whoever wanted it or, up to
 //!   `drain_bytes`, by the connection's own task; every other way to end a request closes it and
 //!   frees its place. Over HTTP/2 a request that ends early ends its stream alone.
@@ -35,8 +35,8 @@
 //! - With [`Safeguards`] a host's open circuit refuses before anything waits or is sent, retries are
 //!   paid from the host's own budget, and neither a retry nor a hedge repeats what must not be
 //!   done twice.
-//! - A pool that was closed has no socket and no task left when [`Transport::close`] returns; what
-//!   it had to cut is listed. Another configuration ([`TransportFactory::reload`]) drops no request
+//! - A pool that was closed has no connection and no task left when [`Transport::close`] returns,
+//!   unless the runtime of theirs stands still; what it had to cut is listed. Another configuration ([`TransportFactory::reload`]) drops no request
 //!   and moves no connection from one pool to another.
 //! - Of a compressed answer (feature `compression`, `decoding`) never more is decoded than the
 //!   limits allow, and at most 8 KiB ahead of its reader.

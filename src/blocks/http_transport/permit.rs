@@ -1,6 +1,7 @@
 //! The two rights a request can hold, and the way back of each.
 
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use http_body::Body as _;
 
@@ -174,6 +175,15 @@ impl Lease {
 
     pub(super) fn conn(&mut self) -> Option<&mut Conn> {
         self.held.as_mut().map(|held| &mut held.conn)
+    }
+
+    /// A request waited for it so long.
+    pub(super) fn waited(&self, took: Duration) {
+        match self.held.as_ref().map(|held| &held.conn) {
+            Some(Conn::H1(conn)) => conn.times().waited(took),
+            Some(Conn::H2(conn)) => conn.times().waited(took),
+            None => {}
+        }
     }
 
     /// Whether other requests go over the same connection.

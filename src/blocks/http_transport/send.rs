@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use http::header::EXPECT;
 use http::{Request, Response, StatusCode};
+use hyper::client::conn::TrySendError;
 
 use super::allowance::Allowance;
 use super::body::Body;
@@ -22,7 +23,7 @@ use super::request_body::TransportBody;
 use super::shared::{Shared, Want};
 use super::stream::{self, Failure};
 use crate::ground::priority::Priority;
-use crate::ground::time::now;
+use crate::ground::time::{self, Instant, now};
 use crate::retry::Idempotency;
 
 /// How often one request is sent at most, the last time included.
@@ -34,6 +35,7 @@ pub(super) struct Call {
     pub(super) key: HostKey,
     pub(super) idempotency: Idempotency,
     pub(super) allowance: Allowance,
+    pub(super) began: Instant,
     class: Priority,
     /// What was asked for is decoded.
     #[cfg(feature = "compression")]
@@ -57,11 +59,13 @@ impl Call {
             false => Idempotency::AtMostOnce,
         };
         let idempotency = request.extensions_mut().remove().unwrap_or(by_method);
-        let allowance = Allowance::new(now(), shared.config.total_timeout);
+        let began = now();
+        let allowance = Allowance::new(began, shared.config.total_timeout);
         Ok(Self {
             key,
             idempotency,
             allowance,
+            began,
             class,
             #[cfg(feature = "compression")]
             decoding: super::decode::ask(request, shared.config.decoding),
@@ -82,7 +86,7 @@ impl Call {
     }
 }
 
-/// Sends `request` and waits for the head of the answer.
+/// Sends `request`, now, and waits for the head of the answer.
 ///
 /// A pooled connection may have died since it was last used. Then, and before any byte came back,
 /// the request is sent once more, over another connection: when hyper gives it back unsent, or
@@ -92,13 +96,14 @@ pub(super) async fn attempt(
     shared: &Arc<Shared>,
     call: &Call,
     mut request: Request<TransportBody>,
+    mut now: Instant,
 ) -> Result<Response<Body>, TransportError> {
     let config = &shared.config;
     let mut want = Want::Any;
     let mut sends = 0;
     let mut refused_to_expect = false;
     loop {
-        let lease = shared.acquire(&call.key, call.class, want, call.allowance).await?;
+        let lease = shared.acquire(&call.key, call.class, want, call.allowance, &mut now).await?;
         sends += 1;
         let (stale, is_shared) = (lease.is_reused(), lease.is_shared());
         let idempotent = call.idempotency == Idempotency::Idempotent;
@@ -110,13 +115,14 @@ pub(super) async fn attempt(
             spare = spare.or_else(|| call.replay(&request));
             Some(Expectation::of(&mut request, wait))
         };
-        let failed = match exchange(shared, lease, request, call, expectation.as_ref()).await {
+        let failed = match exchange(shared, lease, request, call, expectation.as_ref(), now).await {
             Ok(response) if expectation.is_some() && sends < MOST_SENDS && is_417(&response) => {
                 // It does not know what is expected of it (RFC 9110, section 10.1.1).
                 let Some(again) = spare else { return Ok(response) };
                 request = again;
                 request.headers_mut().remove(EXPECT);
                 refused_to_expect = true;
+                now = time::now();
                 continue;
             }
             Ok(response) => return Ok(response),
@@ -136,6 +142,7 @@ pub(super) async fn attempt(
             }
         };
         request = again?;
+        now = time::now();
         // Those that carry one request each may all have died with the one.
         want = if is_shared { Want::Any } else { Want::Fresh };
     }
@@ -174,11 +181,15 @@ async fn exchange(
     request: Request<TransportBody>,
     call: &Call,
     expectation: Option<&Expectation>,
+    began: Instant,
 ) -> Result<Response<Body>, Failed> {
-    let (began, allowance) = (now(), call.allowance);
+    let allowance = call.allowance;
+    let header_until = allowance.until(began, shared.config.response_header_timeout);
     let response = match lease.conn() {
         Some(Conn::H1(conn)) => {
-            let response = over_h1(shared, conn, request, allowance).await?;
+            let sent = conn.sender().try_send_request(request);
+            let answer = time::until(header_until, sent).await;
+            let response = over_h1(conn, answer, || late(allowance, header_until))?;
             conn.times().answered(now().saturating_duration_since(began));
             response.map(Incoming::H1)
         }
@@ -186,16 +197,15 @@ async fn exchange(
             let heard = conn.heard();
             let (tls, most) = (call.key.tls, shared.config.max_header_bytes);
             let sent = stream::exchange(conn.sender(), request, tls, most, expectation);
-            let limit = shared.config.response_header_timeout;
-            let late = || TransportError::HeaderTimeout;
-            match allowance.spend(Phase::Header, limit, sent, late).await {
-                Ok(Ok(response)) => {
+            match time::until(header_until, sent).await {
+                Some(Ok(response)) => {
                     conn.was_answered();
                     conn.times().answered(now().saturating_duration_since(began));
                     response.map(|answer| Incoming::H2(Box::new(answer)))
                 }
-                Ok(Err(failure)) => return Err(over_h2(&lease, failure)),
-                Err(late) => {
+                Some(Err(failure)) => return Err(over_h2(&lease, failure)),
+                None => {
+                    let late = late(allowance, header_until);
                     // No answer for anybody meanwhile: nobody else is to wait for this peer. (The
                     // end of the whole tells nothing about it.)
                     if matches!(late, TransportError::HeaderTimeout) && conn.heard() == heard {
@@ -219,27 +229,29 @@ async fn exchange(
     Ok(response.map(Body::from))
 }
 
-async fn over_h1(
-    shared: &Shared,
-    conn: &mut H1,
-    request: Request<TransportBody>,
-    allowance: Allowance,
+fn late(allowance: Allowance, header_until: Option<Instant>) -> TransportError {
+    allowance.late(header_until, Phase::Header, || TransportError::HeaderTimeout)
+}
+
+type Sent = Result<Response<hyper::body::Incoming>, TrySendError<Request<TransportBody>>>;
+
+/// `None`: it took too long.
+fn over_h1(
+    conn: &H1,
+    answer: Option<Sent>,
+    late: impl FnOnce() -> TransportError,
 ) -> Result<Response<hyper::body::Incoming>, Failed> {
-    let sent = conn.sender().try_send_request(request);
-    let limit = shared.config.response_header_timeout;
-    match allowance.spend(Phase::Header, limit, sent, || TransportError::HeaderTimeout).await {
-        Err(late) => Err(Failed::Late(late)),
-        Ok(Ok(response)) => Ok(response),
-        Ok(Err(mut unsent)) => {
-            let request = unsent.take_message();
-            let error = broken_head(unsent.into_error());
-            let answered = conn.was_answered();
-            Err(match request {
-                Some(request) => Failed::Unsent { request: Some(Box::new(request)), error },
-                None => Failed::Broken { error, answered },
-            })
-        }
-    }
+    let mut unsent = match answer {
+        None => return Err(Failed::Late(late())),
+        Some(Ok(response)) => return Ok(response),
+        Some(Err(unsent)) => unsent,
+    };
+    let request = unsent.take_message();
+    let error = broken_head(unsent.into_error());
+    Err(match request {
+        Some(request) => Failed::Unsent { request: Some(Box::new(request)), error },
+        None => Failed::Broken { error, answered: conn.was_answered() },
+    })
 }
 
 fn over_h2(lease: &Lease, failure: Failure) -> Failed {

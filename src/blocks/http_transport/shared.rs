@@ -24,7 +24,7 @@ use crate::ground::handoff::Handoff;
 use crate::ground::primitives::Mutex;
 use crate::ground::priority::Priority;
 use crate::ground::rng::Rng;
-use crate::ground::time::{Instant, later, now};
+use crate::ground::time::{self, Instant, later, now};
 
 /// Connections dialled together don't end together.
 const AGE_JITTER_RATIO: f64 = 0.1;
@@ -100,30 +100,33 @@ impl Shared {
         }
     }
 
-    /// A connection to `key`, in the order of the host's line.
+    /// A connection to `key`, in the order of the host's line. `now` is when it is asked for, and
+    /// then when it is there.
     pub(super) async fn acquire(
         self: &Arc<Self>,
         key: &HostKey,
         class: Priority,
         want: Want,
         allowance: Allowance,
+        now: &mut Instant,
     ) -> Result<Lease, TransportError> {
-        let began = now();
-        let wait_until = allowance.until(began, self.config.pool_wait_timeout);
+        let wait_until = allowance.until(*now, self.config.pool_wait_timeout);
         loop {
-            let verdict = match self.ask(key, class, want, began)? {
+            let verdict = match self.ask(key, class, want, *now)? {
                 Asked::Lease(lease) => Verdict::Use(lease),
                 Asked::Place(place) => Verdict::Dial(place),
                 Asked::Wait(wait) => {
-                    let waits_since = now();
-                    let served = wait.until(wait_until, waits_since).await;
+                    let served = wait.until(wait_until, *now).await;
+                    let since = std::mem::replace(now, time::now());
                     let verdict = served.ok_or_else(|| {
                         let own = || TransportError::PoolWaitTimeout;
                         allowance.late(wait_until, Phase::PoolWait, own)
                     })?;
-                    if matches!(verdict, Verdict::Use(_) | Verdict::Dial(_)) {
-                        let took = now().saturating_duration_since(waits_since);
-                        self.times.of(key.name()).waited(took);
+                    let took = now.saturating_duration_since(since);
+                    match &verdict {
+                        Verdict::Use(lease) => lease.waited(took),
+                        Verdict::Dial(_) => self.times.of(key.name()).waited(took),
+                        Verdict::Evicted | Verdict::Closed => {}
                     }
                     verdict
                 }
@@ -132,7 +135,11 @@ impl Shared {
                 Verdict::Use(lease) if lease.is_closed() => lease.discard(),
                 Verdict::Use(lease) => return Ok(lease),
                 // Boxed: it is rare, and larger than all the rest of a request.
-                Verdict::Dial(place) => return Box::pin(self.dial(key, place, allowance)).await,
+                Verdict::Dial(place) => {
+                    let dialled = Box::pin(self.dial(key, place, allowance)).await;
+                    *now = time::now();
+                    return dialled;
+                }
                 Verdict::Evicted => return Err(TransportError::PoolFull),
                 Verdict::Closed => return Err(TransportError::Closed),
             }
@@ -248,7 +255,7 @@ impl Shared {
                 pool.core.is_single(host, now, &mut closing, &mut grants);
                 drop(pool);
                 self.drivers.spawn(driver.run(place));
-                Some(Held { conn: Conn::H1(conn), host, id, retire_at })
+                Some(Held { conn: Conn::H1(Box::new(conn)), host, id, retire_at })
             }
             Opened::H2(conn, driver) => {
                 let held = Held { conn: Conn::H2(conn), host, id, retire_at };

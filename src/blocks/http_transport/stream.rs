@@ -12,7 +12,7 @@ use ::h2::{Reason, RecvStream, SendStream};
 use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderMap, HeaderName, HeaderValue, TE};
 use http::uri::{Authority, Scheme, Uri};
-use http::{Method, Request, Response, Version};
+use http::{Method, Request, Response, StatusCode, Version};
 use http_body::{Body as _, Frame, SizeHint};
 
 use super::error::{Cause, TransportError};
@@ -40,6 +40,7 @@ pub(super) async fn exchange(
     expectation: Option<&Expectation>,
 ) -> Result<Response<Answer>, Failure> {
     let (head, body) = into_stream(request, tls).map_err(Failure::Stream)?;
+    let is_head = head.method() == Method::HEAD;
     let (mut answer, send) = match sender.send_request(head, body.is_end_stream()) {
         Ok(opened) => opened,
         Err(error) => return Err(refused(error)),
@@ -73,7 +74,7 @@ pub(super) async fn exchange(
         // What was not asked for ends with the stream.
         upload = None;
     }
-    Ok(response.map(|receive| Answer::new(receive, upload)).map_length())
+    Ok(response.map(|receive| Answer::new(receive, upload)).map_length(is_head))
 }
 
 /// As HTTP/2 counts it (RFC 9113, section 6.5.2).
@@ -83,15 +84,17 @@ fn header_bytes(headers: &HeaderMap) -> usize {
 }
 
 trait MapLength {
-    fn map_length(self) -> Self;
+    fn map_length(self, is_head: bool) -> Self;
 }
 
 impl MapLength for Response<Answer> {
-    fn map_length(mut self) -> Self {
+    fn map_length(mut self, is_head: bool) -> Self {
         let length =
             self.headers().get(CONTENT_LENGTH).and_then(|it| it.to_str().ok()?.parse().ok());
+        // Of these two it is said how long the body would be (RFC 9110, section 8.6).
+        let has_none = is_head || self.status() == StatusCode::NOT_MODIFIED;
         let ended = self.body().receive.is_end_stream();
-        self.body_mut().left = if ended { Some(0) } else { length };
+        self.body_mut().left = if ended || has_none { Some(0) } else { length };
         self
     }
 }

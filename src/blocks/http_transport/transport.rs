@@ -112,7 +112,7 @@ impl Transport {
         let shared = self.shared();
         let call = Call::new(&shared, &mut request, class)?;
         match &self.safeguards {
-            None => attempt(&shared, &call, request).await,
+            None => attempt(&shared, &call, request, call.began).await,
             // Boxed: it is larger than all the rest, and not for everybody.
             Some(safeguards) => {
                 let safeguard = safeguards.of(&call.key);
@@ -173,8 +173,10 @@ impl Transport {
     /// once.
     ///
     /// When it returns, no connection and no task of the pool is alive; the answers that are being
-    /// read end as `Closed`. It takes up to a second longer only when the last connections are slow
-    /// to say good-bye, and not beyond `within`.
+    /// read end as `Closed`, and a dial that was under way when its request is polled next. It takes
+    /// up to a second longer only when the last connections are slow to say good-bye, and not beyond
+    /// `within`; and 100 ms more than that only when tasks have no turn to end
+    /// ([`CloseReport::unresponsive`]).
     ///
     /// # Cancel safety
     ///

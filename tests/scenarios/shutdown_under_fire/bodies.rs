@@ -128,7 +128,7 @@ pub(super) fn work(load: Load) -> impl FnOnce() -> Load + Send + 'static {
         let first = load.world.begun.lock().unwrap().insert(load.id);
         assert!(first, "{} ran twice", load.id);
         let mut rng = Rng(load.world.seed ^ load.id.wrapping_mul(0x2545_f491_4f6c_dd1d));
-        std::thread::sleep(load.world.ms(rng.below(20)));
+        (0..rng.below(2_000)).for_each(|_| std::thread::yield_now());
         load.world.meet("a thread");
         if rng.one_in(8) {
             panic_any(PANIC);

@@ -341,8 +341,15 @@ impl Fire {
         }
         self.leave();
         // Workers stay until the last caller has left `run`, which was just now.
-        sleep(ms(1)).await;
+        self.settles().await;
         self.hear(claims).await;
+    }
+
+    /// A moment on the simulated clock. By a real one whoever waits for something waits until it is.
+    pub(super) async fn settles(&self) {
+        if !self.scene.is_real {
+            sleep(ms(1)).await;
+        }
     }
 
     /// Everybody who waits to be let in goes away.

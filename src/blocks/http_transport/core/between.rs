@@ -107,13 +107,13 @@ impl<C: Share, W> Core<C, W> {
     }
 
     /// How many could dial if there were places, beyond those places that are coming. Those of
-    /// slot `but` are not counted. O(hosts), and only at the overall cap while somebody waits.
+    /// slot `but` are not counted. O(lines), and only at the overall cap.
     pub(super) fn missing(&self, but: Option<usize>) -> usize {
         if self.waiting == 0 || self.open < self.limits.open_overall {
             return 0;
         }
-        let others = self.hosts.iter().enumerate().filter(|(index, _)| Some(*index) != but);
-        let wanted: usize = others.map(|(_, host)| self.could_dial(host)).sum();
+        let others = self.lines.iter().filter(|index| Some(**index) != but);
+        let wanted: usize = others.map(|index| self.could_dial(&self.hosts[*index])).sum();
         wanted.saturating_sub(self.leaving)
     }
 

@@ -18,6 +18,7 @@ use self::table::Host;
 use super::host::HostKey;
 use super::metrics::{CloseReason, HostCounts, PoolCounts};
 use crate::gates::wait_queue::{Place, Ticket};
+use crate::ground::primitives::Hashing;
 use crate::ground::priority::Priority;
 use crate::ground::time::Instant;
 
@@ -114,8 +115,12 @@ pub(super) type Closing<C> = Vec<(Held<C>, CloseReason)>;
 pub(super) struct Core<C, W> {
     limits: Limits,
     /// Looked up, never walked.
-    index: HashMap<HostKey, usize>,
+    index: HashMap<HostKey, usize, Hashing>,
+    /// The slot that was looked for last: mostly it is looked for again.
+    last: usize,
     hosts: Vec<Host<C, W>>,
+    /// The slots in whose line somebody waits, each once, in no order.
+    lines: Vec<usize>,
     open: usize,
     idle: usize,
     waiting: usize,
@@ -134,8 +139,10 @@ impl<C: Share, W> Core<C, W> {
     pub(super) fn new(limits: Limits) -> Self {
         Self {
             limits,
-            index: HashMap::new(),
+            index: HashMap::default(),
+            last: 0,
             hosts: Vec::new(),
+            lines: Vec::new(),
             open: 0,
             idle: 0,
             waiting: 0,
@@ -222,8 +229,12 @@ impl<C: Share, W> Core<C, W> {
         // No waiter has a deadline, so none expires.
         let mut expired = Vec::new();
         let slot = &mut self.hosts[index];
+        let is_first = slot.queue.is_empty();
         let committed = slot.queue.offer(Place::new(class), waiter, now, &mut expired)?;
         debug_assert!(expired.is_empty());
+        if is_first {
+            self.lines.push(index);
+        }
         if committed.evicted.is_none() {
             self.waiting += 1;
         }
@@ -238,13 +249,14 @@ impl<C: Share, W> Core<C, W> {
     pub(super) fn cancel(&mut self, host: HostId, ticket: Ticket) -> Option<W> {
         let index = self.find(host)?;
         let waiter = self.hosts[index].queue.cancel(ticket)?;
-        self.waiting -= 1;
+        self.has_left_line(index);
         Some(waiter)
     }
 
     /// All that wait, out of their lines.
     pub(super) fn dismiss(&mut self) -> Vec<W> {
         self.waiting = 0;
+        self.lines.clear();
         self.hosts.iter_mut().flat_map(|host| host.queue.close()).collect()
     }
 

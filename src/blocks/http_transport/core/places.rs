@@ -1,5 +1,7 @@
 //! Places under both caps, and whose turn it is.
 
+use std::cmp::Reverse;
+
 use super::muxed::{Share, Speaks};
 use super::{Closing, Core, Grant, Grants};
 use crate::gates::wait_queue::{Rules, Take};
@@ -55,21 +57,21 @@ impl<C: Share, W> Core<C, W> {
     /// The highest-class head among the hosts below their cap where somebody waits to whom nothing
     /// is promised, round robin on a tie; not `but`.
     pub(super) fn next_dialler(&mut self, but: Option<usize>) -> Option<usize> {
-        if self.waiting == 0 {
-            return None;
-        }
-        let mut best: Option<(Priority, usize)> = None;
-        for step in 0..self.hosts.len() {
-            let index = (self.turn + step) % self.hosts.len();
+        let mut best: Option<(Priority, Reverse<usize>, usize)> = None;
+        for at in 0..self.lines.len() {
+            let index = self.lines[at];
             if Some(index) == but || !self.may_dial(index) || self.hosts[index].unpromised() == 0 {
                 continue;
             }
-            let Some(head) = self.hosts[index].queue.head() else { continue };
-            if best.is_none_or(|(class, _)| head.class > class) {
-                best = Some((head.class, index));
-            }
+            let Some(class) = self.hosts[index].queue.head().map(|head| head.class) else {
+                continue;
+            };
+            // How far it is from where the search starts.
+            let slots = self.hosts.len();
+            let distance = (index + slots - self.turn % slots) % slots;
+            best = best.max(Some((class, Reverse(distance), index)));
         }
-        best.map(|(_, index)| index)
+        best.map(|(.., index)| index)
     }
 
     /// Whether a connection of this host must end, so that another host's head may dial: at once
@@ -94,12 +96,20 @@ impl<C: Share, W> Core<C, W> {
     pub(super) fn take(&mut self, index: usize, now: Instant) -> Option<W> {
         match self.hosts[index].queue.take(1, now) {
             Take::Granted(granted) => {
-                self.waiting -= 1;
+                self.has_left_line(index);
                 Some(granted.value)
             }
             // Weights are 1 and nobody has a deadline.
             Take::Expired(_) | Take::TooLarge(_) | Take::Shed(_) => None,
             Take::Short { .. } | Take::Empty => None,
+        }
+    }
+
+    /// One of them has left the line of slot `index`, whatever for.
+    pub(super) fn has_left_line(&mut self, index: usize) {
+        self.waiting -= 1;
+        if self.hosts[index].queue.is_empty() {
+            self.lines.retain(|it| *it != index);
         }
     }
 }

@@ -42,7 +42,11 @@ impl<C: Share, W> Core<C, W> {
     }
 
     pub(super) fn slot(&mut self, key: &HostKey) -> Option<usize> {
+        if self.hosts.get(self.last).is_some_and(|last| last.key == *key) {
+            return Some(self.last);
+        }
         if let Some(index) = self.index.get(key) {
+            self.last = *index;
             return Some(*index);
         }
         let index = if self.hosts.len() < self.limits.hosts {
@@ -57,6 +61,7 @@ impl<C: Share, W> Core<C, W> {
             unused
         };
         self.index.insert(key.clone(), index);
+        self.last = index;
         Some(index)
     }
 }

@@ -22,7 +22,8 @@ const MOST_ENTRIES: usize = 1_024;
 ///
 /// Each but a network may end in `:port`: that port alone. Case makes no difference, nor does a dot
 /// at the end. Addresses are compared with addresses in URLs: no name is looked up for it. This is
-/// how Go's programs read `NO_PROXY`.
+/// how Go's programs read `NO_PROXY`, but that `localhost` and loopback addresses are no exception
+/// by themselves.
 #[derive(Clone, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(into = "String", try_from = "String"))]

@@ -9,7 +9,7 @@ use http::HeaderValue;
 use http::uri::Authority;
 use percent_encoding::percent_decode_str;
 
-use crate::blocks::http_transport::host::{HostKey, without_default_port};
+use crate::blocks::http_transport::host::{HostKey, canonical};
 
 /// Longer is no URL of a proxy.
 const MOST_BYTES: usize = 4_096;
@@ -97,7 +97,7 @@ impl FromStr for ProxyUrl {
         if authority.host().is_empty() {
             return Err(InvalidProxyUrl::Host);
         }
-        let authority = without_default_port(&authority, tls).map_err(|_| InvalidProxyUrl::Port)?;
+        let authority = canonical(&authority, tls).map_err(|_| InvalidProxyUrl::Port)?;
         let at = HostKey { tls, authority, via: None };
         Ok(Self(Arc::new(Inner { at, authorization: basic(user)? })))
     }

@@ -76,4 +76,6 @@ proptest! {
 fn the_seeds_of_the_fuzz_targets_hold() {
     fuzz_seeds("http_input").iter().for_each(|seed| claims::http_input(seed));
     fuzz_seeds("proxy_environment").iter().for_each(|seed| claims::proxy_environment(seed));
+    #[cfg(feature = "compression")]
+    fuzz_seeds("body_decoder").iter().for_each(|seed| claims::decoder::body(seed));
 }
