@@ -5,6 +5,9 @@
     reason = "a test fails by panicking, and brings its own clock"
 )]
 
+mod batched;
+#[cfg(feature = "cache")]
+mod cached;
 mod ends;
 mod gates;
 mod held;

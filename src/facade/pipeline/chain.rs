@@ -11,6 +11,7 @@ use super::context::PhaseContext;
 use super::control::{Control, Go, Report, Turn};
 use super::limit::Limit;
 use super::phase::{Phase, PhaseError, Step};
+use crate::Priority;
 use crate::ground::quiet::drop_quietly;
 use crate::ground::time;
 
@@ -157,7 +158,11 @@ impl<P: Send + Sync + 'static, C: Chain<P>, X: Phase<C::Out>> Link<P> for Then<C
     #[allow(private_interfaces, reason = "sealed: only the pipeline calls it")]
     async fn undo(&self, held: &Self::Held, control: &Arc<Control>) {
         let now = time::now();
-        let cx = PhaseContext::new(control, Go { attempt: 1, started: now }, self.rules);
+        let cx = PhaseContext::new(
+            control,
+            Go { attempt: 1, class: Priority::Normal, started: now },
+            self.rules,
+        );
         let until = self.rules.limit.timeout.and_then(|timeout| time::later(now, timeout));
         let undo = async { self.phase.undo(held.from.get(), &held.output, &cx).await };
         if let Some(Ok(())) = time::until(until, guarded(undo, &cx)).await {

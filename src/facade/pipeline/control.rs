@@ -10,6 +10,7 @@ use std::task::Poll;
 use tokio::sync::Notify;
 
 use super::phase::PhaseError;
+use crate::Priority;
 use crate::ground::primitives::Mutex;
 use crate::ground::primitives::atomic::{AtomicBool, Ordering};
 use crate::ground::time::Instant;
@@ -43,6 +44,7 @@ pub(super) enum Turn {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Go {
     pub(super) attempt: u32,
+    pub(super) class: Priority,
     pub(super) started: Instant,
 }
 

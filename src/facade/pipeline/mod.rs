@@ -47,6 +47,11 @@
 //! again, goes round in a reconciliation loop ([`PipelineConfig::loop_after`]): that is reported,
 //! once by an event of `tracing` and in [`PipelineSnapshot::loops`], and slowed by the key's backoff.
 //!
+//! # Shared work
+//! [`Batched`] puts the inputs of several runs together for one call, by count, bytes and age, with a
+//! result for each. `Phase::cached` (feature `cache`) keeps a phase's outputs, and lets runs share
+//! an attempt.
+//!
 //! # While it runs
 //! [`pause`](IntentPipeline::pause) stops admission and starts; seats, concurrency and capacity can
 //! be changed; [`outcomes`](IntentPipeline::outcomes) tells how every run ended. Several pipelines
@@ -67,7 +72,10 @@
 //    back from an attempt had a seat.
 // 6. A coroutine is in its run's body or with one worker, never both; only a worker polls it.
 
+mod batch;
 mod builder;
+#[cfg(feature = "cache")]
+mod cached;
 mod chain;
 mod change;
 mod config;
@@ -99,6 +107,7 @@ mod ticket;
 mod trace;
 
 pub use crate::ground::metrics::{Metric, MetricValue};
+pub use batch::{BatchConfig, BatchPhase, Batched};
 pub use builder::Builder;
 pub use chain::{Chain, Start, Then};
 pub use config::{PhaseConfig, PipelineConfig};
