@@ -180,10 +180,11 @@ impl<T> Waiter<T> {
         if replace(&mut self.leads, false) {
             state.stage = Stage::Free;
             left.wakers = state.wakers();
-        } else if state.waiting.len() == 0 && matches!(state.stage, Stage::Shared { .. }) {
-            if let Stage::Shared { work, .. } = replace(&mut state.stage, Stage::Free) {
-                left.work = Some(work);
-            }
+        } else if state.waiting.len() == 0
+            && matches!(state.stage, Stage::Shared { .. })
+            && let Stage::Shared { work, .. } = replace(&mut state.stage, Stage::Free)
+        {
+            left.work = Some(work);
         }
         drop(state);
         left

@@ -170,9 +170,15 @@ async fn shared(mut waiter: Waiter<u32>, bell: Arc<Bell>) -> u32 {
     }
 }
 
+fn model(check: impl Fn() + Send + Sync + 'static) {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = Some(3);
+    builder.check(check);
+}
+
 #[test]
 fn loom_a_joint_future_that_two_drive_ends_for_both() {
-    loom::model(|| {
+    model(|| {
         let (joint, bell) = (Arc::new(Joint::new()), Bell::new());
         let (one, other) = (joint.join(), joint.join());
         let driver = thread::spawn({
@@ -192,7 +198,7 @@ fn loom_a_joint_future_that_two_drive_ends_for_both() {
 /// One drives it once and leaves, while it is woken: the other one ends it.
 #[test]
 fn loom_a_joint_future_survives_the_one_who_brought_it() {
-    loom::model(|| {
+    model(|| {
         let (joint, bell) = (Arc::new(Joint::new()), Bell::new());
         let (one, other) = (joint.join(), joint.join());
         let leaver = thread::spawn({
@@ -216,7 +222,7 @@ fn loom_a_joint_future_survives_the_one_who_brought_it() {
 /// A leader that leaves beside one who waits leaves the lead to it.
 #[test]
 fn loom_the_lead_of_a_joint_is_handed_over() {
-    loom::model(|| {
+    model(|| {
         let (joint, bell) = (Arc::new(Joint::new()), Bell::new());
         let (mut one, other) = (joint.join(), joint.join());
         bell.ring();

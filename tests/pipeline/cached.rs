@@ -11,7 +11,7 @@ fn outputs() -> Outputs {
 }
 
 /// Before the colon of its payload stands what an intent is cached by.
-fn name(payload: &String) -> String {
+fn name(payload: &str) -> String {
     payload.split(':').next().unwrap_or_default().to_owned()
 }
 
@@ -21,7 +21,7 @@ fn cached<X: Phase<String, Out = String>>(
     cache: &Outputs,
 ) -> IntentPipeline<String, String> {
     IntentPipeline::builder::<String>(PipelineConfig::default())
-        .phase("cached", config, phase.cached(name, cache.clone()))
+        .phase("cached", config, phase.cached(|payload: &String| name(payload), cache.clone()))
         .build()
         .unwrap()
 }

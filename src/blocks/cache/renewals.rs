@@ -45,10 +45,10 @@ impl Renewals {
         }
         let Some(task) = make() else { return Begun::Yes };
         let mut task = Some(task);
-        if let Some(tasks) = self.tasks.lock().as_mut().filter(|tasks| tasks.len() < self.most) {
-            if let Some(task) = task.take() {
-                tasks.spawn_on(task, &runtime);
-            }
+        if let Some(tasks) = self.tasks.lock().as_mut().filter(|tasks| tasks.len() < self.most)
+            && let Some(task) = task.take()
+        {
+            tasks.spawn_on(task, &runtime);
         }
         // Dropped outside of the lock; others took the room meanwhile.
         if task.is_some() { Begun::Full } else { Begun::Yes }

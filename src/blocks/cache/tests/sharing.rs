@@ -7,8 +7,8 @@ use tokio::sync::oneshot;
 use super::*;
 
 /// A load that gives what is sent.
-fn sent(receiver: oneshot::Receiver<u32>) -> impl Future<Output = Result<u32, NoSuchThing>> + Send {
-    async { receiver.await.map_err(|_| NoSuchThing) }
+async fn sent(receiver: oneshot::Receiver<u32>) -> Result<u32, NoSuchThing> {
+    receiver.await.map_err(|_| NoSuchThing)
 }
 
 fn unasked() -> std::future::Ready<Result<u32, NoSuchThing>> {

@@ -76,7 +76,7 @@ impl<In: Send + Sync + 'static, X: BatchPhase<In>> Batch<In, X> {
     /// Runs it; halves what fails as a whole for a reason that may be a single input's.
     async fn phase_by_halves(&self, inputs: &[In]) -> Vec<Option<Fate<X::Out>>> {
         let mut fates: Vec<_> = inputs.iter().map(|_| None).collect();
-        let mut parts = vec![0..inputs.len()];
+        let mut parts: Vec<_> = std::iter::once(0..inputs.len()).collect();
         while let Some(part) = parts.pop() {
             let mut halves = || {
                 let middle = part.start + part.len() / 2;

@@ -71,7 +71,7 @@ proptest! {
                     there.map(|it| naive.remove(&it));
                 }
                 Op::Leave(_) => {}
-                Op::Pass(ms) => now = now + ms * MS,
+                Op::Pass(ms) => now += ms * MS,
             }
             loop {
                 let due = naive.len() >= 5
