@@ -14,6 +14,7 @@
 //! | a rate limit, global and per key | [`rate_limit`] |
 //! | to stop calling what is down | [`circuit_breaker`] |
 //! | retries that can't become a storm | [`retry`] |
+//! | values by key, loaded once for all who want them | `cache` (feature `cache`) |
 //! | pooled HTTP with a cap on open connections | `http_transport` (feature `http`) |
 //!
 //! Here at the root stand the words that rooms share, each room's handle, and what a first pipeline
@@ -58,8 +59,8 @@
 //! when they are refused, *HalfOpen* while it probes.
 //!
 //! # Features
-//! None by default. `full` is all of: `tower`, `http`, `tls`, `native-roots`, `compression`, `json`,
-//! `serde`. `test-util` makes every block follow tokio's paused clock; switch it on in
+//! None by default. `full` is all of: `cache`, `compression`, `http`, `json`, `native-roots`, `serde`,
+//! `tls`, `tower`. `test-util` makes every block follow tokio's paused clock; switch it on in
 //! dev-dependencies only.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(
@@ -79,6 +80,9 @@ pub mod fuzzing;
 mod gates;
 mod ground;
 
+#[cfg(feature = "cache")]
+#[cfg_attr(docsrs, doc(cfg(feature = "cache")))]
+pub use blocks::cache::{self, Cache};
 pub use blocks::circuit_breaker::{self, CircuitBreaker};
 #[cfg(feature = "http")]
 #[cfg_attr(docsrs, doc(cfg(feature = "http")))]

@@ -9,6 +9,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use loom::thread;
 
 use super::handoff::Handoff;
+use super::joint::{Joint, Turn, Waiter, Work};
 use super::tally::Tally;
 use super::thread_number::{Lease, Numbers};
 
@@ -126,5 +127,113 @@ fn loom_a_tally_stays_exact_for_threads_without_a_number() {
         });
         assert_ne!(tally.add_by(None), other.join().unwrap());
         assert_eq!(tally.get(), 2);
+    });
+}
+
+/// A load whose end comes from another thread: a bell.
+struct Bell(loom::sync::Mutex<(bool, Option<Waker>)>);
+
+impl Bell {
+    fn new() -> Arc<Self> {
+        Arc::new(Self(loom::sync::Mutex::new((false, None))))
+    }
+
+    fn ring(&self) {
+        let waker = {
+            let mut state = self.0.lock().unwrap();
+            state.0 = true;
+            state.1.take()
+        };
+        waker.into_iter().for_each(Waker::wake);
+    }
+
+    fn work(self: &Arc<Self>) -> Work<u32> {
+        let bell = Arc::clone(self);
+        Box::pin(poll_fn(move |cx| {
+            let mut state = bell.0.lock().unwrap();
+            if state.0 {
+                return Poll::Ready(7);
+            }
+            state.1 = Some(cx.waker().clone());
+            Poll::Pending
+        }))
+    }
+}
+
+/// Waits for the result, and makes it if nobody else does.
+async fn shared(mut waiter: Waiter<u32>, bell: Arc<Bell>) -> u32 {
+    loop {
+        match poll_fn(|cx| waiter.poll(cx)).await {
+            Turn::Done(result) => return result,
+            Turn::Lead => waiter.share(bell.work()),
+        }
+    }
+}
+
+fn model(check: impl Fn() + Send + Sync + 'static) {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = Some(3);
+    builder.check(check);
+}
+
+#[test]
+fn loom_a_joint_future_that_two_drive_ends_for_both() {
+    model(|| {
+        let (joint, bell) = (Arc::new(Joint::new()), Bell::new());
+        let (one, other) = (joint.join(), joint.join());
+        let driver = thread::spawn({
+            let bell = Arc::clone(&bell);
+            move || block_on(shared(one, bell))
+        });
+        let ringer = thread::spawn({
+            let bell = Arc::clone(&bell);
+            move || bell.ring()
+        });
+        assert_eq!(block_on(shared(other, bell)), 7);
+        assert_eq!(driver.join().unwrap(), 7);
+        ringer.join().unwrap();
+    });
+}
+
+/// One drives it once and leaves, while it is woken: the other one ends it.
+#[test]
+fn loom_a_joint_future_survives_the_one_who_brought_it() {
+    model(|| {
+        let (joint, bell) = (Arc::new(Joint::new()), Bell::new());
+        let (one, other) = (joint.join(), joint.join());
+        let leaver = thread::spawn({
+            let bell = Arc::clone(&bell);
+            move || {
+                let mut once = Box::pin(shared(one, bell));
+                let _ = once.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+            }
+        });
+        let ringer = thread::spawn({
+            let bell = Arc::clone(&bell);
+            move || bell.ring()
+        });
+        assert_eq!(block_on(shared(other, bell)), 7);
+        leaver.join().unwrap();
+        ringer.join().unwrap();
+        assert!(joint.is_deserted());
+    });
+}
+
+/// A leader that leaves beside one who waits leaves the lead to it.
+#[test]
+fn loom_the_lead_of_a_joint_is_handed_over() {
+    model(|| {
+        let (joint, bell) = (Arc::new(Joint::new()), Bell::new());
+        let (mut one, other) = (joint.join(), joint.join());
+        bell.ring();
+        let leader = thread::spawn(move || {
+            let turn = one.poll(&Context::from_waker(Waker::noop()));
+            if let Poll::Ready(Turn::Done(result)) = turn {
+                assert_eq!(result, 7);
+            }
+            drop(one);
+        });
+        assert_eq!(block_on(shared(other, bell)), 7);
+        leader.join().unwrap();
     });
 }

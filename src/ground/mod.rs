@@ -9,6 +9,7 @@ pub(crate) mod ending;
 pub(crate) mod enforcement;
 pub(crate) mod exponential;
 pub(crate) mod handoff;
+pub(crate) mod joint;
 pub(crate) mod list;
 #[cfg(all(test, headworks_loom))]
 #[allow(clippy::unwrap_used, reason = "a test fails by panicking")]

@@ -135,6 +135,14 @@ impl<T> Slab<T> {
         }
     }
 
+    /// Everything in it, in the order of [`tickets`](Self::tickets).
+    pub(crate) fn entries(&mut self) -> impl Iterator<Item = &mut T> {
+        self.slots.iter_mut().filter_map(|slot| match slot {
+            Slot::Taken { entry, .. } => Some(entry),
+            Slot::Vacant { .. } => None,
+        })
+    }
+
     /// All tickets, in no order that means anything but the same for the same history.
     pub(crate) fn tickets(&self) -> impl Iterator<Item = Ticket> {
         self.slots.iter().enumerate().filter_map(|(index, slot)| match slot {

@@ -5,6 +5,9 @@
     reason = "a test fails by panicking, and brings its own clock"
 )]
 
+mod batched;
+#[cfg(feature = "cache")]
+mod cached;
 #[cfg(feature = "json")]
 mod checkpoints;
 #[cfg(feature = "json")]

@@ -12,6 +12,7 @@ use super::context::PhaseContext;
 use super::control::{Control, Go, Report, Turn};
 use super::limit::Limit;
 use super::phase::{Phase, PhaseError, Step};
+use crate::Priority;
 use crate::ground::quiet::{DroppedQuietly, drop_quietly};
 use crate::ground::time;
 
@@ -262,7 +263,11 @@ impl<C, X, K> Then<C, X, K> {
         X: Phase<In>,
     {
         let now = time::now();
-        let cx = PhaseContext::new(control, Go { attempt: 1, started: now }, self.rules);
+        let cx = PhaseContext::new(
+            control,
+            Go { attempt: 1, class: Priority::Normal, started: now },
+            self.rules,
+        );
         let until = self.rules.limit.timeout.and_then(|timeout| time::later(now, timeout));
         let undo = async { self.phase.undo(input, output, &cx).await };
         if let Some(Ok(())) = time::until(until, guarded(undo, &cx)).await {

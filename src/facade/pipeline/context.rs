@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::chain::AttemptRules;
 use super::control::{Control, Go};
+use crate::Priority;
 use crate::ground::time::{self, Instant};
 
 /// What a phase may know about the attempt it is in.
@@ -54,6 +55,12 @@ impl PhaseContext {
     #[must_use]
     pub fn attempt(&self) -> u32 {
         self.go.attempt
+    }
+
+    /// The class of the intent when this attempt began; `Normal` while it is undone.
+    #[must_use]
+    pub fn priority(&self) -> Priority {
+        self.go.class
     }
 
     /// How much time is left until the deadline; `None` without one.

@@ -11,6 +11,7 @@ use tokio::sync::Notify;
 
 use super::checkpoints::{Checkpoint, Past};
 use super::phase::PhaseError;
+use crate::Priority;
 use crate::ground::primitives::Mutex;
 use crate::ground::primitives::atomic::{AtomicBool, Ordering};
 use crate::ground::time::Instant;
@@ -44,6 +45,7 @@ pub(super) enum Turn {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Go {
     pub(super) attempt: u32,
+    pub(super) class: Priority,
     pub(super) started: Instant,
 }
 

@@ -53,6 +53,11 @@
 //! does. After a restart [`restore`](IntentPipeline::restore) accepts again what had not ended; a
 //! durable phase whose output is on disk does not run again.
 //!
+//! # Shared work
+//! [`Batched`] puts the inputs of several runs together for one call, by count, bytes and age, with a
+//! result for each. `Phase::cached` (feature `cache`) keeps a phase's outputs, and lets runs share
+//! an attempt.
+//!
 //! # While it runs
 //! [`pause`](IntentPipeline::pause) stops admission and starts; seats, concurrency and capacity can
 //! be changed; [`outcomes`](IntentPipeline::outcomes) tells how every run ended. Several pipelines
@@ -77,7 +82,10 @@
 //    (`telling.rs`).
 // 8. A coroutine is in its run's body or with one worker, never both; only a worker polls it.
 
+mod batch;
 mod builder;
+#[cfg(feature = "cache")]
+mod cached;
 mod chain;
 mod change;
 #[cfg(feature = "json")]
@@ -118,6 +126,7 @@ mod ticket;
 mod trace;
 
 pub use crate::ground::metrics::{Metric, MetricValue};
+pub use batch::{BatchConfig, BatchPhase, Batched};
 pub use builder::Builder;
 pub use chain::{Chain, Start, Then};
 #[cfg(all(feature = "json", fuzzing))]

@@ -52,6 +52,52 @@ pub trait Phase<In: ?Sized>: Send + Sync + 'static {
         let _ = (input, output, cx);
         std::future::ready(())
     }
+
+    /// This phase with its outputs kept in a cache, by a key of the input: who comes later is given
+    /// a clone, and who comes while one runs waits for that one, at its own seat.
+    ///
+    /// It is *inside* of an attempt: the phase's breaker, egress limiter and concurrency count one
+    /// that the cache answers, too, and its timeout and deadline go on while it waits. Retries are
+    /// *outside*: the error of the one that ran is the error of all who waited for it, and each
+    /// repeats by its own policy. When the one that runs is dropped (timeout, cancel, shutdown),
+    /// panics, or says [`Step::Again`], the next one that waits runs, with its own input.
+    ///
+    /// An error that the cache [remembers](crate::cache::CacheBuilder::negative) is a
+    /// [`PhaseError`], which its [`downcast_ref`](crate::cache::LoadError::downcast_ref) gives.
+    /// Of those who find a stale value one runs, and the others are given it meanwhile. The `undo`
+    /// of such a phase does nothing: what it made is others', too.
+    ///
+    /// ```
+    /// use headworks::cache::{Cache, CacheConfig};
+    /// use headworks::pipeline::{phase_fn, PhaseContext, PhaseError};
+    /// use headworks::Phase;
+    ///
+    /// let length = phase_fn(|text: &String, _: &PhaseContext| {
+    ///     let length = text.len();
+    ///     async move { Ok::<_, PhaseError>(length) }
+    /// });
+    /// let lengths = Cache::<String, usize>::new(CacheConfig::default())?;
+    /// let phase = length.cached(|text: &String| text.clone(), lengths);
+    /// # fn is_phase(_: impl Phase<String, Out = usize>) {}
+    /// # is_phase(phase);
+    /// # Ok::<(), headworks::ConfigError>(())
+    /// ```
+    #[cfg(feature = "cache")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "cache")))]
+    fn cached<K, F>(
+        self,
+        key: F,
+        cache: crate::cache::Cache<K, Self::Out>,
+    ) -> impl Phase<In, Out = Self::Out>
+    where
+        Self: Sized,
+        Self::Out: Clone,
+        In: Sync + 'static,
+        K: std::hash::Hash + Eq + Clone + Send + Sync + 'static,
+        F: Fn(&In) -> K + Send + Sync + 'static,
+    {
+        super::cached::Cached { phase: self, key, cache }
+    }
 }
 
 /// How far an attempt came.
@@ -123,13 +169,23 @@ impl PhaseError {
         Self::new(Verdict::refused(retry_after), source)
     }
 
+    /// What the attempt of another run ended with.
+    #[cfg(feature = "cache")]
+    pub(super) fn shared(error: crate::cache::LoadError) -> Self {
+        let verdict = error.downcast_ref().map_or(Verdict::failure(), |it: &Self| it.verdict);
+        Self::new(verdict, error)
+    }
+
     /// Whether another attempt makes sense.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         self.verdict.retry() != RetryClass::Stop
     }
 
-    fn new(verdict: Verdict, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+    pub(super) fn new(
+        verdict: Verdict,
+        source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> Self {
         Self { verdict, source: source.into() }
     }
 }

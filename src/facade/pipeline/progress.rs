@@ -108,7 +108,7 @@ impl<B> Core<B> {
             Running { since: now, doom: None, give_up_at, given_up: false, undoes: false };
         run.state = State::Running(running);
         let attempt = run.trace.begins(run.gate, name, now);
-        run.control.go(Go { attempt, started: now });
+        run.control.go(Go { attempt, class: run.ask.class, started: now });
         let control = Arc::clone(&run.control);
         self.set_alarm(granted.value, now);
         Some(Grant { run: granted.value, control, permit })
