@@ -292,7 +292,7 @@ async fn a_token_that_was_never_taken_is_not_given_back() {
     let quota = hourly().with_enforcement(headworks::Enforcement::Share(0.5));
     let turnstile = Turnstile::default();
     let pipeline = through(&turnstile, one_seat().with_ingress(quota));
-    let _inside = pipeline.try_submit(intent("inside", "x")).unwrap();
+    let _inside = pipeline.try_submit(intent("k/inside", "x")).unwrap();
     settled().await;
     let mut refused = 0;
     for i in 0..400 {

@@ -22,6 +22,9 @@ use crate::ConfigError;
 use crate::ground::joint::Turn;
 use crate::ground::time::{self, Glance, Instant, Now};
 
+/// How long a renewal may take.
+const RENEWAL: Duration = Duration::from_secs(60);
+
 /// Values by key, loaded once for all who want them.
 ///
 /// Clones share everything; the last one's drop ends the loads that renew stale values. A key is
@@ -295,10 +298,14 @@ where
             let Boarded::First(mut flight) = self.table.board(key, now) else { return None };
             let load = load.take()?();
             Some(async move {
-                if let Turn::Lead = flight.turn().await {
-                    // Its end is counted; whoever waits for it has been told.
-                    let _ = flight.lead(load).await;
-                }
+                let renewed = async {
+                    if let Turn::Lead = flight.turn().await {
+                        // Its end is counted; whoever waits for it has been told.
+                        let _ = flight.lead(load).await;
+                    }
+                };
+                // Whoever waits for it goes on by himself then.
+                let _ = time::until(time::later(now, RENEWAL), renewed).await;
             })
         });
         match begun {

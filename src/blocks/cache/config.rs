@@ -44,7 +44,8 @@ pub struct CacheConfig {
     /// How long after its `ttl` a value is still given out, while one load renews it in the
     /// background; also when that load fails. Zero: whoever comes after the `ttl` waits. Default: 0.
     pub stale_for: Duration,
-    /// Loads at once that renew stale values. Beyond, a stale value is given out unrenewed.
+    /// Loads at once that renew stale values. Beyond, a stale value is given out unrenewed. One that
+    /// takes longer than a minute is given up.
     /// Default: 64.
     pub revalidations: usize,
     /// The time between two such loads of one key, should the first fail. Default: 1 s.

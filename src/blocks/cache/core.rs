@@ -40,7 +40,11 @@ impl Rules {
 
     /// Of a value that came at `now`; `most` is what somebody else still gives it.
     pub(super) fn value(&self, now: Instant, most: Option<Duration>, rng: &mut Rng) -> Times {
-        let jittered = |ttl: Duration| ttl.mul_f64(1.0 - self.jitter_ratio * rng.unit());
+        let jittered = |ttl: Duration| {
+            // The longest one is more than a float can give back.
+            let part = ttl.as_secs_f64() * (1.0 - self.jitter_ratio * rng.unit());
+            Duration::try_from_secs_f64(part).unwrap_or(ttl)
+        };
         let ttl = match (self.ttl.map(jittered), most) {
             (Some(ours), Some(theirs)) => Some(ours.min(theirs)),
             (ours, theirs) => ours.or(theirs),

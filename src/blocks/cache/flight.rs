@@ -60,7 +60,7 @@ impl<K: Hash + Eq + Clone, V> Table<K, V> {
         Boarded::First(Boarding { table: Arc::clone(self), key: owned, id, waiter })
     }
 
-    /// Keeps what a load gave, unless its key was put or removed since it began.
+    /// Keeps what a load gave, unless its key was put or removed since it began; whether it did.
     pub(super) fn settle(
         &self,
         key: &K,
@@ -68,7 +68,7 @@ impl<K: Hash + Eq + Clone, V> Table<K, V> {
         result: Result<V, LoadError>,
         most: Option<Duration>,
         now: Instant,
-    ) -> Loaded<V> {
+    ) -> (Loaded<V>, bool) {
         let (entry, loaded) = match result {
             Ok(value) => {
                 let entry = self.value(key, value, most, now);
@@ -82,7 +82,7 @@ impl<K: Hash + Eq + Clone, V> Table<K, V> {
             let mut flights = self.flights.lock();
             if flights.by_key.get(key).is_none_or(|flight| flight.id != id) {
                 // Somebody has put or removed it since: this one is older.
-                return loaded;
+                return (loaded, false);
             }
             flight = flights.by_key.remove_entry(key);
             there = self.peek(key);
@@ -97,7 +97,7 @@ impl<K: Hash + Eq + Clone, V> Table<K, V> {
             }
         }
         drop((flight, out));
-        loaded
+        (loaded, true)
     }
 }
 
@@ -109,7 +109,7 @@ where
     /// What the second tier has, kept as if it were loaded.
     async fn found(&self, key: &K, id: u64) -> Option<Arc<Entry<V>>> {
         let (value, ttl) = self.second.as_ref()?.get(key, &self.metrics).await?;
-        self.settle(key, id, Ok(value), ttl, time::now()).ok()
+        self.settle(key, id, Ok(value), ttl, time::now()).0.ok()
     }
 }
 
@@ -150,8 +150,9 @@ where
             let loading = table.metrics.begin();
             let result = load.await.map_err(LoadError::new);
             let now = loading.end(result.is_ok());
-            let loaded = table.settle(&key, id, result, None, now);
-            if let (Some(second), Ok(entry)) = (&table.second, &loaded) {
+            let (loaded, is_kept) = table.settle(&key, id, result, None, now);
+            // What is older than a write of its key must not come after it there, either.
+            if let (Some(second), Ok(entry), true) = (&table.second, &loaded, is_kept) {
                 // Whoever comes now finds it; those who wait, wait for this as well. It is counted.
                 if let Some(value) = entry.value() {
                     let _ = second.set(&key, value, &table.metrics).await;
@@ -163,7 +164,7 @@ where
 
     /// The leader: this is what it has made by itself.
     pub(super) fn finish(&mut self, result: Result<V, LoadError>, now: Instant) -> Loaded<V> {
-        let loaded = self.table.settle(&self.key, self.id, result, None, now);
+        let (loaded, _) = self.table.settle(&self.key, self.id, result, None, now);
         self.waiter.finish(loaded.clone());
         loaded
     }

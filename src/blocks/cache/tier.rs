@@ -1,5 +1,6 @@
 //! A second tier: what several processes share, and what outlives them.
 
+use std::any::Any;
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
@@ -9,6 +10,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use super::metrics::Metrics;
+use crate::ground::quiet::{caught, drop_quietly};
 use crate::ground::time;
 
 /// A store of bytes by name behind the cache: Redis, a file, [`MemoryTier`] in tests.
@@ -129,12 +131,16 @@ pub(super) struct Second<K, V> {
 impl<K: 'static, V: 'static> Second<K, V> {
     /// What it has; a failure is nothing, and counted.
     pub(super) async fn get(&self, key: &K, metrics: &Metrics) -> Option<(V, Option<Duration>)> {
-        let name = self.codec.name(key);
-        let found = self.timed(self.tier.get(&name)).await;
-        let found = match found {
-            Ok(Some(Stored { bytes, ttl })) => self.codec.decode(bytes).map(|value| (value, ttl)),
-            Ok(None) => None,
-            Err(_) => {
+        let asked = async {
+            let found = self.timed(self.tier.get(&self.codec.name(key))).await?;
+            let value = |stored: Stored| Some((self.codec.decode(stored.bytes)?, stored.ttl));
+            Ok::<_, TierError>(found.and_then(value))
+        };
+        // What it does not know how to read is there for nobody, also where the codec panics.
+        let found = match caught(asked).await {
+            Ok(Ok(found)) => found,
+            failed => {
+                drop_quietly(failed.err());
                 metrics.tier_errors.add(1);
                 return None;
             }
@@ -146,17 +152,18 @@ impl<K: 'static, V: 'static> Second<K, V> {
 
     /// Writes it; a failure is counted.
     pub(super) async fn set(&self, key: &K, value: &V, metrics: &Metrics) -> Result<(), TierError> {
-        let Some(bytes) = self.codec.encode(value) else { return Ok(()) };
-        let name = self.codec.name(key);
-        let written = self.timed(self.tier.set(&name, bytes, self.config.ttl)).await;
-        written.inspect_err(|_| metrics.tier_errors.add(1))
+        let asked = async {
+            let Some(bytes) = self.codec.encode(value) else { return Ok(()) };
+            let name = self.codec.name(key);
+            self.timed(self.tier.set(&name, bytes, self.config.ttl)).await
+        };
+        told(caught(asked).await, metrics)
     }
 
     /// Removes it; a failure is counted.
     pub(super) async fn delete(&self, key: &K, metrics: &Metrics) -> Result<(), TierError> {
-        let name = self.codec.name(key);
-        let deleted = self.timed(self.tier.delete(&name)).await;
-        deleted.inspect_err(|_| metrics.tier_errors.add(1))
+        let asked = async { self.timed(self.tier.delete(&self.codec.name(key))).await };
+        told(caught(asked).await, metrics)
     }
 
     async fn timed<T>(
@@ -166,6 +173,18 @@ impl<K: 'static, V: 'static> Second<K, V> {
         let until = time::later(time::now(), self.config.timeout);
         time::until(until, call).await.unwrap_or(Err(TierError::TimedOut))
     }
+}
+
+/// Counts a failure; a panic is one.
+fn told(
+    ended: Result<Result<(), TierError>, Box<dyn Any + Send>>,
+    metrics: &Metrics,
+) -> Result<(), TierError> {
+    let ended = ended.unwrap_or_else(|panic| {
+        drop_quietly(panic);
+        Err(TierError::failed("it panicked"))
+    });
+    ended.inspect_err(|_| metrics.tier_errors.add(1))
 }
 
 impl<K, V> fmt::Debug for Second<K, V> {

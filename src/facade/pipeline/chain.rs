@@ -296,10 +296,14 @@ async fn attempt<O>(
     let mut stopped = pin!(control.stopped());
     let mut timed = pin!(timed(run, cx));
     std::future::poll_fn(|task| {
-        if stopped.as_mut().poll(task).is_ready() {
+        if control.is_stopped() {
             return Poll::Ready(Err(Report::Stopped));
         }
-        timed.as_mut().poll(task)
+        if let Poll::Ready(ended) = timed.as_mut().poll(task) {
+            return Poll::Ready(ended);
+        }
+        // Only what waits has to be woken for it.
+        stopped.as_mut().poll(task).map(|()| Err(Report::Stopped))
     })
     .await
 }

@@ -55,23 +55,31 @@ impl<P: Send + Sync + 'static, O: Send + Sync + 'static> Shared<P, O> {
                 keeper.ring_out();
             }
         }
+        room_head.into_iter().for_each(wake_quietly);
+        if !fx.is_empty() || !given_up.is_empty() {
+            self.carry_out(fx, given_up);
+        }
+        let was_last = tells && self.telling.ends();
+        if (was_last || is_over) && self.is_over_and_told() {
+            self.outlets.close();
+            self.emptied.notify_waiters();
+        }
+    }
+
+    /// What was decided under the lock.
+    fn carry_out(&self, fx: Effects<Body<P, O>>, given_up: Vec<GivenUp<P, O>>) {
         for (key, phase) in fx.loops {
             quietly(|| {
                 tracing::warn!(pipeline = &*self.name, key = &*key, phase, "a reconciliation loop");
             });
         }
         fx.stopped.into_iter().for_each(|control| quietly(move || control.stop()));
-        fx.wakers.into_iter().chain(room_head).for_each(wake_quietly);
+        fx.wakers.into_iter().for_each(wake_quietly);
         fx.ended.into_iter().for_each(|ended| self.deliver(ended));
         for GivenUp { claims, verdict, generation, tickets } in given_up {
             self.outlets.tell(|| verdict.outcome(None, generation, tickets));
             tell(claims, |_| Err(verdict.told(None)), None);
             drop_quietly(verdict);
-        }
-        let was_last = tells && self.telling.ends();
-        if (was_last || is_over) && self.is_over_and_told() {
-            self.outlets.close();
-            self.emptied.notify_waiters();
         }
     }
 

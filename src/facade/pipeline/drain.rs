@@ -113,6 +113,8 @@ impl<P: Send + Sync + 'static, O: Send + Sync + 'static> Shared<P, O> {
                     self.is_emptied(margin(2)).await;
                 }
             }
+            // Pages that could not be written are tried again for as long as there is time.
+            self.comes_to(end, Self::is_written).await;
             let Abandoned { indeterminate, unresponsive } = self.abandon();
             // Endings that somebody else has decided are told by him: another shutdown's cut, say.
             self.is_emptied(margin(1)).await;

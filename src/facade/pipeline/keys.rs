@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::run::RunId;
+use crate::ground::primitives::Hashing;
 use crate::ground::time::Instant;
 
 /// What is known of every key that has something live, and of the last ones that failed.
 #[derive(Debug)]
 pub(super) struct Keys {
-    known: HashMap<Arc<str>, Key>,
+    known: HashMap<Arc<str>, Key, Hashing>,
     /// Keys without a live run, by their stamps: oldest first. Apart, so that no crowd of those
     /// that went well drives out a backoff.
     failing: BTreeMap<u64, Arc<str>>,
@@ -75,7 +76,7 @@ impl Version {
 impl Keys {
     pub(super) fn new(most_remembered: usize, pause: Duration) -> Self {
         Self {
-            known: HashMap::new(),
+            known: HashMap::default(),
             failing: BTreeMap::new(),
             well: BTreeMap::new(),
             most_remembered,

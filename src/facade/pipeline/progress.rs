@@ -13,6 +13,15 @@ use crate::ground::time::{self, Instant};
 use crate::retry::RetryClass;
 use crate::{Ending, Priority};
 
+/// The head of a line that goes before all others.
+struct Best {
+    /// A starvation turn, the class (of several turns the lowest first), the phase.
+    rank: (bool, usize, usize),
+    gate: usize,
+    head: RunId,
+    weight: u32,
+}
+
 /// One attempt that may run now.
 #[derive(Debug)]
 pub(super) struct Grant {
@@ -26,7 +35,7 @@ impl<B> Core<B> {
     /// the highest class, then the later phase.
     pub(super) fn next_grant(&mut self, now: Instant, fx: &mut Effects<B>) -> Option<Grant> {
         loop {
-            let (gate, head, weight) = self.best(now)?;
+            let Best { gate, head, weight, .. } = self.best(now)?;
             if self.run(head).is_some_and(|run| run.is_overdue(now)) {
                 self.end(head, Ending::Expired, now, fx);
                 continue;
@@ -41,12 +50,12 @@ impl<B> Core<B> {
         }
     }
 
-    /// The gate whose head goes next, that head, and its weight.
-    fn best(&mut self, now: Instant) -> Option<(usize, RunId, u32)> {
+    /// Who goes next of those that stand.
+    fn best(&mut self, now: Instant) -> Option<Best> {
         if self.paused {
             return None;
         }
-        let mut best: Option<((bool, usize, usize), RunId, u32)> = None;
+        let mut best: Option<Best> = None;
         for (index, gate) in self.gates.iter_mut().enumerate() {
             if gate.line.is_empty() || gate.is_closed(now) {
                 continue;
@@ -58,17 +67,18 @@ impl<B> Core<B> {
             // Of several turns the lowest class's comes first.
             let class = head.class.index();
             let rank = (head.by_turn, if head.by_turn { HIGHEST - class } else { class }, index);
-            if best.is_none_or(|(above, ..)| rank > above) {
-                best = Some((rank, *head.value, head.weight.get()));
+            if best.as_ref().is_none_or(|above| rank > above.rank) {
+                let (head, weight) = (*head.value, head.weight.get());
+                best = Some(Best { rank, gate: index, head, weight });
             }
         }
-        best.map(|((_, _, gate), head, weight)| (gate, head, weight))
+        best
     }
 
     /// Whether a worker would find something.
     pub(super) fn has_work(&mut self, now: Instant) -> bool {
         let free = self.seats.saturating_sub(self.busy);
-        self.best(now).is_some_and(|(_, _, weight)| weight <= free)
+        self.best(now).is_some_and(|best| best.weight <= free)
     }
 
     /// How many attempts could start at most, and one at least.
@@ -94,24 +104,81 @@ impl<B> Core<B> {
                 other.line.passed_over(granted.class);
             }
         }
-        let weight = granted.weight.get();
-        self.busy += weight;
-        let grace = self.grace;
-        let deadline = self.run(granted.value)?.ask.deadline;
-        let gate = &mut self.gates[gate];
-        gate.running += weight;
+        self.busy += granted.weight.get();
+        let control = self.sits_down(granted.value, now)?;
+        Some(Grant { run: granted.value, control, permit })
+    }
+
+    /// An attempt of the phase it is at begins.
+    fn sits_down(&mut self, id: RunId, now: Instant) -> Option<Arc<Control>> {
+        let (grace, phases) = (self.grace, self.gates.len());
+        let index = self.runs.index(id)?;
+        let run = self.runs.get_mut(index);
+        let gate = &mut self.gates[run.gate];
+        gate.running += run.ask.weight.get();
         let name = gate.name;
-        let give_up_at = gate.give_up_at(now, deadline, grace);
-        let run = self.run_mut(granted.value)?;
+        let give_up_at = gate.give_up_at(now, run.ask.deadline, grace);
         run.begun = true;
         let running =
             Running { since: now, doom: None, give_up_at, given_up: false, undoes: false };
         run.state = State::Running(running);
-        let attempt = run.trace.begins(run.gate, name, now);
+        let attempt = run.trace.begins(run.gate, phases, name, now);
         run.control.go(Go { attempt, class: run.ask.class, started: now });
         let control = Arc::clone(&run.control);
-        self.set_alarm(granted.value, now);
-        Some(Grant { run: granted.value, control, permit })
+        self.set_alarm(id, now);
+        Some(control)
+    }
+
+    /// A phase is done, and the run is who would go next over all gates: it keeps its seat, and begins
+    /// the next phase at once. Else nothing has happened yet.
+    pub(super) fn goes_on(
+        &mut self,
+        id: RunId,
+        now: Instant,
+        fx: &mut Effects<B>,
+    ) -> Option<Grant> {
+        let run = self.run(id)?;
+        let State::Running(Running { since, doom: None, given_up: false, undoes: false, .. }) =
+            run.state
+        else {
+            return None;
+        };
+        let (from, to, class) = (run.gate, run.gate + 1, run.ask.class);
+        let weight = run.ask.weight.get();
+        // More than seats there are, since somebody took some away: it gives its own back.
+        let is_over_seats = self.busy > self.seats;
+        let is_idle = self.paused || self.life == Life::Over || is_over_seats;
+        if to == self.gates.len() || self.gates[from].durable || is_idle || run.is_overdue(now) {
+            return None;
+        }
+        let next = &self.gates[to];
+        if !next.line.is_empty() || next.is_closed(now) || next.room() < weight {
+            return None;
+        }
+        self.gates.iter_mut().for_each(|gate| gate.look_again(now, &mut fx.wakers));
+        // Whoever could have the place that it leaves may go before it, too.
+        self.gates[from].running -= weight;
+        let rank = (false, class.index(), to);
+        let is_next = self.best(now).is_none_or(|best| best.rank < rank);
+        let passed = if is_next { self.gates[to].pass(now, &mut fx.wakers).ok() } else { None };
+        let Some(permit) = passed else {
+            self.gates[from].running += weight;
+            return None;
+        };
+        self.gates[from].took.sample(now.saturating_duration_since(since));
+        for (index, other) in self.gates.iter_mut().enumerate() {
+            if index != to {
+                other.line.passed_over(class);
+            }
+        }
+        let run = self.run_mut(id)?;
+        run.trace.ran(since, now);
+        run.gate = to;
+        run.failures = 0;
+        run.agains = 0;
+        run.refusals = 0;
+        let control = self.sits_down(id, now)?;
+        Some(Grant { run: id, control, permit })
     }
 
     /// An attempt is over: its seat is free, and its run goes where it belongs.
@@ -375,8 +442,8 @@ impl<B> Core<B> {
         ids.sort_by_key(|&id| self.run(id).map(|run| run.accept_no));
         for id in ids {
             if let Some(run) = self.run_mut(id) {
-                // But for what somebody else had given up before.
-                run.left = run.is_wanted();
+                // But for what somebody else had given up before; a cut does not undo another one's.
+                run.left |= run.is_wanted();
             }
             match self.run(id).map(super::run::Run::is_running) {
                 Some(true) => self.doom(id, now, fx),

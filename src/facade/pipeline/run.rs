@@ -249,4 +249,13 @@ impl<B> Effects<B> {
             loops: Vec::new(),
         }
     }
+
+    pub(super) fn is_empty(&self) -> bool {
+        let Self { ended, given_up, stopped, wakers, loops } = self;
+        ended.is_empty()
+            && given_up.is_empty()
+            && stopped.is_empty()
+            && wakers.is_empty()
+            && loops.is_empty()
+    }
 }

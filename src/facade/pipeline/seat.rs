@@ -7,10 +7,10 @@ use std::task::Poll;
 use super::chain::{Drive, message_of};
 use super::checkpoints::Checkpoint;
 use super::control::{Control, Report};
-use super::core::Life;
+use super::core::{Core, Life};
 use super::progress::Grant;
 use super::run::{AttemptEnd, Effects, RunId};
-use super::shared::Shared;
+use super::shared::{Body, Shared};
 use super::ticket::Failure;
 use crate::Verdict;
 use crate::blocks::worker_pool::crew::{Crew, Leaving, Next, Post, Turn, WorkerNo};
@@ -49,39 +49,29 @@ impl<P: Send + Sync + 'static, O: Send + Sync + 'static> Post for Shared<P, O> {
     fn next(self: &Arc<Self>, who: WorkerNo, turn: Turn<Attempted<O>>) -> Next<Attempt<P, O>> {
         let now = time::now();
         let mut fx = Effects::none();
-        let mut forgotten = None;
         let is_spent = matches!(turn, Turn::Spent(_));
         let mut core = self.core.lock();
+        let (mut at_once, mut done) = (None, None);
         match turn {
             Turn::Begun(waker) => core.roster.begun(who, waker),
             Turn::Up => core.roster.up(who),
-            Turn::Done(done) | Turn::Spent(done) => {
-                let Attempted { run, end, drive, output, failure, undone, checkpoint } = done;
-                if let Some(run) = core.run_mut(run) {
-                    run.trace.undone = undone;
-                    run.body.drive = drive;
-                    run.body.output = output;
-                    if let (Some(kept), Some(checkpoint)) = (&mut run.kept, checkpoint) {
-                        kept.add(checkpoint);
-                    }
-                    // Stopped because the deadline passed: its time was up.
-                    let timed_out = || run.is_timed_out().then_some(Failure::TimedOut);
-                    if let Some(failure) = failure.or_else(timed_out) {
-                        forgotten = run.body.failure.replace(Arc::new(failure));
-                    }
-                }
-                core.attempted(run, end, now, &mut fx);
-            }
+            Turn::Done(attempted) => match goes_on(&mut core, attempted, now, &mut fx) {
+                Ok(attempt) => at_once = Some(attempt),
+                Err(attempted) => done = Some(attempted),
+            },
+            Turn::Spent(attempted) => done = Some(attempted),
         }
+        let forgotten = done.and_then(|done| book(&mut core, done, now, &mut fx));
         let goes_on = core.life != Life::Over;
         let pauses = goes_on && is_spent && core.has_work(now);
-        let grant = if goes_on && !pauses { core.next_grant(now, &mut fx) } else { None };
+        let may = goes_on && !pauses && at_once.is_none();
+        let grant = if may { core.next_grant(now, &mut fx) } else { None };
         let attempt = grant.and_then(|Grant { run: id, control, permit }| {
             let body = &mut core.run_mut(id)?.body;
             let drive = body.drive.take().ok_or_else(|| Arc::clone(&body.intent.payload));
             Some(Attempt { run: id, drive, control, permit })
         });
-        let next = match attempt {
+        let next = match at_once.or(attempt) {
             Some(attempt) => Next::Job(attempt),
             None if pauses => Next::Pause,
             None if core.is_over() => Next::Leave,
@@ -142,6 +132,52 @@ impl<P: Send + Sync + 'static, O: Send + Sync + 'static> Post for Shared<P, O> {
         self.close();
         self.cut();
         self.abandon();
+    }
+}
+
+/// What an attempt brought goes to its run. The failure that is forgotten for its own.
+fn book<P, O>(
+    core: &mut Core<Body<P, O>>,
+    done: Attempted<O>,
+    now: Instant,
+    fx: &mut Effects<Body<P, O>>,
+) -> Option<Arc<Failure>> {
+    let Attempted { run: id, end, drive, output, failure, undone, checkpoint } = done;
+    let mut forgotten = None;
+    if let Some(run) = core.run_mut(id) {
+        run.trace.undone = undone;
+        run.body.drive = drive;
+        run.body.output = output;
+        if let (Some(kept), Some(checkpoint)) = (&mut run.kept, checkpoint) {
+            kept.add(checkpoint);
+        }
+        // Stopped because the deadline passed: its time was up.
+        let timed_out = || run.is_timed_out().then_some(Failure::TimedOut);
+        if let Some(failure) = failure.or_else(timed_out) {
+            forgotten = run.body.failure.replace(Arc::new(failure));
+        }
+    }
+    core.attempted(id, end, now, fx);
+    forgotten
+}
+
+/// The next phase of a run that is done with one, if it may begin at once.
+fn goes_on<P, O>(
+    core: &mut Core<Body<P, O>>,
+    done: Attempted<O>,
+    now: Instant,
+    fx: &mut Effects<Body<P, O>>,
+) -> Result<Attempt<P, O>, Attempted<O>> {
+    if done.end != AttemptEnd::Done {
+        return Err(done);
+    }
+    let Some(Grant { run, control, permit }) = core.goes_on(done.run, now, fx) else {
+        return Err(done);
+    };
+    match done.drive {
+        Some(drive) => Ok(Attempt { run, drive: Ok(drive), control, permit }),
+        // Unreachable: it has phases left.
+        None => Err(done),
     }
 }
 

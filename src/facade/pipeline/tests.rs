@@ -1015,3 +1015,52 @@ fn a_share_is_refused_and_no_other_chance_is_moved_by_it() {
     let [a, b] = chances.each_mut().map(Rng::next);
     assert_eq!(a, b);
 }
+
+/// A run goes on in its seat only where it would be the next one anyway.
+#[test]
+fn a_run_goes_on_to_its_next_phase_unless_somebody_goes_before_it() {
+    let phase = || remote().with_concurrency(1);
+    let stands = |class| {
+        let mut table = Table::new(config().with_seats(2), [phase(), phase(), phase()]);
+        let run = table.offer(of("a", Priority::Normal), "a").unwrap();
+        assert_eq!(table.next(), Some("a"));
+        table.offer(of("b", class), "b").unwrap();
+        let goes_on = table.core.goes_on(run, table.now, &mut table.fx).is_some();
+        table.check();
+        if goes_on {
+            assert_eq!(table.core.run(run).unwrap().gate, 1);
+            assert_eq!(table.next(), Some("b"), "the place that it left in its phase");
+        }
+        goes_on
+    };
+    // The same class waits for an earlier phase; only a higher one goes first.
+    assert!(stands(Priority::Low) && stands(Priority::Normal) && !stands(Priority::High));
+    // Who is to stop, is late or paused, or has no place in the next phase, does not.
+    let reasons: [fn(&mut Table, RunId); 4] = [
+        |table, run| assert_eq!(table.cancel(run), Cancelled::Run),
+        |table, _| table.now += 100 * S,
+        |table, _| table.core.paused = true,
+        |table, _| table.core.gates[1].concurrency = 0,
+    ];
+    for stop in reasons {
+        let mut table = Table::new(config(), [phase(), phase()]);
+        let timely = Ask { deadline: Some(table.start + S), ..ask("a") };
+        let run = table.offer(timely, "a").unwrap();
+        assert_eq!(table.next(), Some("a"));
+        stop(&mut table, run);
+        assert!(table.core.goes_on(run, table.now, &mut table.fx).is_none());
+        assert_eq!(table.core.run(run).unwrap().gate, 0);
+    }
+    // Nor from the last phase, nor in front of those who stand before the next one.
+    let mut table = Table::new(config().with_seats(1), [phase(), phase()]);
+    let [first, second] = ["first", "second"].map(|name| table.offer(ask(name), name).unwrap());
+    assert_eq!(table.next(), Some("first"));
+    table.attempted(first, AttemptEnd::Done);
+    assert_eq!(table.next(), Some("first"));
+    assert!(table.core.goes_on(first, table.now, &mut table.fx).is_none(), "it is the last one");
+    table.attempted(first, AttemptEnd::Retry { after: None });
+    let wait = due_of(&table, first);
+    assert_eq!(table.next(), Some("second"));
+    table.pass(wait + 2 * MS);
+    assert!(table.core.goes_on(second, table.now, &mut table.fx).is_none(), "first stands there");
+}

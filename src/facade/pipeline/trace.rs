@@ -51,13 +51,20 @@ impl Trace {
         self.accepted
     }
 
-    /// An attempt of this phase begins. Its number, from 1.
-    pub(super) fn begins(&mut self, gate: usize, name: &'static str, now: Instant) -> u32 {
+    /// An attempt of this phase begins, of so many. Its number, from 1.
+    pub(super) fn begins(
+        &mut self,
+        gate: usize,
+        of: usize,
+        name: &'static str,
+        now: Instant,
+    ) -> u32 {
         let waited = now.saturating_duration_since(self.waiting_since);
         if self.phases.iter().all(|phase| phase.attempts == 0) {
             self.queued = waited;
         }
         if self.phases.len() <= gate {
+            self.phases.reserve_exact(of.saturating_sub(self.phases.len()));
             self.phases.push(PhaseTrace { name, ..PhaseTrace::default() });
         }
         match self.phases.last_mut() {

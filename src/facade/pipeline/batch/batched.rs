@@ -130,7 +130,9 @@ impl<In: Clone + Send + Sync + 'static, X: BatchPhase<In>> Phase<In> for Batched
         let waits = Waits { input: input.clone(), told: Arc::clone(&told) };
         let (pushed, due) = {
             let mut line = self.line.lock();
-            (line.push(waits, cx.priority(), bytes, now), line.due(now))
+            let pushed = line.push(waits, cx.priority(), bytes, now);
+            let due = pushed.as_ref().ok().and_then(|place| line.due(place.since));
+            (pushed, due)
         };
         let place = pushed.map_err(|_| PhaseError::refused("too many wait for a batch", None))?;
         let in_line = InLine { of: self, place, told };

@@ -67,6 +67,14 @@ impl BatchConfig {
         ] {
             ConfigError::unless(most.contains(&value), field, value, "1..=65536")?;
         }
+        // Else it would be full before a batch is, and refuse the one that fills it.
+        let waiting = self.max_waiting;
+        ConfigError::unless(
+            waiting >= self.max_items,
+            "pipeline.batch.max_waiting",
+            waiting,
+            "at least max_items",
+        )?;
         let bytes = self.max_bytes;
         ConfigError::unless(bytes >= 1, "pipeline.batch.max_bytes", bytes, "at least 1")
     }

@@ -31,6 +31,8 @@ pub(super) struct Item<T> {
 pub(super) struct Place {
     pub(super) id: u64,
     class: Priority,
+    /// From when on its age counts.
+    pub(super) since: Instant,
 }
 
 impl<T> Core<T> {
@@ -54,8 +56,11 @@ impl<T> Core<T> {
         self.waiting += 1;
         self.bytes = self.bytes.saturating_add(bytes);
         let id = self.last;
-        self.lanes[class as usize].push_back(Item { id, bytes, since: now, what });
-        Ok(Place { id, class })
+        let lane = &mut self.lanes[class as usize];
+        // Threads read the clock before they come here: whoever stands in front is never younger.
+        let since = lane.back().map_or(now, |last| now.max(last.since));
+        lane.push_back(Item { id, bytes, since, what });
+        Ok(Place { id, class, since })
     }
 
     /// It leaves; `None` when it has gone with a batch.

@@ -3,15 +3,13 @@
 use std::any::Any;
 use std::fmt;
 use std::future::poll_fn;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::pin::pin;
+use std::panic::resume_unwind;
 use std::sync::Arc;
-use std::task::Poll;
 
 use super::batched::BatchPhase;
 use crate::ground::joint::{Joint, Turn, Waiter, Work};
 use crate::ground::primitives::Mutex;
-use crate::ground::quiet::drop_quietly;
+use crate::ground::quiet::{caught, drop_quietly};
 use crate::pipeline::PhaseError;
 
 /// What became of one input.
@@ -68,6 +66,7 @@ impl<In: Send + Sync + 'static, X: BatchPhase<In>> Member<In, X> {
             let inputs = std::mem::take(&mut *batch.inputs.lock());
             let fates = batch.phase_by_halves(&inputs).await;
             *batch.fates.lock() = fates;
+            drop_quietly(inputs);
         })
     }
 }
@@ -82,10 +81,14 @@ impl<In: Send + Sync + 'static, X: BatchPhase<In>> Batch<In, X> {
                 let middle = part.start + part.len() / 2;
                 parts.extend([middle..part.end, part.start..middle]);
             };
-            match caught(&*self.phase, &inputs[part.clone()]).await {
+            // Called inside, so that a panic before the first await is caught, too.
+            match caught(async { self.phase.run(&inputs[part.clone()]).await }).await {
                 Ok(Ok(results)) => {
-                    let into = fates[part.clone()].iter_mut();
-                    into.zip(results).for_each(|(fate, result)| *fate = Some(Fate::Ended(result)));
+                    let mut results = results.into_iter();
+                    for (fate, result) in fates[part].iter_mut().zip(&mut results) {
+                        *fate = Some(Fate::Ended(result));
+                    }
+                    drop_quietly(results);
                 }
                 Ok(Err(error)) if part.len() > 1 && error.is_retryable() => {
                     let error = Arc::new(error);
@@ -102,22 +105,6 @@ impl<In: Send + Sync + 'static, X: BatchPhase<In>> Batch<In, X> {
         }
         fates
     }
-}
-
-type Caught<O> = Result<Result<Vec<Result<O, PhaseError>>, PhaseError>, Box<dyn Any + Send>>;
-
-/// Polls it; a panic is its result.
-async fn caught<In, X: BatchPhase<In>>(phase: &X, inputs: &[In]) -> Caught<X::Out>
-where
-    In: Sync,
-{
-    // Called inside, so that a panic before the first await is caught, too.
-    let mut run = pin!(async { phase.run(inputs).await });
-    poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| run.as_mut().poll(cx))) {
-        Ok(polled) => polled.map(Ok),
-        Err(panic) => Poll::Ready(Err(panic)),
-    })
-    .await
 }
 
 /// The error of a whole batch, for one of its members.

@@ -52,8 +52,6 @@ mod restore;
 mod scribe;
 mod store;
 mod submit;
-#[cfg(all(test, not(headworks_loom)))]
-mod tests;
 
 pub use error::{CheckpointError, NotPersisted, RestoreError};
 pub use file::{FileCheckpoints, FileCheckpointsConfig};

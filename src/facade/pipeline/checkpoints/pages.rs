@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::kept::Kept;
 use crate::Ending;
-use crate::facade::pipeline::core::Core;
+use crate::facade::pipeline::core::{Core, Life};
 use crate::facade::pipeline::run::{AfterSave, Ask, Carried, Effects, Run, RunId};
 use crate::ground::time::{self, Instant};
 use crate::retry::Backoff;
@@ -85,10 +85,12 @@ impl Pages {
         let page = self.known.entry(Arc::clone(key)).or_default();
         if page.is_writing {
             page.again = true;
-        } else if page.place.is_none() {
-            let place = (now, self.last_no);
-            page.place = Some(place);
-            self.line.insert(place, Arc::clone(key));
+        } else if page.place.is_none_or(|(due, _)| now < due) {
+            // One that failed is tried again at once for what is new on it.
+            if let Some(place) = page.place.replace((now, self.last_no)) {
+                self.line.remove(&place);
+            }
+            self.line.insert((now, self.last_no), Arc::clone(key));
         }
         self.last_no
     }
@@ -151,9 +153,14 @@ impl Pages {
 
     /// Pages that failed are given up: nobody waits for another try.
     fn give_up_failed(&mut self) {
-        let known = &self.known;
-        let failed = |key: &Arc<str>| known.get(key).is_some_and(|page| page.failures > 0);
-        self.line.retain(|_, key| !failed(key));
+        let known = &mut self.known;
+        self.line.retain(|_, key| {
+            let failed = known.get_mut(key).filter(|page| page.failures > 0);
+            failed.is_none_or(|page| {
+                page.place = None;
+                false
+            })
+        });
     }
 
     /// It was written, or removed, or could not be.
@@ -222,9 +229,11 @@ impl<B> Core<B> {
 
     /// What a scribe does next.
     pub(super) fn next_page(&mut self, now: Instant) -> Next {
-        let is_over = self.is_over();
+        // What still runs may bring something to be kept.
+        let is_over = self.is_over() && self.runs.len() == 0;
+        let is_abandoned = self.life == Life::Over;
         let Some(pages) = &mut self.pages else { return Next::Leave };
-        if is_over {
+        if is_abandoned {
             pages.give_up_failed();
         }
         if let Some(key) = pages.take(now) {

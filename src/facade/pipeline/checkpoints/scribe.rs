@@ -1,10 +1,8 @@
 //! Who writes the pages: a few members of the crew, one page each at a time.
 
 use std::future::Future;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::Arc;
-use std::task::Poll;
 
 use tokio::runtime::Handle;
 
@@ -18,7 +16,7 @@ use crate::facade::pipeline::chain::message_of;
 use crate::facade::pipeline::run::Effects;
 use crate::facade::pipeline::shared::Shared;
 use crate::facade::pipeline::ticket::Failure;
-use crate::ground::quiet::drop_quietly;
+use crate::ground::quiet::{caught, drop_quietly, quietly};
 use crate::ground::time;
 
 /// Pages that are written at once. A disk syncs several in the time of one.
@@ -45,15 +43,30 @@ where
     let shared = me.post();
     let Some(keeper) = &shared.keeper else { return };
     loop {
+        match next_page(&shared, keeper).await {
+            Some(draft) => shared.write(keeper, draft).await,
+            None => return,
+        }
+    }
+}
+
+/// What is to be written next, when there is something; `None`: never again.
+async fn next_page<P, O>(shared: &Shared<P, O>, keeper: &Keeper<P>) -> Option<Draft>
+where
+    P: Send + Sync + 'static,
+    O: Send + Sync + 'static,
+{
+    loop {
+        // Registered before the look, so that no page in between is missed; and only so long: who
+        // writes hears no bell that is meant for one who rests.
         let mut rung = pin!(keeper.bell.notified());
-        // Registered before the look, so that no page in between is missed.
         rung.as_mut().enable();
         match shared.next_page(keeper) {
-            Next::Write(draft) => shared.write(keeper, draft).await,
+            Next::Write(draft) => return Some(draft),
             Next::Rest(until) => {
                 time::until(until, rung).await;
             }
-            Next::Leave => return,
+            Next::Leave => return None,
         }
     }
 }
@@ -87,12 +100,14 @@ impl<P: Send + Sync + 'static, O: Send + Sync + 'static> Shared<P, O> {
             }
             Err(error) => {
                 keeper.tally.failed.add(1);
-                tracing::warn!(
-                    pipeline = &*self.name,
-                    key = &*draft.key,
-                    error = &error as &dyn std::error::Error,
-                    "a page of checkpoints is not kept"
-                );
+                quietly(|| {
+                    tracing::warn!(
+                        pipeline = &*self.name,
+                        key = &*draft.key,
+                        error = &error as &dyn std::error::Error,
+                        "a page of checkpoints is not kept"
+                    );
+                });
                 self.lose(&draft, error);
             }
         }
@@ -126,13 +141,13 @@ impl<P: Send + Sync + 'static, O: Send + Sync + 'static> Shared<P, O> {
 /// Writes or removes a page. Whatever the store does, a scribe goes on.
 async fn put<P>(keeper: &Keeper<P>, draft: &Draft) -> Result<(), CheckpointError> {
     if draft.entries.is_empty() {
-        guarded(keeper.store.remove(&draft.key)).await?;
+        guarded(async { keeper.store.remove(&draft.key).await }).await?;
         keeper.tally.removed.add(1);
         return Ok(());
     }
     let page = record::encode(&draft.entries)?;
     let bytes = page.len() as u64;
-    guarded(keeper.store.save(&draft.key, page)).await?;
+    guarded(async { keeper.store.save(&draft.key, page).await }).await?;
     keeper.tally.written.add(1);
     keeper.tally.bytes.add(bytes);
     Ok(())
@@ -142,14 +157,9 @@ async fn put<P>(keeper: &Keeper<P>, draft: &Draft) -> Result<(), CheckpointError
 async fn guarded<T>(
     asked: impl Future<Output = Result<T, CheckpointError>>,
 ) -> Result<T, CheckpointError> {
-    let mut asked = pin!(asked);
-    std::future::poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| asked.as_mut().poll(cx))) {
-        Ok(polled) => polled,
-        Err(payload) => {
-            let message = message_of(&*payload);
-            drop_quietly(payload);
-            Poll::Ready(Err(CheckpointError::Panicked(message)))
-        }
+    caught(asked).await.unwrap_or_else(|payload| {
+        let message = message_of(&*payload);
+        drop_quietly(payload);
+        Err(CheckpointError::Panicked(message))
     })
-    .await
 }

@@ -14,6 +14,16 @@ pub(super) enum Found {
     TooLarge(u64),
 }
 
+/// Makes a directory that outlives a loss of power, if it is not there.
+pub(super) fn make(directory: &Path) -> io::Result<()> {
+    if directory.is_dir() {
+        return Ok(());
+    }
+    fs::create_dir_all(directory)?;
+    let above = directory.ancestors().skip(1).filter(|path| !path.as_os_str().is_empty());
+    above.take_while(|path| path.is_dir()).try_for_each(sync)
+}
+
 /// Reads a file, so many bytes at most.
 pub(super) fn read(path: &Path, most: usize) -> io::Result<Found> {
     let file = File::open(path)?;

@@ -8,7 +8,7 @@ use super::format::{SEED, hash};
 /// The end of every page's name.
 pub(super) const PAGE: &str = ".checkpoint";
 /// The end of the name of one that is being written.
-pub(super) const PART: &str = ".part";
+pub(super) const PART: &str = ".checkpoint.part";
 
 /// How much of a key stands in a name.
 const SHOWN: usize = 80;
@@ -38,6 +38,11 @@ impl Names {
         self.taken.insert(name.to_owned());
         self.by_key.insert(Arc::clone(key), name.to_owned());
         true
+    }
+
+    /// A file that can't be read: no key gets its name.
+    pub(super) fn avoid(&mut self, name: &str) {
+        self.taken.insert(name.to_owned());
     }
 
     /// The key's file, from now on if it has none.

@@ -15,6 +15,7 @@ use crate::ConfigError;
 use crate::facade::pipeline::checkpoints::error::CheckpointError;
 use crate::facade::pipeline::checkpoints::store::{Checkpoints, Loaded, SetAside};
 use crate::ground::primitives::Mutex;
+use crate::ground::primitives::atomic::{AtomicU64, Ordering};
 
 /// Keeps pages in a directory, one file for each key, so that they outlive the process and a loss
 /// of power.
@@ -32,6 +33,9 @@ pub struct FileCheckpoints(Arc<Inner>);
 struct Inner {
     config: FileCheckpointsConfig,
     names: Mutex<Names>,
+    /// How many loads were begun. One whose caller has gone, and begun another, does nothing.
+    loads: AtomicU64,
+    loading: Mutex<()>,
 }
 
 impl FileCheckpoints {
@@ -42,7 +46,8 @@ impl FileCheckpoints {
     /// [`ConfigError::Invalid`] names the field, what it is and what it may be.
     pub fn new(config: FileCheckpointsConfig) -> Result<Self, ConfigError> {
         config.check()?;
-        Ok(Self(Arc::new(Inner { config, names: Mutex::new(Names::default()) })))
+        let (names, loading) = (Mutex::new(Names::default()), Mutex::new(()));
+        Ok(Self(Arc::new(Inner { config, names, loads: AtomicU64::new(0), loading })))
     }
 
     /// Does something that blocks, and waits for it.
@@ -60,7 +65,8 @@ impl FileCheckpoints {
 #[async_trait]
 impl Checkpoints for FileCheckpoints {
     async fn load(&self) -> Result<Loaded, CheckpointError> {
-        self.blocking(Inner::load).await
+        let number = self.0.loads.fetch_add(1, Ordering::SeqCst) + 1;
+        self.blocking(move |inner| inner.load(number)).await
     }
 
     async fn save(&self, key: &str, page: Bytes) -> Result<(), CheckpointError> {
@@ -80,9 +86,13 @@ impl Checkpoints for FileCheckpoints {
 }
 
 impl Inner {
-    fn load(&self) -> Result<Loaded, CheckpointError> {
+    fn load(&self, number: u64) -> Result<Loaded, CheckpointError> {
+        let _alone = self.loading.lock();
+        if self.loads.load(Ordering::SeqCst) != number {
+            return Err(io::Error::from(io::ErrorKind::Interrupted).into());
+        }
         let directory = &self.config.directory;
-        fs::create_dir_all(directory)?;
+        disk::make(directory)?;
         *self.names.lock() = Names::default();
         let mut loaded = Loaded::default();
         for entry in fs::read_dir(directory)? {
@@ -94,10 +104,15 @@ impl Inner {
                 continue;
             };
             if name.ends_with(PART) {
-                // Never came to its name: the page before it is whole.
-                fs::remove_file(entry.path())?;
-            } else if name.ends_with(PAGE) {
-                self.load_file(name, &mut loaded)?;
+                // Never came to its name: the page before it is whole. In nobody's way if it stays.
+                let _ = fs::remove_file(entry.path());
+            } else if name.ends_with(PAGE)
+                && let Err(error) = self.load_file(name, &mut loaded)
+            {
+                // One bad file must not keep all others from going on.
+                self.names.lock().avoid(name);
+                let (place, why) = (entry.path().display().to_string(), error.to_string());
+                loaded.set_aside.push(SetAside::new(None, place, why));
             }
         }
         Ok(loaded)
@@ -135,7 +150,7 @@ impl Inner {
         }
         let name = names.of(key).to_owned();
         drop(names);
-        let part = format!("{name}{PART}");
+        let part = format!("{}{PART}", name.trim_end_matches(PAGE));
         disk::replace(directory, &part, &name, &file).map_err(|error| {
             // Whether it came to its name is not known, so the name stays taken.
             CheckpointError::Io(error)
