@@ -43,7 +43,7 @@ where
     let shared = me.post();
     let Some(keeper) = &shared.keeper else { return };
     loop {
-        match next_page(&shared, keeper).await {
+        match next_page(shared, keeper).await {
             Some(draft) => shared.write(keeper, draft).await,
             None => return,
         }
