@@ -13,7 +13,7 @@ use super::metrics::Metrics;
 use crate::ground::quiet::{caught, drop_quietly};
 use crate::ground::time;
 
-/// A store of bytes by name behind the cache: Redis, a file, [`MemoryTier`] in tests.
+/// A store of bytes by name behind the cache: Redis, a file, [`MemoryTier`](super::MemoryTier) in tests.
 ///
 /// It is asked when a load begins, before the load, and told what the load gave. It may fail and be
 /// slow: each call is dropped after [`SecondTierConfig::timeout`], and no load fails by it. A store

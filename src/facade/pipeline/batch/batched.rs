@@ -37,7 +37,15 @@ pub trait BatchPhase<In>: Send + Sync + 'static {
     ) -> impl Future<Output = Result<Vec<Result<Self::Out, PhaseError>>, PhaseError>> + Send;
 }
 
-/// A [`Phase`] that puts inputs together for a [`BatchPhase`]; see [the module](super).
+/// A [`Phase`] that puts inputs together for a [`BatchPhase`]: each run's attempt puts its input in
+/// line and waits at its seat; a batch goes when there are enough of them, by
+/// [count](BatchConfig::max_items) or [bytes](BatchConfig::max_bytes), when one has waited for
+/// [`max_age`](BatchConfig::max_age), or at once when an `Urgent` one comes. The highest class goes
+/// first, and inside a class the first that came.
+///
+/// Everyone has a result of its own. A batch that panics, or fails for good as a whole, is halved
+/// and run again until the one that is to blame is alone; so one bad input fails nobody else, and
+/// costs about twice its size's logarithm in calls (one for which each input fails: twice its size).
 ///
 /// The pipeline's rules hold for each input by itself: its attempt waits at its seat, timeout and
 /// deadline go on meanwhile, a failed one is repeated in another batch, and breaker and egress

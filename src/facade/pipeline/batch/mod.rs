@@ -1,14 +1,4 @@
-//! Phases that take many inputs at once.
-//!
-//! [`Batched`] makes a [`Phase`](super::Phase) of a [`BatchPhase`]: each run's attempt puts its input
-//! in line and waits at its seat; a batch goes when there are enough of them
-//! ([`BatchConfig::max_items`], [`max_bytes`](BatchConfig::max_bytes)), when one has waited for
-//! [`max_age`](BatchConfig::max_age), or at once when an `Urgent` one comes. The highest class goes
-//! first, and inside a class the first that came.
-//!
-//! Everyone has a result of its own. A batch that panics, or fails for good as a whole, is halved
-//! and run again until the one that is to blame is alone; so one bad input fails nobody else, and
-//! costs about twice its size's logarithm in calls.
+//! Phases that take many inputs at once. What [`Batched`] does stands there.
 
 // Invariants
 // 1. An input is in line or in one batch. Whoever is dropped in line takes its input along; whoever
