@@ -54,7 +54,9 @@ impl<O> Clone for Outcome<O> {
 
 /// The outcomes of a pipeline's runs from the moment of
 /// [`outcomes`](super::IntentPipeline::outcomes) on, each once, in the order in which they were
-/// told. Ends when the pipeline is closed and its last run has ended.
+/// told: two workers may tell the endings of two versions of one object the other way round, and
+/// [`generation`](Outcome::generation) says which is newer. Ends when the pipeline is closed and its
+/// last run has ended.
 ///
 /// Bounded: what finds it full is not kept, and counted in [`missed`](Self::missed). Whoever missed
 /// some has to look at the objects themselves.
