@@ -6,6 +6,8 @@ set -euo pipefail
 export RUSTC_BOOTSTRAP=1
 export RUSTFLAGS="-Zsanitizer=address"
 export CARGO_TARGET_DIR=target/sanitizer
+# A suppression goes by names on the stack, which line tables do not tell.
+export CARGO_PROFILE_TEST_DEBUG=full CARGO_PROFILE_TEST_LTO=false
 export LSAN_OPTIONS="suppressions=$PWD/.ci/leaks.txt"
 host=$(rustc -vV | sed -n 's/^host: //p')
 log=$(mktemp)
