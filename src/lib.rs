@@ -73,6 +73,8 @@
 )]
 
 mod blocks;
+#[cfg(feature = "json")]
+mod edges;
 mod facade;
 #[cfg(fuzzing)]
 #[doc(hidden)]
@@ -90,6 +92,9 @@ pub use blocks::http_transport::{self, Transport, TransportError, TransportFacto
 pub use blocks::rate_limit::{self, RateLimiter, TieredRateLimiter};
 pub use blocks::retry::{self, Retry};
 pub use blocks::worker_pool::{self, TaskError, TaskHandle, WorkerPool};
+#[cfg(feature = "json")]
+#[cfg_attr(docsrs, doc(cfg(feature = "json")))]
+pub use edges::intake;
 pub use facade::pipeline::{
     self, Intent, IntentPipeline, Phase, PhaseConfig, PhaseContext, PhaseError, PipelineConfig,
     Step, phase_fn,

@@ -7,7 +7,7 @@ use std::fs;
 use std::path::Path;
 
 /// Lowest first; a file may name its own floor's things and those of the floors below.
-const FLOORS: [&str; 4] = ["ground", "gates", "blocks", "facade"];
+const FLOORS: [&str; 5] = ["ground", "gates", "blocks", "facade", "edges"];
 
 /// Inside a floor above the ground a room names no other, except (who, whom):
 const SIDEWAYS: [(&str, &str); 3] = [

@@ -1,0 +1,3 @@
+//! Floor 4: where intents come from.
+
+pub mod intake;
