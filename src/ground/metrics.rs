@@ -33,9 +33,14 @@ pub(crate) struct Mean {
     samples: u32,
 }
 
+/// What one sample leaves of the old mean.
+const LEFT: f64 = 0.875;
+
 impl Mean {
     pub(crate) fn sample(&mut self, took: Duration) {
-        self.samples(took, 1);
+        let ns = took.as_nanos() as f64;
+        self.mean_ns = if self.samples == 0 { ns } else { ns + (self.mean_ns - ns) * LEFT };
+        self.samples = self.samples.saturating_add(1);
     }
 
     /// As if so many samples of this size had come one after the other.
@@ -43,7 +48,7 @@ impl Mean {
         let ns = took.as_nanos() as f64;
         let n = u32::try_from(n).unwrap_or(u32::MAX);
         // What is left of the old mean; nothing of none.
-        let left = if self.samples == 0 { 0.0 } else { 0.875_f64.powi(n.min(1_000) as i32) };
+        let left = if self.samples == 0 { 0.0 } else { LEFT.powi(n.min(1_000) as i32) };
         self.mean_ns = ns + (self.mean_ns - ns) * left;
         self.samples = self.samples.saturating_add(n);
     }

@@ -34,7 +34,7 @@ use tokio::task::coop;
 use tokio_util::sync::CancellationToken;
 
 use crate::ground::primitives::atomic::{AtomicUsize, Ordering};
-use crate::ground::time::{self, Instant};
+use crate::ground::time::{self, Glance, Instant, Now};
 
 /// How long a worker keeps its thread from others, but for a job that takes longer by itself: the
 /// cost of changing tasks is nothing beside it, and sixteen of them in a row are a few milliseconds.
@@ -49,8 +49,14 @@ pub(crate) trait Post: Send + Sync + 'static {
     /// What each worker keeps from job to job.
     type Kit: Default + Send;
 
-    /// Books what was done and gives the next job: one lock for both.
-    fn next(self: &Arc<Self>, who: WorkerNo, turn: Turn<Self::Done>) -> Next<Self::Job>;
+    /// Books what was done and gives the next job: one lock for both, and one look at the clock at
+    /// most with what else the worker does between two jobs.
+    fn next(
+        self: &Arc<Self>,
+        who: WorkerNo,
+        turn: Turn<Self::Done>,
+        now: &Glance,
+    ) -> Next<Self::Job>;
 
     /// Does it. Must not panic, and must book the job as cancelled when it is
     /// dropped half-way, as a runtime does that shuts down.
@@ -261,12 +267,15 @@ impl<P: Post> Drop for Leaving<P> {
 async fn worker<P: Post>(me: Leaving<P>, no: WorkerNo) {
     let (post, mut kit) = (me.post(), P::Kit::default());
     let mut turn = Turn::Begun(poll_fn(|cx| Poll::Ready(cx.waker().clone())).await);
-    let mut stint = Stint::default();
+    let (mut stint, mut now) = (Stint::default(), Glance::default());
     loop {
-        match post.next(no, turn) {
+        match post.next(no, turn, &now) {
             Next::Job(job) => {
-                let done = stint.watch(post.work(job, &mut kit)).await;
-                turn = if stint.is_over().await { Turn::Spent(done) } else { Turn::Done(done) };
+                let done = stint.watch(post.work(job, &mut kit), now.seen()).await;
+                let is_out = charge().await;
+                now = Glance::default();
+                let is_spent = is_out || stint.is_over(&now);
+                turn = if is_spent { Turn::Spent(done) } else { Turn::Done(done) };
                 continue;
             }
             Next::Rest { until } => drop(time::until(until, rest()).await),
@@ -275,8 +284,15 @@ async fn worker<P: Post>(me: Leaving<P>, no: WorkerNo) {
             Next::Leave => return,
         }
         stint.begin();
+        now = Glance::default();
         turn = Turn::Up;
     }
+}
+
+/// Charges a job to the runtime's budget, at its end. Whether that is used up.
+async fn charge() -> bool {
+    let charge = |cx: &mut Context<'_>| coop::poll_proceed(cx).map(|unit| unit.made_progress());
+    poll_fn(|cx| Poll::Ready(charge(cx).is_pending())).await || !coop::has_budget_remaining()
 }
 
 /// What a worker does within one poll of its task.
@@ -292,9 +308,10 @@ impl Stint {
         self.since = None;
     }
 
-    /// A job that waited for something begins a new one.
-    async fn watch<F: Future>(&mut self, job: F) -> F::Output {
+    /// A job that waited for something begins a new one. `now`: if it is known already.
+    async fn watch<F: Future>(&mut self, job: F, now: Option<Instant>) -> F::Output {
         let (mut job, mut goes_on) = (pin!(job), true);
+        self.since = self.since.or(now);
         poll_fn(|cx| {
             if !std::mem::take(&mut goes_on) {
                 self.begin();
@@ -305,13 +322,9 @@ impl Stint {
         .await
     }
 
-    /// Asked at the end of each job, which it charges to the runtime's budget.
-    async fn is_over(&self) -> bool {
-        let charge = |cx: &mut Context<'_>| coop::poll_proceed(cx).map(|unit| unit.made_progress());
-        let is_out = poll_fn(|cx| Poll::Ready(charge(cx).is_pending())).await;
-        let is_out = is_out || !coop::has_budget_remaining();
-        let lasted = self.since.map(|since| time::now().saturating_duration_since(since));
-        is_out || lasted >= Some(TURN)
+    /// Asked at the end of each job.
+    fn is_over(&self, now: &Glance) -> bool {
+        self.since.is_some_and(|since| now.get().saturating_duration_since(since) >= TURN)
     }
 }
 

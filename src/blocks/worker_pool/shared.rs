@@ -125,10 +125,19 @@ impl Shared {
         self: &Arc<Self>,
         verb: impl FnOnce(&mut PoolCore, &Glance, &mut PoolErrands) -> R,
     ) -> R {
-        let now = Glance::default();
+        self.with_at(&Glance::default(), verb)
+    }
+
+    /// The same with a look that others take part in.
+    #[inline]
+    fn with_at<R>(
+        self: &Arc<Self>,
+        now: &Glance,
+        verb: impl FnOnce(&mut PoolCore, &Glance, &mut PoolErrands) -> R,
+    ) -> R {
         let mut errands = Errands::default();
         let mut core = self.core.lock();
-        let result = verb(&mut core, &now, &mut errands);
+        let result = verb(&mut core, now, &mut errands);
         core.gauge(&mut errands);
         drop(core);
         if !errands.is_empty() {
@@ -425,8 +434,8 @@ impl Post for Shared {
     type Done = Done;
     type Kit = Alarm;
 
-    fn next(self: &Arc<Self>, who: WorkerNo, turn: Turn<Done>) -> Next<Self::Job> {
-        let (next, done) = self.with(|core, now, out| {
+    fn next(self: &Arc<Self>, who: WorkerNo, turn: Turn<Done>, now: &Glance) -> Next<Self::Job> {
+        let (next, done) = self.with_at(now, |core, now, out| {
             let has_worked = matches!(turn, Turn::Done(_) | Turn::Spent(_));
             let is_spent = matches!(turn, Turn::Spent(_));
             let done = match turn {

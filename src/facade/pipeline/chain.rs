@@ -5,11 +5,12 @@ use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 
 use super::checkpoints::{Past, Undecodable};
 use super::context::PhaseContext;
 use super::control::{Control, Go, Report, Turn};
+use super::intent::Intent;
 use super::limit::Limit;
 use super::phase::{Phase, PhaseError, Step};
 use crate::Priority;
@@ -18,6 +19,24 @@ use crate::ground::time;
 
 /// A run: one future through all phases, boxed once. Ends with the last output, or is dropped.
 pub(super) type Drive<O> = Pin<Box<dyn Future<Output = Arc<O>> + Send>>;
+
+/// What was asked for, in the cell of its run.
+pub(super) type Asked<P> = Arc<Control<Intent<P>>>;
+
+/// What is driven: one cell, with its type and without.
+#[derive(Debug)]
+pub(super) struct Run<'a, P> {
+    asked: &'a Asked<P>,
+    control: &'a Arc<Control>,
+}
+
+impl<P> Clone for Run<'_, P> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<P> Copy for Run<'_, P> {}
 
 /// The phases so far: the output of one is the input of the next, checked by the compiler.
 ///
@@ -55,7 +74,7 @@ pub(super) struct AttemptRules {
 }
 
 pub(super) mod sealed {
-    use super::{Arc, Control, Future, Past, PhaseError, Undecodable};
+    use super::{Arc, Asked, Control, Future, Past, PhaseError, Run, Undecodable};
 
     pub trait Link<P>: Send + Sync + 'static {
         type Output: Send + Sync + 'static;
@@ -63,15 +82,11 @@ pub(super) mod sealed {
 
         /// Drives the run through all phases up to this one.
         #[allow(private_interfaces, reason = "sealed: only the pipeline calls it")]
-        fn drive(
-            &self,
-            payload: Arc<P>,
-            control: &Arc<Control>,
-        ) -> impl Future<Output = Self::Held> + Send;
+        fn drive(&self, run: Run<'_, P>) -> impl Future<Output = Self::Held> + Send;
 
         /// What the phases up to this one had made before a restart, as far as it was kept.
         #[allow(private_interfaces, reason = "sealed: only the pipeline calls it")]
-        fn restore(&self, payload: Arc<P>, past: &Past) -> Self::Held;
+        fn restore(&self, asked: &Asked<P>, past: &Past) -> Self::Held;
 
         /// How many phases up to this one are behind a run with this past.
         #[cfg(feature = "json")]
@@ -126,18 +141,23 @@ pub(super) mod sealed {
         }
     }
 
-    impl<T: Send + Sync> Held<T> for Arc<T> {
-        fn get(&self) -> Option<&T> {
-            Some(self)
+    /// The payload, where it is shared with whoever gives it back.
+    #[derive(Debug)]
+    pub struct Payload<P>(pub(super) Asked<P>);
+
+    impl<P: Send + Sync> Held<P> for Payload<P> {
+        fn get(&self) -> Option<&P> {
+            Some(&self.0.asked.payload)
         }
 
-        fn share(self) -> Option<Arc<T>> {
-            Some(self)
+        /// There is no pipeline without a phase.
+        fn share(self) -> Option<Arc<P>> {
+            None
         }
     }
 }
 
-use sealed::{Held, Keeps, Link, Made};
+use sealed::{Held, Keeps, Link, Made, Payload};
 
 impl<T> Keeps<T> for Fleeting {}
 
@@ -147,16 +167,16 @@ impl<P: Send + Sync + 'static> Chain<P> for Start {
 
 impl<P: Send + Sync + 'static> Link<P> for Start {
     type Output = P;
-    type Held = Arc<P>;
+    type Held = Payload<P>;
 
     #[allow(private_interfaces, reason = "sealed: only the pipeline calls it")]
-    async fn drive(&self, payload: Arc<P>, _: &Arc<Control>) -> Arc<P> {
-        payload
+    async fn drive(&self, run: Run<'_, P>) -> Payload<P> {
+        Payload(Arc::clone(run.asked))
     }
 
     #[allow(private_interfaces, reason = "sealed: only the pipeline calls it")]
-    fn restore(&self, payload: Arc<P>, _: &Past) -> Arc<P> {
-        payload
+    fn restore(&self, asked: &Asked<P>, _: &Past) -> Payload<P> {
+        Payload(Arc::clone(asked))
     }
 
     #[cfg(feature = "json")]
@@ -166,7 +186,7 @@ impl<P: Send + Sync + 'static> Link<P> for Start {
     }
 
     #[allow(private_interfaces, reason = "sealed: only the pipeline calls it")]
-    async fn undo(&self, _: &Arc<P>, _: &Arc<Control>) {}
+    async fn undo(&self, _: &Payload<P>, _: &Arc<Control>) {}
 }
 
 impl<P, C, X, K> Chain<P> for Then<C, X, K>
@@ -190,11 +210,12 @@ where
     type Held = Made<C::Held, X::Out>;
 
     #[allow(private_interfaces, reason = "sealed: only the pipeline calls it")]
-    async fn drive(&self, payload: Arc<P>, control: &Arc<Control>) -> Self::Held {
+    async fn drive(&self, run: Run<'_, P>) -> Self::Held {
+        let control = run.control;
         if let Some(past) = control.past(self.rules.place) {
-            return self.restore(payload, past);
+            return self.restore(run.asked, past);
         }
-        let from = self.before.drive(payload, control).await;
+        let from = self.before.drive(run).await;
         loop {
             let Turn::Go(go) = control.turn().await else {
                 // Seldom, so it is no part of every run's future.
@@ -225,8 +246,8 @@ where
     }
 
     #[allow(private_interfaces, reason = "sealed: only the pipeline calls it")]
-    fn restore(&self, payload: Arc<P>, past: &Past) -> Self::Held {
-        let from = self.before.restore(payload, past);
+    fn restore(&self, asked: &Asked<P>, past: &Past) -> Self::Held {
+        let from = self.before.restore(asked, past);
         // What can't be read any more was found when it was restored, and is not asked for.
         let output = self.keeps.recall(self.rules.name, past).and_then(Result::ok);
         Made { from, output }
@@ -269,8 +290,15 @@ impl<C, X, K> Then<C, X, K> {
             self.rules,
         );
         let until = self.rules.limit.timeout.and_then(|timeout| time::later(now, timeout));
-        let undo = async { self.phase.undo(input, output, &cx).await };
-        if let Some(Ok(())) = time::until(until, guarded(undo, &cx)).await {
+        // Called inside, so that a panic before the first await is contained, too.
+        let mut undo = pin!(DroppedQuietly::new(async {
+            self.phase.undo(input, output, &cx).await;
+        }));
+        let undo = std::future::poll_fn(|task| match guarded(undo.as_mut(), &cx, task) {
+            Ok(polled) => polled.map(Ok),
+            Err(panic) => Poll::Ready(Err(panic)),
+        });
+        if let Some(Ok(())) = time::until(until, undo).await {
             control.undone(self.rules.name);
         }
     }
@@ -284,65 +312,52 @@ async fn attempt<O>(
     control: &Control,
     critical: bool,
 ) -> Result<Step<O>, Report> {
-    let run = async {
-        match guarded(run, cx).await {
-            Ok(ended) => ended.map_err(Report::Failed),
-            Err(panic) => Err(Report::Panicked(panic)),
-        }
-    };
-    if critical {
-        return run.await;
-    }
-    let mut stopped = pin!(control.stopped());
-    let mut timed = pin!(timed(run, cx));
+    let (mut run, mut cut) = (pin!(DroppedQuietly::new(run)), pin!(None));
     std::future::poll_fn(|task| {
-        if control.is_stopped() {
+        if !critical && control.is_stopped() {
             return Poll::Ready(Err(Report::Stopped));
         }
-        if let Poll::Ready(ended) = timed.as_mut().poll(task) {
-            return Poll::Ready(ended);
+        match guarded(run.as_mut(), cx, task) {
+            Ok(Poll::Ready(ended)) => return Poll::Ready(ended.map_err(Report::Failed)),
+            Ok(Poll::Pending) if critical => return Poll::Pending,
+            Ok(Poll::Pending) => {}
+            Err(panic) => return Poll::Ready(Err(Report::Panicked(panic))),
         }
-        // Only what waits has to be woken for it.
-        stopped.as_mut().poll(task).map(|()| Err(Report::Stopped))
+        // Only what waits has to be woken for its end.
+        if cut.is_none() {
+            cut.set(Some(cut_off(cx, control)));
+        }
+        cut.as_mut().as_pin_mut().map_or(Poll::Pending, |cut| cut.poll(task).map(Err))
     })
     .await
 }
 
-/// Until its time is up, which somebody who joins may move.
-async fn timed<O>(
-    run: impl Future<Output = Result<Step<O>, Report>>,
-    cx: &PhaseContext,
-) -> Result<Step<O>, Report> {
-    let mut run = pin!(run);
+/// Until the time of an attempt is up, which somebody who joins may move, or the core stops it.
+async fn cut_off(cx: &PhaseContext, control: &Control) -> Report {
+    let mut stopped = pin!(control.stopped());
     let mut until = cx.timeout_at();
-    loop {
-        if let Some(ended) = time::until(until, run.as_mut()).await {
-            return ended;
-        }
+    while time::until(until, stopped.as_mut()).await.is_none() {
         let moved = cx.timeout_at();
         if moved == until {
-            return Err(Report::TimedOut);
+            return Report::TimedOut;
         }
         until = moved;
     }
+    Report::Stopped
 }
 
-/// Polls it in its span; a panic ends it, also one that comes when it is dropped, and not the run,
-/// which may have something to undo.
-async fn guarded<T>(run: impl Future<Output = T>, cx: &PhaseContext) -> Result<T, String> {
-    let mut run = pin!(DroppedQuietly::new(run));
-    std::future::poll_fn(|task| {
-        let polled = AssertUnwindSafe(|| cx.span().in_scope(|| run.as_mut().poll(task)));
-        match catch_unwind(polled) {
-            Ok(polled) => polled.map(Ok),
-            Err(payload) => {
-                let message = message_of(&*payload);
-                drop_quietly(payload);
-                Poll::Ready(Err(message))
-            }
-        }
+/// Polls it in its span; a panic is said, and not the run's.
+fn guarded<F: Future>(
+    run: Pin<&mut F>,
+    cx: &PhaseContext,
+    task: &mut Context<'_>,
+) -> Result<Poll<F::Output>, String> {
+    let polled = AssertUnwindSafe(|| cx.span().in_scope(|| run.poll(task)));
+    catch_unwind(polled).map_err(|payload| {
+        let message = message_of(&*payload);
+        drop_quietly(payload);
+        message
     })
-    .await
 }
 
 /// What a panic said.
@@ -353,7 +368,7 @@ pub(super) fn message_of(payload: &(dyn Any + Send)) -> String {
 
 /// A chain with its type forgotten: makes the runs.
 pub(super) trait Runs<P, O>: Send + Sync {
-    fn begin(self: Arc<Self>, payload: Arc<P>, control: Arc<Control>) -> Drive<O>;
+    fn begin(self: Arc<Self>, asked: Asked<P>) -> Drive<O>;
 
     /// How many phases are behind a run with this past.
     #[cfg(feature = "json")]
@@ -361,9 +376,11 @@ pub(super) trait Runs<P, O>: Send + Sync {
 }
 
 impl<P: Send + Sync + 'static, C: Chain<P>> Runs<P, C::Out> for C {
-    fn begin(self: Arc<Self>, payload: Arc<P>, control: Arc<Control>) -> Drive<C::Out> {
+    fn begin(self: Arc<Self>, asked: Asked<P>) -> Drive<C::Out> {
         Box::pin(async move {
-            match self.drive(payload, &control).await.share() {
+            let control = Arc::clone(&asked) as Arc<Control>;
+            let run = Run { asked: &asked, control: &control };
+            match self.drive(run).await.share() {
                 Some(output) => output,
                 // Unreachable: what was driven is there, and what has no phase left is not driven.
                 None => std::future::pending().await,

@@ -62,7 +62,7 @@ impl<P: Send + Sync + 'static, O: Send + Sync + 'static> Shared<P, O> {
         let now = time::now();
         let mut core = self.core.lock();
         let answer = change(&mut core);
-        self.settle(core, Effects::none(), now);
+        self.settle(core, &mut Effects::none(), now);
         answer
     }
 

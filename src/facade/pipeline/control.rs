@@ -3,17 +3,23 @@
 //! A run is one future through all its phases, polled only while it has a seat. It hands control
 //! back in two ways: `Pending` with a report in this cell means that the attempt is over and the
 //! seat is free; `Pending` without one means that the attempt waits for something of its own.
+//!
+//! Whoever polls the coroutine is the only one who grants it a turn or takes its report, and it goes
+//! from one to the next by way of the core's lock. So what is passed between the two needs no
+//! order of its own: those accesses are `Relaxed`. Only the deadline and the stop come from elsewhere.
 
+use std::any::Any;
 use std::sync::Arc;
 use std::task::Poll;
 
 use tokio::sync::Notify;
 
 use super::checkpoints::{Checkpoint, Past};
+use super::intent::Intent;
 use super::phase::PhaseError;
 use crate::Priority;
 use crate::ground::primitives::Mutex;
-use crate::ground::primitives::atomic::{AtomicBool, Ordering};
+use crate::ground::primitives::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::ground::time::Instant;
 
 /// How an attempt ended.
@@ -49,47 +55,98 @@ pub(super) struct Go {
     pub(super) started: Instant,
 }
 
+/// `T` is what was asked for, which the core and the phases' context need not know: to them it is
+/// a tail without a type.
 #[derive(Debug)]
-pub(super) struct Control {
+pub(super) struct Control<T: ?Sized = dyn Any + Send + Sync> {
     pub(super) key: Arc<str>,
     pub(super) generation: Option<u64>,
     pub(super) span: tracing::Span,
     /// What it had done before a restart.
-    past: Option<Past>,
+    past: Option<Box<Past>>,
+    /// The next turn, [packed](Turn::packed), until it is taken; else 0.
+    turn: AtomicU64,
+    /// When the attempt of that turn began.
+    started: AtomicU64,
+    /// Whether the attempt has a report: nothing, [`DONE`], or what lies in the cell.
+    reported: AtomicU64,
+    /// In the clock's nanoseconds; 0: never.
+    deadline: AtomicU64,
     cell: Mutex<Cell>,
     stopped: AtomicBool,
     stop: Notify,
+    pub(super) asked: T,
 }
+
+/// The attempt is done: by far the most frequent report, and one that has nothing else to say.
+const DONE: u64 = 1;
+/// The report is in the cell.
+const SAID: u64 = 2;
 
 #[derive(Debug, Default)]
 struct Cell {
-    turn: Option<Turn>,
     report: Option<Report>,
-    deadline: Option<Instant>,
     undone: Vec<&'static str>,
     checkpoint: Option<Checkpoint>,
 }
 
-impl Control {
-    pub(super) fn new(
-        key: Arc<str>,
-        generation: Option<u64>,
-        deadline: Option<Instant>,
-        span: tracing::Span,
-    ) -> Self {
-        let cell = Mutex::new(Cell { deadline, ..Cell::default() });
-        let (stopped, stop) = (AtomicBool::new(false), Notify::new());
-        Self { key, generation, span, past: None, cell, stopped, stop }
+impl Turn {
+    /// In one word, never 0: what it is, the class, the attempt's number.
+    fn packed(self) -> u64 {
+        match self {
+            Self::Undo => 1,
+            Self::Go(Go { attempt, class, .. }) => {
+                2 | (class.index() as u64) << 8 | u64::from(attempt) << 32
+            }
+        }
+    }
+
+    fn unpacked(word: u64, started: u64) -> Option<Self> {
+        match word & 0xFF {
+            0 => None,
+            1 => Some(Self::Undo),
+            _ => {
+                let class = Priority::ALL[(word >> 8) as usize % Priority::ALL.len()];
+                let attempt = (word >> 32) as u32;
+                Some(Self::Go(Go { attempt, class, started: Instant::of(started) }))
+            }
+        }
+    }
+}
+
+fn nanos(at: Option<Instant>) -> u64 {
+    at.map_or(0, Instant::nanos)
+}
+
+impl<P> Control<Intent<P>> {
+    pub(super) fn new(intent: Intent<P>, span: tracing::Span) -> Self {
+        let word = || AtomicU64::new(0);
+        Self {
+            key: Arc::clone(&intent.key),
+            generation: intent.generation,
+            span,
+            past: None,
+            turn: word(),
+            started: word(),
+            reported: word(),
+            deadline: AtomicU64::new(nanos(intent.deadline)),
+            cell: Mutex::new(Cell::default()),
+            stopped: AtomicBool::new(false),
+            stop: Notify::new(),
+            asked: intent,
+        }
     }
 
     #[cfg(feature = "json")]
     pub(super) fn with_past(self, past: Past) -> Self {
-        Self { past: Some(past), ..self }
+        Self { past: Some(Box::new(past)), ..self }
     }
+}
 
+impl<T: ?Sized> Control<T> {
     /// What it had done before a restart, if that includes the phase at this place.
     pub(super) fn past(&self, place: usize) -> Option<&Past> {
-        self.past.as_ref().filter(|past| past.covers(place))
+        self.past.as_deref().filter(|past| past.covers(place))
     }
 
     /// The coroutine: a durable phase is done.
@@ -105,12 +162,13 @@ impl Control {
 
     /// The core: the next poll may start an attempt.
     pub(super) fn go(&self, go: Go) {
-        self.cell.lock().turn = Some(Turn::Go(go));
+        self.started.store(go.started.nanos(), Ordering::Relaxed);
+        self.turn.store(Turn::Go(go).packed(), Ordering::Relaxed);
     }
 
     /// The worker: the next poll undoes.
     pub(super) fn undo(&self) {
-        self.cell.lock().turn = Some(Turn::Undo);
+        self.turn.store(Turn::Undo.packed(), Ordering::Relaxed);
     }
 
     /// The coroutine: this phase was undone.
@@ -125,31 +183,52 @@ impl Control {
 
     /// The coroutine: waits for a seat.
     pub(super) async fn turn(&self) -> Turn {
-        std::future::poll_fn(|_| match self.cell.lock().turn.take() {
-            Some(turn) => Poll::Ready(turn),
-            // Whoever grants the seat polls: no waker is needed.
-            None => Poll::Pending,
+        std::future::poll_fn(|_| {
+            let word = self.turn.load(Ordering::Relaxed);
+            match Turn::unpacked(word, self.started.load(Ordering::Relaxed)) {
+                Some(turn) => {
+                    self.turn.store(0, Ordering::Relaxed);
+                    Poll::Ready(turn)
+                }
+                // Whoever grants the seat polls: no waker is needed.
+                None => Poll::Pending,
+            }
         })
         .await
     }
 
     /// The coroutine: the attempt is over.
     pub(super) fn report(&self, report: Report) {
-        self.cell.lock().report = Some(report);
+        let word = if matches!(report, Report::Done) {
+            DONE
+        } else {
+            self.cell.lock().report = Some(report);
+            SAID
+        };
+        self.reported.store(word, Ordering::Relaxed);
     }
 
     /// The worker: whether it is.
     pub(super) fn take_report(&self) -> Option<Report> {
-        self.cell.lock().report.take()
+        let word = self.reported.load(Ordering::Relaxed);
+        if word == 0 {
+            return None;
+        }
+        self.reported.store(0, Ordering::Relaxed);
+        if word == DONE { Some(Report::Done) } else { self.cell.lock().report.take() }
     }
 
     pub(super) fn deadline(&self) -> Option<Instant> {
-        self.cell.lock().deadline
+        // Relaxed, as its partner: an instant, and nothing besides.
+        match self.deadline.load(Ordering::Relaxed) {
+            0 => None,
+            at => Some(Instant::of(at)),
+        }
     }
 
     /// A ticket that joined brought a later one.
     pub(super) fn set_deadline(&self, deadline: Option<Instant>) {
-        self.cell.lock().deadline = deadline;
+        self.deadline.store(nanos(deadline), Ordering::Relaxed);
     }
 
     /// The core: end the attempt at its next await point; a critical one is only told.

@@ -39,6 +39,8 @@ pub(super) struct Core<B> {
     /// As many as there are workers.
     pub(super) most_seats: u32,
     pub(super) busy: u32,
+    /// Runs that stand in a line, all together.
+    pub(super) standing: usize,
     /// Runs that are parked: they hold places of the queue without standing in line.
     pub(super) parked: usize,
     /// Those of them that have not begun.
@@ -156,6 +158,7 @@ impl<B> Core<B> {
             seats: limits.seats,
             most_seats: limits.seats,
             busy: 0,
+            standing: 0,
             parked: 0,
             dormant: Dormant::default(),
             ledger: Ledger::default(),
@@ -179,7 +182,7 @@ impl<B> Core<B> {
 
     /// Runs that wait: in line or parked.
     pub(super) fn depth(&self) -> usize {
-        self.parked + self.gates.iter().map(|gate| gate.line.len()).sum::<usize>()
+        self.parked + self.standing
     }
 
     /// Step 1 of admission: closed, and what the key says. Costs nothing, changes nothing.
@@ -266,7 +269,7 @@ impl<B> Core<B> {
     /// nobody in line it is tried whatever they took: only so can the estimate come down again.
     pub(super) fn is_feasible(&self, ask: &Ask, now: Instant) -> bool {
         let Some(deadline) = ask.deadline else { return true };
-        if self.busy < self.seats && self.gates.iter().all(|gate| gate.line.is_empty()) {
+        if self.busy < self.seats && self.standing == 0 {
             return now < deadline;
         }
         let expected = self.expected(ask.class).unwrap_or_default();
@@ -571,6 +574,7 @@ impl<B> Core<B> {
         run.state = State::Queued(ticket);
         self.dormant.remove(run.ask.class, run.accept_no);
         self.parked -= 1;
+        self.standing += 1;
         self.set_alarm(id, now);
     }
 
@@ -597,6 +601,7 @@ impl<B> Core<B> {
         match state {
             State::Queued(ticket) => {
                 self.gates[run.gate].line.cancel(ticket);
+                self.standing -= 1;
                 self.parked += 1;
             }
             State::Running(_) => {

@@ -3,12 +3,15 @@
 //! Values of the user's are dropped here, and their wakers woken; a panic of theirs is contained.
 
 use std::sync::Arc;
+use std::task::Waker;
+
+use smallvec::{SmallVec, smallvec};
 
 use super::core::Core;
 use super::drain::Returned;
 use super::intent::Intent;
 use super::run::{Effects, EndedRun, RunId};
-use super::shared::{Body, Claim, Guard, Shared};
+use super::shared::{Body, Claim, Claims, Guard, Shared};
 use super::ticket::{Done, Ended, Verdict};
 use super::trace::Trace;
 use crate::Ending;
@@ -18,18 +21,26 @@ use crate::ground::time::{self, Instant};
 
 impl<P: Send + Sync + 'static, O: Send + Sync + 'static> Shared<P, O> {
     /// Ends every operation: decides under the lock whom to wake, and does all the rest after it.
-    pub(super) fn settle(&self, mut core: Guard<'_, P, O>, fx: Effects<Body<P, O>>, now: Instant) {
-        let given_up: Vec<_> =
-            fx.given_up.iter().filter_map(|&(run, n)| self.give_up(&mut core, run, n)).collect();
+    pub(super) fn settle(
+        &self,
+        mut core: Guard<'_, P, O>,
+        fx: &mut Effects<Body<P, O>>,
+        now: Instant,
+    ) {
+        let mut given_up = Vec::new();
+        for &(run, tickets) in &fx.given_up {
+            given_up.extend(self.give_up(&mut core, run, tickets));
+        }
         let is_over = core.is_over();
-        let workers = if is_over {
-            core.roster.rouse_all()
+        let mut workers: SmallVec<[Waker; 1]> = SmallVec::new();
+        if is_over {
+            workers.extend(core.roster.rouse_all());
         } else if core.has_work(now) {
             let startable = core.startable(now);
-            std::iter::from_fn(|| core.roster.rouse(startable)).collect()
-        } else {
-            Vec::new()
-        };
+            while let Some(worker) = core.roster.rouse(startable) {
+                workers.push(worker);
+            }
+        }
         let due = core.next_due();
         let retimed = due.is_some_and(|due| core.armed.is_none_or(|armed| due < armed));
         if retimed {
@@ -67,15 +78,15 @@ impl<P: Send + Sync + 'static, O: Send + Sync + 'static> Shared<P, O> {
     }
 
     /// What was decided under the lock.
-    fn carry_out(&self, fx: Effects<Body<P, O>>, given_up: Vec<GivenUp<P, O>>) {
-        for (key, phase) in fx.loops {
+    fn carry_out(&self, fx: &mut Effects<Body<P, O>>, given_up: Vec<GivenUp<P, O>>) {
+        for (key, phase) in fx.loops.drain(..) {
             quietly(|| {
                 tracing::warn!(pipeline = &*self.name, key = &*key, phase, "a reconciliation loop");
             });
         }
-        fx.stopped.into_iter().for_each(|control| quietly(move || control.stop()));
-        fx.wakers.into_iter().for_each(wake_quietly);
-        fx.ended.into_iter().for_each(|ended| self.deliver(ended));
+        fx.stopped.drain(..).for_each(|control| quietly(move || control.stop()));
+        fx.wakers.drain(..).for_each(wake_quietly);
+        fx.ended.drain(..).for_each(|ended| self.deliver(ended));
         for GivenUp { claims, verdict, generation, tickets } in given_up {
             self.outlets.tell(|| verdict.outcome(None, generation, tickets));
             tell(claims, |_| Err(verdict.told(None)), None);
@@ -103,7 +114,7 @@ impl<P: Send + Sync + 'static, O: Send + Sync + 'static> Shared<P, O> {
             phase: self.phases.get(run.gate).copied(),
             failure: run.body.failure.clone(),
             indeterminate: true,
-            trace: Arc::new(run.trace.clone()),
+            trace: run.trace.clone(),
         };
         let claims = std::mem::take(&mut run.body.claims);
         let generation = run.ask.version.generation;
@@ -127,7 +138,7 @@ impl<P: Send + Sync + 'static, O: Send + Sync + 'static> Shared<P, O> {
     /// else to the first ticket still held.
     fn deliver(&self, ended: EndedRun<Body<P, O>>) {
         let EndedRun { body, ending, tickets, phase, refund, trace, control, kept } = ended;
-        let Body { intent, payer, drive, claims, output, failure } = body;
+        let Body { asked, payer, drive, claims, output, failure } = body;
         drop_quietly((drive, control));
         if let Some(kept) = kept {
             kept.ended();
@@ -135,23 +146,21 @@ impl<P: Send + Sync + 'static, O: Send + Sync + 'static> Shared<P, O> {
         if let Some(payer) = payer.filter(|_| refund) {
             self.refund(&payer);
         }
-        let trace = Arc::new(trace);
-        let key = Arc::clone(&intent.key);
+        let (key, generation) = (Arc::clone(&asked.key), asked.generation);
         let phase = self.phases.get(phase).copied();
         let verdict = Verdict { key, ending, phase, failure, indeterminate: false, trace };
         // One that was given up has been told.
         if tickets > 0 {
-            let generation = intent.generation;
             self.outlets.tell(|| verdict.outcome(output.clone(), generation, tickets as usize));
         }
         if let (Ending::Completed, Some(output)) = (ending, output) {
             let Verdict { failure, trace, .. } = verdict;
-            drop_quietly((intent, failure));
+            drop_quietly((asked, failure));
             let done = Done { output, trace };
             tell(claims, |_| Ok(done.clone()), None);
             return drop_quietly(done);
         }
-        let mut intent = recover(intent);
+        let mut intent = Arc::into_inner(asked).map(|control| control.asked);
         if ending == Ending::Returned
             && let Some(returned) = &mut *self.returned.lock()
             && let Some(intent) = intent.take()
@@ -165,7 +174,7 @@ impl<P: Send + Sync + 'static, O: Send + Sync + 'static> Shared<P, O> {
 
 /// A run whose tickets end although it goes on.
 struct GivenUp<P, O> {
-    claims: Vec<Claim<P, O>>,
+    claims: Claims<P, O>,
     verdict: Verdict,
     generation: Option<u64>,
     tickets: usize,
@@ -173,7 +182,7 @@ struct GivenUp<P, O> {
 
 /// Gives every ticket its ending; the intent goes to the first one still held.
 fn tell<P, O>(
-    claims: Vec<Claim<P, O>>,
+    claims: Claims<P, O>,
     mut ending: impl FnMut(&mut Option<Intent<P>>) -> Result<Done<O>, Ended<P>>,
     mut intent: Option<Intent<P>>,
 ) {
@@ -198,14 +207,7 @@ pub(super) fn tell_cancelled<P, O>(claim: Claim<P, O>, key: Arc<str>, trace: Tra
         phase: None,
         failure: None,
         indeterminate: false,
-        trace: Arc::new(trace),
+        trace,
     };
-    tell(vec![claim], |_| Err(verdict.told(None)), None);
-}
-
-/// The intent by value, when nobody else holds its payload any more.
-fn recover<P>(intent: Intent<Arc<P>>) -> Option<Intent<P>> {
-    let mut payload = None;
-    let intent = intent.map(|shared| payload = Arc::into_inner(shared));
-    payload.map(|payload| intent.map(|()| payload))
+    tell(smallvec![claim], |_| Err(verdict.told(None)), None);
 }

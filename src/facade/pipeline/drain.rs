@@ -48,7 +48,7 @@ impl<P: Send + Sync + 'static, O: Send + Sync + 'static> Shared<P, O> {
         let mut core = self.core.lock();
         core.close(&mut fx);
         self.telling.closes();
-        self.settle(core, fx, time::now());
+        self.settle(core, &mut fx, time::now());
     }
 
     /// Gives back what waits and stops what runs.
@@ -57,7 +57,7 @@ impl<P: Send + Sync + 'static, O: Send + Sync + 'static> Shared<P, O> {
         let mut fx = Effects::none();
         let mut core = self.core.lock();
         core.cut(now, &mut fx);
-        self.settle(core, fx, now);
+        self.settle(core, &mut fx, now);
     }
 
     /// Lists what still runs, and sends the workers home.
@@ -66,7 +66,7 @@ impl<P: Send + Sync + 'static, O: Send + Sync + 'static> Shared<P, O> {
         let mut core = self.core.lock();
         let abandoned = core.abandon(&mut fx);
         core.over();
-        self.settle(core, fx, time::now());
+        self.settle(core, &mut fx, time::now());
         abandoned
     }
 

@@ -101,11 +101,4 @@ impl<P> Intent<P> {
     pub fn content(self, content: u128) -> Self {
         Self { content: Some(content), ..self }
     }
-
-    /// The same intent around another payload.
-    pub(super) fn map<Q>(self, f: impl FnOnce(P) -> Q) -> Intent<Q> {
-        let Self { key, generation, tenant, priority, weight, deadline, content, payload } = self;
-        let payload = f(payload);
-        Intent { key, generation, tenant, priority, weight, deadline, content, payload }
-    }
 }

@@ -150,4 +150,4 @@ pub use pipeline::IntentPipeline;
 #[cfg_attr(docsrs, doc(cfg(feature = "tower")))]
 pub use service::{Completion, ServiceError};
 pub use ticket::{Done, Ended, Failure, Ticket};
-pub use trace::{PhaseTrace, Trace};
+pub use trace::{PhaseTrace, PhaseTraces, Trace};

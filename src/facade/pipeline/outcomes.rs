@@ -37,7 +37,7 @@ pub struct Outcome<O> {
     /// Tickets that ended with it.
     pub tickets: usize,
     /// How the time was spent.
-    pub trace: Arc<Trace>,
+    pub trace: Trace,
 }
 
 impl<O> Clone for Outcome<O> {
@@ -46,7 +46,7 @@ impl<O> Clone for Outcome<O> {
             key: Arc::clone(&self.key),
             output: self.output.clone(),
             failure: self.failure.clone(),
-            trace: Arc::clone(&self.trace),
+            trace: self.trace.clone(),
             ..*self
         }
     }

@@ -2,6 +2,7 @@
 //! ticket is cancelled, and how everything ends.
 
 use std::sync::Arc;
+use std::task::Waker;
 use std::time::Duration;
 
 use super::control::{Control, Go};
@@ -52,7 +53,12 @@ impl<B> Core<B> {
 
     /// Who goes next of those that stand.
     fn best(&mut self, now: Instant) -> Option<Best> {
-        if self.paused {
+        debug_assert_eq!(
+            self.standing,
+            self.gates.iter().map(|gate| gate.line.len()).sum::<usize>(),
+            "each run that stands is counted"
+        );
+        if self.paused || self.standing == 0 {
             return None;
         }
         let mut best: Option<Best> = None;
@@ -78,7 +84,7 @@ impl<B> Core<B> {
     /// Whether a worker would find something.
     pub(super) fn has_work(&mut self, now: Instant) -> bool {
         let free = self.seats.saturating_sub(self.busy);
-        self.best(now).is_some_and(|best| best.weight <= free)
+        free > 0 && self.best(now).is_some_and(|best| best.weight <= free)
     }
 
     /// How many attempts could start at most, and one at least.
@@ -99,14 +105,23 @@ impl<B> Core<B> {
             // Unreachable: `best` looked at this head under the same lock.
             return None;
         };
-        for (index, other) in self.gates.iter_mut().enumerate() {
-            if index != gate {
-                other.line.passed_over(granted.class);
-            }
-        }
+        self.standing -= 1;
+        self.passes_over(gate, granted.class);
         self.busy += granted.weight.get();
         let control = self.sits_down(granted.value, now)?;
         Some(Grant { run: granted.value, control, permit })
+    }
+
+    /// A grant of this class at one gate goes above who stands at the others.
+    fn passes_over(&mut self, gate: usize, class: Priority) {
+        if self.standing == 0 {
+            return;
+        }
+        for (index, other) in self.gates.iter_mut().enumerate() {
+            if index != gate && !other.line.is_empty() {
+                other.line.passed_over(class);
+            }
+        }
     }
 
     /// An attempt of the phase it is at begins.
@@ -135,7 +150,7 @@ impl<B> Core<B> {
         &mut self,
         id: RunId,
         now: Instant,
-        fx: &mut Effects<B>,
+        wakers: &mut Vec<Waker>,
     ) -> Option<Grant> {
         let run = self.run(id)?;
         let State::Running(Running { since, doom: None, given_up: false, undoes: false, .. }) =
@@ -155,22 +170,21 @@ impl<B> Core<B> {
         if !next.line.is_empty() || next.is_closed(now) || next.room() < weight {
             return None;
         }
-        self.gates.iter_mut().for_each(|gate| gate.look_again(now, &mut fx.wakers));
         // Whoever could have the place that it leaves may go before it, too.
         self.gates[from].running -= weight;
-        let rank = (false, class.index(), to);
-        let is_next = self.best(now).is_none_or(|best| best.rank < rank);
-        let passed = if is_next { self.gates[to].pass(now, &mut fx.wakers).ok() } else { None };
+        let is_alone = self.standing == 0;
+        let is_next = is_alone || {
+            self.gates.iter_mut().for_each(|gate| gate.look_again(now, wakers));
+            let rank = (false, class.index(), to);
+            self.best(now).is_none_or(|best| best.rank < rank)
+        };
+        let passed = if is_next { self.gates[to].pass(now, wakers).ok() } else { None };
         let Some(permit) = passed else {
             self.gates[from].running += weight;
             return None;
         };
         self.gates[from].took.sample(now.saturating_duration_since(since));
-        for (index, other) in self.gates.iter_mut().enumerate() {
-            if index != to {
-                other.line.passed_over(class);
-            }
-        }
+        self.passes_over(to, class);
         let run = self.run_mut(id)?;
         run.trace.ran(since, now);
         run.gate = to;

@@ -4,6 +4,8 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::task::Waker;
 
+use smallvec::SmallVec;
+
 use super::checkpoints::{Kept, Saving};
 use super::control::Control;
 use super::keys::Version;
@@ -229,7 +231,7 @@ pub(super) struct EndedRun<B> {
 /// What is to be done after the unlock.
 #[derive(Debug)]
 pub(super) struct Effects<B> {
-    pub(super) ended: Vec<EndedRun<B>>,
+    pub(super) ended: SmallVec<[EndedRun<B>; 1]>,
     /// Runs whose tickets end indeterminate, though the run goes on.
     pub(super) given_up: Vec<(RunId, u64)>,
     /// Attempts to be stopped: that wakes whatever they wait with.
@@ -242,7 +244,7 @@ pub(super) struct Effects<B> {
 impl<B> Effects<B> {
     pub(super) fn none() -> Self {
         Self {
-            ended: Vec::new(),
+            ended: SmallVec::new(),
             given_up: Vec::new(),
             stopped: Vec::new(),
             wakers: Vec::new(),

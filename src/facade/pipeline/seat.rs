@@ -3,11 +3,13 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::Duration;
 
 use super::chain::{Drive, message_of};
 use super::checkpoints::Checkpoint;
 use super::control::{Control, Report};
 use super::core::{Core, Life};
+use super::intent::Intent;
 use super::progress::Grant;
 use super::run::{AttemptEnd, Effects, RunId};
 use super::shared::{Body, Shared};
@@ -16,22 +18,30 @@ use crate::Verdict;
 use crate::blocks::worker_pool::crew::{Crew, Leaving, Next, Post, Turn, WorkerNo};
 use crate::circuit_breaker::OwnedCallPermit;
 use crate::ground::quiet::drop_quietly;
-use crate::ground::time::{self, Instant};
+use crate::ground::time::{self, Glance, Instant, Now};
 use crate::retry::RetryClass;
+
+/// So long a worker goes from phase to phase of one run by itself; then it asks as between jobs, so
+/// that its thread is not kept from others for longer than a turn.
+const STRETCH: Duration = Duration::from_micros(100);
 
 /// One attempt to make.
 pub(super) struct Attempt<P, O> {
     run: RunId,
     /// The run's coroutine, or what to begin it with.
-    drive: Result<Drive<O>, Arc<P>>,
+    drive: Result<Drive<O>, Arc<Control<Intent<P>>>>,
     control: Arc<Control>,
     permit: Option<OwnedCallPermit>,
+    /// When it was given.
+    since: Instant,
 }
 
 /// One attempt made.
 pub(super) struct Attempted<O> {
     run: RunId,
     end: AttemptEnd,
+    /// The next phase is still to be asked for.
+    may_go_on: bool,
     /// For the next attempt.
     drive: Option<Drive<O>>,
     output: Option<Arc<O>>,
@@ -46,8 +56,13 @@ impl<P: Send + Sync + 'static, O: Send + Sync + 'static> Post for Shared<P, O> {
     type Done = Attempted<O>;
     type Kit = ();
 
-    fn next(self: &Arc<Self>, who: WorkerNo, turn: Turn<Attempted<O>>) -> Next<Attempt<P, O>> {
-        let now = time::now();
+    fn next(
+        self: &Arc<Self>,
+        who: WorkerNo,
+        turn: Turn<Attempted<O>>,
+        now: &Glance,
+    ) -> Next<Attempt<P, O>> {
+        let now = now.get();
         let mut fx = Effects::none();
         let is_spent = matches!(turn, Turn::Spent(_));
         let mut core = self.core.lock();
@@ -55,11 +70,13 @@ impl<P: Send + Sync + 'static, O: Send + Sync + 'static> Post for Shared<P, O> {
         match turn {
             Turn::Begun(waker) => core.roster.begun(who, waker),
             Turn::Up => core.roster.up(who),
-            Turn::Done(attempted) => match goes_on(&mut core, attempted, now, &mut fx) {
-                Ok(attempt) => at_once = Some(attempt),
-                Err(attempted) => done = Some(attempted),
-            },
-            Turn::Spent(attempted) => done = Some(attempted),
+            Turn::Done(attempted) if attempted.may_go_on => {
+                match goes_on(&mut core, attempted, now, &mut fx) {
+                    Ok(attempt) => at_once = Some(attempt),
+                    Err(attempted) => done = Some(attempted),
+                }
+            }
+            Turn::Done(attempted) | Turn::Spent(attempted) => done = Some(attempted),
         }
         let forgotten = done.and_then(|done| book(&mut core, done, now, &mut fx));
         let goes_on = core.life != Life::Over;
@@ -68,8 +85,8 @@ impl<P: Send + Sync + 'static, O: Send + Sync + 'static> Post for Shared<P, O> {
         let grant = if may { core.next_grant(now, &mut fx) } else { None };
         let attempt = grant.and_then(|Grant { run: id, control, permit }| {
             let body = &mut core.run_mut(id)?.body;
-            let drive = body.drive.take().ok_or_else(|| Arc::clone(&body.intent.payload));
-            Some(Attempt { run: id, drive, control, permit })
+            let drive = body.drive.take().ok_or_else(|| Arc::clone(&body.asked));
+            Some(Attempt { run: id, drive, control, permit, since: now })
         });
         let next = match at_once.or(attempt) {
             Some(attempt) => Next::Job(attempt),
@@ -80,28 +97,46 @@ impl<P: Send + Sync + 'static, O: Send + Sync + 'static> Post for Shared<P, O> {
                 Next::Rest { until: None }
             }
         };
-        self.settle(core, fx, now);
+        self.settle(core, &mut fx, now);
         drop_quietly(forgotten);
         next
     }
 
     async fn work(self: &Arc<Self>, attempt: Attempt<P, O>, (): &mut ()) -> Attempted<O> {
-        let Attempt { run, drive, control, permit } = attempt;
+        let Attempt { run, drive, control, mut permit, since } = attempt;
         let unfinished = Unfinished { shared: self, run };
         let mut drive = match drive {
             Ok(drive) => drive,
-            Err(payload) => Arc::clone(&self.runs).begin(payload, Arc::clone(&control)),
+            Err(asked) => Arc::clone(&self.runs).begin(asked),
         };
-        let polled = poll_in_seat(&mut drive, &control).await;
-        let is_whole = matches!(polled, Polled::Reported(_));
-        let Judged { end, verdict, output, failure } = Judged::of(polled);
-        if let Some(permit) = permit {
-            match verdict {
-                Some(verdict) => permit.report(verdict),
-                // Cancelled: it counts by its age.
-                None => drop(permit),
+        let mut may_go_on;
+        let (is_whole, Judged { end, output, failure, .. }) = loop {
+            let polled = poll_in_seat(&mut drive, &control).await;
+            let is_whole = matches!(polled, Polled::Reported(_));
+            let judged = Judged::of(polled);
+            if let Some(permit) = permit.take() {
+                match judged.verdict {
+                    Some(verdict) => permit.report(verdict),
+                    // Cancelled: it counts by its age.
+                    None => drop(permit),
+                }
             }
-        }
+            may_go_on = judged.end == AttemptEnd::Done && judged.output.is_none();
+            if !may_go_on {
+                break (is_whole, judged);
+            }
+            let now = time::now();
+            if now.saturating_duration_since(since) >= STRETCH {
+                break (is_whole, judged);
+            }
+            match self.goes_on(run, now) {
+                Some(next) => permit = next.permit,
+                None => {
+                    may_go_on = false;
+                    break (is_whole, judged);
+                }
+            }
+        };
         let undoes = is_whole && end == AttemptEnd::Permanent && self.may_undo(run);
         if undoes {
             control.undo();
@@ -120,7 +155,7 @@ impl<P: Send + Sync + 'static, O: Send + Sync + 'static> Post for Shared<P, O> {
             drop_quietly(drive);
             None
         };
-        Attempted { run, end, drive, output, failure, undone, checkpoint }
+        Attempted { run, end, may_go_on, drive, output, failure, undone, checkpoint }
     }
 
     fn crew(&self) -> &Crew {
@@ -142,7 +177,7 @@ fn book<P, O>(
     now: Instant,
     fx: &mut Effects<Body<P, O>>,
 ) -> Option<Arc<Failure>> {
-    let Attempted { run: id, end, drive, output, failure, undone, checkpoint } = done;
+    let Attempted { run: id, end, drive, output, failure, undone, checkpoint, .. } = done;
     let mut forgotten = None;
     if let Some(run) = core.run_mut(id) {
         run.trace.undone = undone;
@@ -168,14 +203,11 @@ fn goes_on<P, O>(
     now: Instant,
     fx: &mut Effects<Body<P, O>>,
 ) -> Result<Attempt<P, O>, Attempted<O>> {
-    if done.end != AttemptEnd::Done {
-        return Err(done);
-    }
-    let Some(Grant { run, control, permit }) = core.goes_on(done.run, now, fx) else {
+    let Some(Grant { run, control, permit }) = core.goes_on(done.run, now, &mut fx.wakers) else {
         return Err(done);
     };
     match done.drive {
-        Some(drive) => Ok(Attempt { run, drive: Ok(drive), control, permit }),
+        Some(drive) => Ok(Attempt { run, drive: Ok(drive), control, permit, since: now }),
         // Unreachable: it has phases left.
         None => Err(done),
     }
@@ -195,12 +227,12 @@ impl<P: Send + Sync + 'static, O: Send + Sync + 'static> Drop for Unfinished<'_,
         if core.is_critical(self.run) {
             // Its effect may have happened, or not.
             core.give_up(self.run, &mut fx);
-            self.shared.settle(core, fx, now);
+            self.shared.settle(core, &mut fx, now);
             fx = Effects::none();
             core = self.shared.core.lock();
         }
         core.attempted(self.run, AttemptEnd::Stopped, now, &mut fx);
-        self.shared.settle(core, fx, now);
+        self.shared.settle(core, &mut fx, now);
     }
 }
 
@@ -297,12 +329,24 @@ pub(super) async fn keep_time<P: Send + Sync + 'static, O: Send + Sync + 'static
 }
 
 impl<P: Send + Sync + 'static, O: Send + Sync + 'static> Shared<P, O> {
+    /// The next phase of a run that is done with one, if it may begin at once.
+    fn goes_on(&self, run: RunId, now: Instant) -> Option<Grant> {
+        let mut wakers = Vec::new();
+        let mut core = self.core.lock();
+        let grant = core.goes_on(run, now, &mut wakers);
+        // Mostly nobody waits for the place that it leaves, and it brings no alarm.
+        if core.standing > 0 || !core.alarms.is_empty() || !wakers.is_empty() {
+            self.settle(core, &mut Effects { wakers, ..Effects::none() }, now);
+        }
+        grant
+    }
+
     /// Whether a run that failed for good has something to undo.
     fn may_undo(&self, run: RunId) -> bool {
         let now = time::now();
         let mut core = self.core.lock();
         let may = core.may_undo(run, now);
-        self.settle(core, Effects::none(), now);
+        self.settle(core, &mut Effects::none(), now);
         may
     }
 
@@ -314,7 +358,7 @@ impl<P: Send + Sync + 'static, O: Send + Sync + 'static> Shared<P, O> {
         core.due(now, &mut fx);
         core.armed = core.next_due();
         let (armed, is_over) = (core.armed, core.is_over());
-        self.settle(core, fx, now);
+        self.settle(core, &mut fx, now);
         (!is_over).then_some(armed)
     }
 }

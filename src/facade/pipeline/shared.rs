@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use smallvec::{SmallVec, smallvec};
 use tokio::sync::Notify;
 
 use super::chain::{Drive, Runs};
@@ -57,12 +58,13 @@ pub(super) struct Brought {
 
 /// What a run carries besides what the core knows.
 pub(super) struct Body<P, O> {
-    pub(super) intent: Intent<Arc<P>>,
+    /// With the intent; also the coroutine's, and the core's.
+    pub(super) asked: Arc<Control<Intent<P>>>,
     /// The tenant whose ingress token it has, if it took one: its own, or that of whom it replaced.
     pub(super) payer: Option<Arc<str>>,
     /// The coroutine, while no worker has it. `None` before the first attempt.
     pub(super) drive: Option<Drive<O>>,
-    pub(super) claims: Vec<Claim<P, O>>,
+    pub(super) claims: Claims<P, O>,
     pub(super) output: Option<Arc<O>>,
     pub(super) failure: Option<Arc<Failure>>,
 }
@@ -79,10 +81,13 @@ impl<P, O> Claim<P, O> {
     }
 }
 
+/// Mostly one.
+pub(super) type Claims<P, O> = SmallVec<[Claim<P, O>; 1]>;
+
 impl<P, O> Body<P, O> {
-    pub(super) fn new(intent: Intent<P>, claim: Claim<P, O>) -> Self {
-        let intent = intent.map(Arc::new);
-        Self { intent, payer: None, drive: None, claims: vec![claim], output: None, failure: None }
+    pub(super) fn new(asked: Arc<Control<Intent<P>>>, claim: Claim<P, O>) -> Self {
+        let claims = smallvec![claim];
+        Self { asked, payer: None, drive: None, claims, output: None, failure: None }
     }
 
     /// A ticket more. Before the list grows, those that were dropped are forgotten (the core goes
@@ -166,7 +171,7 @@ impl<P: Send + Sync + 'static, O: Send + Sync + 'static> Shared<P, O> {
             }
             refusal.count(&mut core, now)
         });
-        self.settle(core, fx, now);
+        self.settle(core, &mut fx, now);
         // Only now: a joiner's own payload is dropped outside the lock.
         answer.map(|admitted| {
             let (ticket, joined) = admitted.into_parts();
@@ -288,7 +293,7 @@ impl<P: Send + Sync + 'static, O: Send + Sync + 'static> Shared<P, O> {
             trace.ended(now);
             alone = Some((claim, Arc::clone(&run.ask.key), trace));
         }
-        self.settle(core, fx, now);
+        self.settle(core, &mut fx, now);
         if let Some((claim, key, trace)) = alone {
             delivery::tell_cancelled(claim, key, trace);
         }
@@ -302,15 +307,15 @@ impl<P: Send + Sync + 'static, O: Send + Sync + 'static> std::fmt::Debug for Sha
 }
 
 /// What a run of its own carries.
-fn carried<P, O>(
+fn carried<P: Send + Sync + 'static, O>(
     intent: Intent<P>,
     claim: Claim<P, O>,
     brought: &mut Brought,
 ) -> Carried<Body<P, O>> {
-    let Intent { key, generation, deadline, .. } = &intent;
     let span = std::mem::replace(&mut brought.span, tracing::Span::none());
-    let control = Arc::new(Control::new(Arc::clone(key), *generation, *deadline, span));
-    Carried { control, body: Body::new(intent, claim), kept: brought.kept.take() }
+    let asked = Arc::new(Control::new(intent, span));
+    let control = Arc::clone(&asked) as Arc<Control>;
+    Carried { control, body: Body::new(asked, claim), kept: brought.kept.take() }
 }
 
 pub(super) fn ask_of<P>(intent: &Intent<P>) -> Ask {

@@ -160,7 +160,7 @@ impl<P: Send + Sync + 'static, O: Send + Sync + 'static> InRoom<'_, P, O> {
                     Ok(admitted) => {
                         let (ticket, joined) = admitted.into_parts();
                         let own = core.room.accepted(self.ticket, now);
-                        self.shared.settle(core, fx, now);
+                        self.shared.settle(core, &mut fx, now);
                         drop_quietly((old, own, joined));
                         return Poll::Ready(Tried::Ended(Ok(ticket)));
                     }

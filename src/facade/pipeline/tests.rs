@@ -12,6 +12,7 @@ use super::config::{PhaseConfig, PipelineConfig};
 use super::control::Control;
 use super::core::{Admission, Core, Limits, Way};
 use super::gate::Gate;
+use super::intent::Intent;
 use super::keys::{Keys, Relation, Version};
 use super::progress::Cancelled;
 use super::run::{Ask, AttemptEnd, Carried, Effects, RunId, State};
@@ -53,7 +54,8 @@ impl Table {
     /// As the shell admits.
     fn offer(&mut self, ask: Ask, body: &'static str) -> Result<RunId, Reason> {
         let Self { core, fx, now, .. } = self;
-        let control = Control::new(Arc::clone(&ask.key), None, None, tracing::Span::none());
+        let intent = Intent::new(Arc::clone(&ask.key), ());
+        let control = Control::new(intent, tracing::Span::none());
         let carried = Carried { control: Arc::new(control), body, kept: None };
         let answer = match core.relate(&ask)? {
             Admission::Join(run) => {
@@ -1025,7 +1027,7 @@ fn a_run_goes_on_to_its_next_phase_unless_somebody_goes_before_it() {
         let run = table.offer(of("a", Priority::Normal), "a").unwrap();
         assert_eq!(table.next(), Some("a"));
         table.offer(of("b", class), "b").unwrap();
-        let goes_on = table.core.goes_on(run, table.now, &mut table.fx).is_some();
+        let goes_on = table.core.goes_on(run, table.now, &mut table.fx.wakers).is_some();
         table.check();
         if goes_on {
             assert_eq!(table.core.run(run).unwrap().gate, 1);
@@ -1048,7 +1050,7 @@ fn a_run_goes_on_to_its_next_phase_unless_somebody_goes_before_it() {
         let run = table.offer(timely, "a").unwrap();
         assert_eq!(table.next(), Some("a"));
         stop(&mut table, run);
-        assert!(table.core.goes_on(run, table.now, &mut table.fx).is_none());
+        assert!(table.core.goes_on(run, table.now, &mut table.fx.wakers).is_none());
         assert_eq!(table.core.run(run).unwrap().gate, 0);
     }
     // Nor from the last phase, nor in front of those who stand before the next one.
@@ -1057,10 +1059,16 @@ fn a_run_goes_on_to_its_next_phase_unless_somebody_goes_before_it() {
     assert_eq!(table.next(), Some("first"));
     table.attempted(first, AttemptEnd::Done);
     assert_eq!(table.next(), Some("first"));
-    assert!(table.core.goes_on(first, table.now, &mut table.fx).is_none(), "it is the last one");
+    assert!(
+        table.core.goes_on(first, table.now, &mut table.fx.wakers).is_none(),
+        "it is the last one"
+    );
     table.attempted(first, AttemptEnd::Retry { after: None });
     let wait = due_of(&table, first);
     assert_eq!(table.next(), Some("second"));
     table.pass(wait + 2 * MS);
-    assert!(table.core.goes_on(second, table.now, &mut table.fx).is_none(), "first stands there");
+    assert!(
+        table.core.goes_on(second, table.now, &mut table.fx.wakers).is_none(),
+        "first stands there"
+    );
 }

@@ -98,12 +98,12 @@ pub struct Done<O> {
     /// What the last phase made; shared by all tickets of the run.
     pub output: Arc<O>,
     /// How the time was spent.
-    pub trace: Arc<Trace>,
+    pub trace: Trace,
 }
 
 impl<O> Clone for Done<O> {
     fn clone(&self) -> Self {
-        Self { output: Arc::clone(&self.output), trace: Arc::clone(&self.trace) }
+        Self { output: Arc::clone(&self.output), trace: self.trace.clone() }
     }
 }
 
@@ -144,7 +144,7 @@ pub(super) struct Verdict {
     pub(super) phase: Option<&'static str>,
     pub(super) failure: Option<Arc<Failure>>,
     pub(super) indeterminate: bool,
-    pub(super) trace: Arc<Trace>,
+    pub(super) trace: Trace,
 }
 
 impl Verdict {

@@ -1,6 +1,9 @@
 //! How an intent's time was spent.
 
+use std::ops::Deref;
+use std::sync::Arc;
 use std::time::Duration;
+use std::{fmt, slice};
 
 use crate::ground::time::Instant;
 
@@ -13,12 +16,62 @@ pub struct Trace {
     /// From acceptance to the end.
     pub total: Duration,
     /// Each phase that was reached, in order; with no attempts, those that were done before a restart.
-    pub phases: Vec<PhaseTrace>,
+    pub phases: PhaseTraces,
     /// Phases that were undone, in that order: the last one first.
     pub undone: Vec<&'static str>,
     accepted: Instant,
     /// When it last began to wait.
     waiting_since: Instant,
+}
+
+/// What each phase took that was reached, in order: a slice. Clones share it.
+#[derive(Clone, Default)]
+pub struct PhaseTraces {
+    /// As many as the pipeline has phases, from the first attempt on.
+    all: Arc<[PhaseTrace]>,
+    reached: usize,
+}
+
+impl Deref for PhaseTraces {
+    type Target = [PhaseTrace];
+
+    fn deref(&self) -> &[PhaseTrace] {
+        &self.all[..self.reached]
+    }
+}
+
+impl fmt::Debug for PhaseTraces {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(&**self).finish()
+    }
+}
+
+impl<'a> IntoIterator for &'a PhaseTraces {
+    type Item = &'a PhaseTrace;
+    type IntoIter = slice::Iter<'a, PhaseTrace>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
+
+impl PhaseTraces {
+    /// The last one reached; shared with nobody, or a copy is made.
+    fn last_mut(&mut self) -> Option<&mut PhaseTrace> {
+        Arc::make_mut(&mut self.all)[..self.reached].last_mut()
+    }
+
+    /// One more, of so many in all.
+    fn reach(&mut self, name: &'static str, of: usize) {
+        if self.all.len() < of {
+            let more = std::iter::repeat_n(PhaseTrace::default(), of - self.all.len());
+            self.all = self.all.iter().copied().chain(more).collect();
+        }
+        if let Some(phase) = Arc::make_mut(&mut self.all).get_mut(self.reached) {
+            phase.name = name;
+            self.reached += 1;
+        }
+    }
 }
 
 /// What one phase took.
@@ -40,7 +93,7 @@ impl Trace {
         Self {
             queued: Duration::ZERO,
             total: Duration::ZERO,
-            phases: Vec::new(),
+            phases: PhaseTraces::default(),
             undone: Vec::new(),
             accepted: now,
             waiting_since: now,
@@ -60,12 +113,11 @@ impl Trace {
         now: Instant,
     ) -> u32 {
         let waited = now.saturating_duration_since(self.waiting_since);
-        if self.phases.iter().all(|phase| phase.attempts == 0) {
+        if !self.has_begun() {
             self.queued = waited;
         }
         if self.phases.len() <= gate {
-            self.phases.reserve_exact(of.saturating_sub(self.phases.len()));
-            self.phases.push(PhaseTrace { name, ..PhaseTrace::default() });
+            self.phases.reach(name, of);
         }
         match self.phases.last_mut() {
             Some(phase) => {
@@ -79,9 +131,13 @@ impl Trace {
 
     /// It begins behind these phases, which were done in a former life.
     #[cfg(feature = "json")]
-    pub(super) fn begins_after(&mut self, behind: Vec<&'static str>) {
-        let phase = |name| PhaseTrace { name, ..PhaseTrace::default() };
-        self.phases.extend(behind.into_iter().map(phase));
+    pub(super) fn begins_after(&mut self, behind: &[&'static str], of: usize) {
+        behind.iter().for_each(|&name| self.phases.reach(name, of));
+    }
+
+    /// Whether an attempt was made in this life.
+    fn has_begun(&self) -> bool {
+        self.phases.iter().any(|phase| phase.attempts > 0)
     }
 
     /// The attempt that began at `since` is over.
@@ -94,7 +150,7 @@ impl Trace {
 
     pub(super) fn ended(&mut self, now: Instant) {
         self.total = now.saturating_duration_since(self.accepted);
-        if self.phases.iter().all(|phase| phase.attempts == 0) {
+        if !self.has_begun() {
             self.queued = self.total;
         }
     }

@@ -185,6 +185,9 @@ impl Room {
     /// Whom to wake, after the unlock, when a place may have come free or the head has left.
     /// Nobody if the head is awake already: it looks when it is polled, under the owner's lock.
     pub(crate) fn next(&mut self) -> Option<Waker> {
+        if self.line.is_empty() {
+            return None;
+        }
         let head = self.line.head()?.ticket;
         self.line.replace(head, None).ok().flatten()
     }

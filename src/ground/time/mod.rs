@@ -49,6 +49,13 @@ impl Now for Clock {
 #[derive(Debug, Default)]
 pub(crate) struct Glance(Cell<Option<Instant>>);
 
+impl Glance {
+    /// What it saw, if somebody has looked.
+    pub(crate) fn seen(&self) -> Option<Instant> {
+        self.0.get()
+    }
+}
+
 impl Now for &Glance {
     #[inline]
     fn get(self) -> Instant {

@@ -20,6 +20,7 @@ use super::super::node::{self, Join};
 use super::super::shared::{Done, PoolCore, Shared};
 use crate::gates::wait_queue::Place;
 use crate::ground::loom_tests::block_on;
+use crate::ground::time::Glance;
 use crate::{Priority, Reason};
 
 /// So many preemptions, and for half a minute at most; all of them together take twenty seconds.
@@ -62,7 +63,7 @@ fn worker_that(
         let waker = block_on(poll_fn(|cx| Poll::Ready(cx.waker().clone())));
         let mut turn = Turn::Begun(waker);
         loop {
-            turn = match shared.next(WorkerNo(no), turn) {
+            turn = match shared.next(WorkerNo(no), turn, &Glance::default()) {
                 Next::Job(job) => after(block_on(shared.work(job, &mut kit))),
                 Next::Rest { until } => {
                     assert_eq!(until, None, "nothing here is due");

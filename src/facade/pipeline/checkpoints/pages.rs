@@ -199,13 +199,14 @@ impl<B> Core<B> {
             pages.has(&ask.key);
         }
         let accept_no = self.gates[0].line.next_number();
+        let phases = self.gates.len();
         let behind: Vec<_> = self.gates.iter().take(covered).map(|gate| gate.name).collect();
         let key = Arc::clone(&ask.key);
         let id = self.accept(ask, accept_no, carried, now);
         if let Some(run) = self.run_mut(id) {
             run.begun = true;
             run.gate = covered;
-            run.trace.begins_after(behind);
+            run.trace.begins_after(&behind, phases);
         }
         if self.is_current(&key, id) {
             self.enter(id, now)

@@ -70,10 +70,9 @@ struct Read<P> {
 
 /// One intent and what it had done: so many phases.
 struct Life<P> {
-    intent: Intent<P>,
+    asked: Arc<Control<Intent<P>>>,
     kept: Box<Kept>,
     covered: usize,
-    control: Arc<Control>,
 }
 
 impl<P: Send + Sync + 'static, O: Send + Sync + 'static> IntentPipeline<P, O> {
@@ -157,12 +156,11 @@ impl<P: Send + Sync + 'static, O: Send + Sync + 'static> Shared<P, O> {
         past.covered = self.runs.covered(&past).map_err(|error| error.to_string())?;
         let covered = past.covered;
         let kept = Box::new(Kept::restored(Arc::clone(&tenant), raw, checkpoints));
-        let (key, span) = (Arc::clone(key), tracing::Span::current());
-        let control = Control::new(Arc::clone(&key), generation, deadline, span);
-        let control = Arc::new(control.with_past(past));
+        let key = Arc::clone(key);
         let intent =
             Intent { key, generation, tenant, priority, weight, deadline, content, payload };
-        Ok(Life { intent, kept, covered, control })
+        let control = Control::new(intent, tracing::Span::current()).with_past(past);
+        Ok(Life { asked: Arc::new(control), kept, covered })
     }
 
     /// All of it at once, so that nothing comes between.
@@ -173,7 +171,7 @@ impl<P: Send + Sync + 'static, O: Send + Sync + 'static> Shared<P, O> {
     ) -> Result<(), RestoreError> {
         let now = time::now();
         // Values of the user's, and their spans, are dropped after the lock.
-        let mut unused = Vec::new();
+        let (mut too_large, mut unused) = (Vec::new(), Vec::new());
         let mut core = self.core.lock();
         if core.is_closed() {
             drop(core);
@@ -181,13 +179,12 @@ impl<P: Send + Sync + 'static, O: Send + Sync + 'static> Shared<P, O> {
         }
         for Read { key, lives } in pages {
             for life in lives {
-                if !core.fits(&ask_of(&life.intent)) {
-                    unused.push((life.control, None));
-                    restored.refused.push(Refused::new(Reason::TooLarge, None, life.intent));
+                if !core.fits(&ask_of(&life.asked.asked)) {
+                    too_large.push(life.asked);
                 } else if life.covered >= self.phases.len() {
                     // Every phase is done: only its page is left.
                     core.spent_page(&key, now);
-                    unused.push((life.control, Some(life.intent)));
+                    unused.push(life.asked);
                 } else {
                     restored.resumed.push(self.revive(&mut core, life, now));
                 }
@@ -196,8 +193,12 @@ impl<P: Send + Sync + 'static, O: Send + Sync + 'static> Shared<P, O> {
         if let Some(pages) = &mut core.pages {
             pages.is_restored = true;
         }
-        self.settle(core, Effects::none(), now);
+        self.settle(core, &mut Effects::none(), now);
         drop_quietly(unused);
+        // Nobody else has them.
+        let refused = too_large.into_iter().filter_map(Arc::into_inner).map(|life| life.asked);
+        let refused = refused.map(|intent| Refused::new(Reason::TooLarge, None, intent));
+        restored.refused.extend(refused);
         Ok(())
     }
 
@@ -207,14 +208,15 @@ impl<P: Send + Sync + 'static, O: Send + Sync + 'static> Shared<P, O> {
         life: Life<P>,
         now: Instant,
     ) -> Resumed<P, O> {
-        let Life { intent, kept, covered, control } = life;
-        let (key, generation) = (Arc::clone(&intent.key), intent.generation);
+        let Life { asked, kept, covered } = life;
+        let (key, generation) = (Arc::clone(&asked.key), asked.generation);
         let phase = self.phases.get(covered).copied();
-        let ask = ask_of(&intent);
+        let ask = ask_of(&asked.asked);
         let number = core.ledger.accepted + 1;
         let promise = Arc::new(Promise::new());
         let saving = Some(kept.saving());
-        let body = Body::new(intent, Claim::new(number, Arc::clone(&promise)));
+        let control = Arc::clone(&asked) as Arc<Control>;
+        let body = Body::new(asked, Claim::new(number, Arc::clone(&promise)));
         let run = core.revive(ask, covered, Carried { control, body, kept: Some(kept) }, now);
         let ticket = Ticket::new(promise, Arc::clone(self), run, number, saving);
         Resumed { key, generation, phase, ticket }

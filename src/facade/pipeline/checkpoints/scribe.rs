@@ -96,7 +96,7 @@ impl<P: Send + Sync + 'static, O: Send + Sync + 'static> Shared<P, O> {
                 let mut fx = Effects::none();
                 let mut core = self.core.lock();
                 core.page_written(&draft, now, &mut fx);
-                self.settle(core, fx, now);
+                self.settle(core, &mut fx, now);
             }
             Err(error) => {
                 keeper.tally.failed.add(1);
@@ -133,7 +133,7 @@ impl<P: Send + Sync + 'static, O: Send + Sync + 'static> Shared<P, O> {
             core.end(id, Ending::Failed, now, &mut fx);
         }
         core.page_failed(draft, now);
-        self.settle(core, fx, now);
+        self.settle(core, &mut fx, now);
         drop_quietly(forgotten);
     }
 }
