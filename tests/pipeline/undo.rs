@@ -97,8 +97,8 @@ async fn said(end: End, middle: Undo) -> (Vec<String>, Vec<&'static str>, Option
     let (pipeline, book) = saga(end, middle, PhaseConfig::remote());
     let ended = pipeline.try_submit(intent("k", ">")).unwrap().await;
     let undone = match &ended {
-        Ok(done) => done.trace.undone.clone(),
-        Err(ended) => ended.trace().undone.clone(),
+        Ok(done) => done.trace.undone().collect::<Vec<_>>(),
+        Err(ended) => ended.trace().undone().collect(),
     };
     assert!(pipeline.shutdown(ms(100)).await.ledger.is_exact());
     let book = book.lock().unwrap().clone();
@@ -162,8 +162,8 @@ async fn an_undo_is_part_of_its_run() {
     assert_eq!(book.lock().unwrap().len(), 2, "the second run waits for the first");
     let first = ticket.await.unwrap_err();
     assert_eq!((first.ending(), first.is_indeterminate()), (Ending::Failed, false));
-    assert_eq!(first.trace().undone, ["c", "a"]);
-    assert_eq!(next.await.unwrap_err().trace().undone, ["c", "a"]);
+    assert!(first.trace().undone().eq(["c", "a"]));
+    assert!(next.await.unwrap_err().trace().undone().eq(["c", "a"]));
 }
 
 #[tokio::test(start_paused = true)]
@@ -220,7 +220,7 @@ async fn a_panic_of_what_is_dropped_changes_no_ending_and_skips_no_undo() {
         .unwrap();
     let ended = pipeline.try_submit(intent("k", ">")).unwrap().await.unwrap_err();
     assert_eq!(ended.phase(), Some("end"), "a timeout is tried again, also a loud one");
-    assert_eq!(ended.trace().undone, ["a"]);
+    assert!(ended.trace().undone().eq(["a"]));
     assert_eq!(book.lock().unwrap().len(), 1);
 }
 

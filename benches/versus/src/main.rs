@@ -49,6 +49,7 @@ const ROOMS: &[Room] = &[
     ("pipeline/keys", pipeline::keys),
     ("pipeline/memory", pipeline::memory),
     ("pipeline/ladder", pipeline::ladder),
+    ("pipeline/goodput", pipeline::goodput),
 ];
 
 const USAGE: &str = "usage: versus [ROOM | ROOM/GROUP]… [--rounds N] [--quick]

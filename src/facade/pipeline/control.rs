@@ -72,7 +72,8 @@ pub(super) struct Control<T: ?Sized = dyn Any + Send + Sync> {
     reported: AtomicU64,
     /// In the clock's nanoseconds; 0: never.
     deadline: AtomicU64,
-    cell: Mutex<Cell>,
+    /// `None` until there is something seldom to say.
+    cell: Mutex<Option<Box<Cell>>>,
     stopped: AtomicBool,
     stop: Notify,
     pub(super) asked: T,
@@ -130,7 +131,7 @@ impl<P> Control<Intent<P>> {
             started: word(),
             reported: word(),
             deadline: AtomicU64::new(nanos(intent.deadline)),
-            cell: Mutex::new(Cell::default()),
+            cell: Mutex::new(None),
             stopped: AtomicBool::new(false),
             stop: Notify::new(),
             asked: intent,
@@ -152,12 +153,12 @@ impl<T: ?Sized> Control<T> {
     /// The coroutine: a durable phase is done.
     #[cfg(feature = "json")]
     pub(super) fn checkpoint(&self, checkpoint: Checkpoint) {
-        self.cell.lock().checkpoint = Some(checkpoint);
+        self.say(|cell| cell.checkpoint = Some(checkpoint));
     }
 
     /// The worker: the last one that is.
     pub(super) fn take_checkpoint(&self) -> Option<Checkpoint> {
-        self.cell.lock().checkpoint.take()
+        self.cell.lock().as_mut()?.checkpoint.take()
     }
 
     /// The core: the next poll may start an attempt.
@@ -173,12 +174,12 @@ impl<T: ?Sized> Control<T> {
 
     /// The coroutine: this phase was undone.
     pub(super) fn undone(&self, phase: &'static str) {
-        self.cell.lock().undone.push(phase);
+        self.say(|cell| cell.undone.push(phase));
     }
 
     /// The worker: which phases were, in that order.
     pub(super) fn take_undone(&self) -> Vec<&'static str> {
-        std::mem::take(&mut self.cell.lock().undone)
+        self.cell.lock().as_mut().map(|cell| std::mem::take(&mut cell.undone)).unwrap_or_default()
     }
 
     /// The coroutine: waits for a seat.
@@ -202,7 +203,7 @@ impl<T: ?Sized> Control<T> {
         let word = if matches!(report, Report::Done) {
             DONE
         } else {
-            self.cell.lock().report = Some(report);
+            self.say(|cell| cell.report = Some(report));
             SAID
         };
         self.reported.store(word, Ordering::Relaxed);
@@ -215,7 +216,11 @@ impl<T: ?Sized> Control<T> {
             return None;
         }
         self.reported.store(0, Ordering::Relaxed);
-        if word == DONE { Some(Report::Done) } else { self.cell.lock().report.take() }
+        if word == DONE { Some(Report::Done) } else { self.cell.lock().as_mut()?.report.take() }
+    }
+
+    fn say(&self, put: impl FnOnce(&mut Cell)) {
+        put(self.cell.lock().get_or_insert_default());
     }
 
     pub(super) fn deadline(&self) -> Option<Instant> {

@@ -14,7 +14,7 @@ use super::gate::Gate;
 use super::keys::{Keys, Relation};
 use super::metrics::Refusals;
 use super::run::{AfterSave, Ask, Carried, Effects, EndedRun, Run, RunId, State, Unsaved};
-use super::trace::Trace;
+use super::trace::Course;
 use crate::blocks::worker_pool::crew::Roster;
 use crate::gates::wait_queue::{Plan, Room, Rules};
 use crate::ground::deadlines::Deadlines;
@@ -390,7 +390,7 @@ impl<B> Core<B> {
             refusals: 0,
             tickets: 1,
             alarm: None,
-            trace: Trace::new(now),
+            course: Course::new(now),
             body,
             kept,
             unsaved: None,
@@ -480,8 +480,7 @@ impl<B> Core<B> {
         run.refusals = 0;
         run.state = State::Parked { until: None };
         let tickets = std::mem::replace(&mut run.tickets, 1);
-        let mut trace = std::mem::replace(&mut run.trace, Trace::new(now));
-        trace.ended(now);
+        let trace = std::mem::replace(&mut run.course, Course::new(now)).end(now);
         let body = std::mem::replace(&mut run.body, body);
         let kept = std::mem::replace(&mut run.kept, kept);
         self.ledger.accepted += 1;
@@ -516,17 +515,13 @@ impl<B> Core<B> {
         let mut run = self.runs.remove(index);
         // All its phases are done, and nobody waits for the disk any longer.
         let ending = if run.is_done() { Ending::Completed } else { ending };
-        run.trace.ended(now);
         if run.tickets > 0 {
             self.ledger.record(ending, run.tickets);
             self.run_ledger.record(ending, 1);
         }
-        if ending == Ending::Completed {
-            self.keys.succeeded(&run.ask.key);
-        }
         if matches!(ending, Ending::Completed | Ending::Failed) {
-            let since = run.trace.accepted();
-            let in_a_row = self.keys.came_round(&run.ask.key, run.ask.version, since, now);
+            let since = run.course.accepted();
+            let in_a_row = self.keys.came_round(&run.ask.key, ending, run.ask.version, since, now);
             self.report_loop(in_a_row, &run.ask.key, None, fx);
         }
         let successor = self.keys.ended(&run.ask.key, id);
@@ -537,7 +532,7 @@ impl<B> Core<B> {
             tickets: run.tickets,
             phase: run.gate,
             refund: !run.begun,
-            trace: run.trace,
+            trace: run.course.end(now),
             control: run.control,
             kept: run.kept,
         });

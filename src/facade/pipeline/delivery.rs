@@ -29,7 +29,7 @@ impl<P: Send + Sync + 'static, O: Send + Sync + 'static> Shared<P, O> {
     ) {
         let mut given_up = Vec::new();
         for &(run, tickets) in &fx.given_up {
-            given_up.extend(self.give_up(&mut core, run, tickets));
+            given_up.extend(self.give_up(&mut core, run, tickets, now));
         }
         let is_over = core.is_over();
         let mut workers: SmallVec<[Waker; 1]> = SmallVec::new();
@@ -106,6 +106,7 @@ impl<P: Send + Sync + 'static, O: Send + Sync + 'static> Shared<P, O> {
         core: &mut Core<Body<P, O>>,
         run: RunId,
         tickets: u64,
+        now: Instant,
     ) -> Option<GivenUp<P, O>> {
         let run = core.run_mut(run)?;
         let verdict = Verdict {
@@ -114,7 +115,7 @@ impl<P: Send + Sync + 'static, O: Send + Sync + 'static> Shared<P, O> {
             phase: self.phases.get(run.gate).copied(),
             failure: run.body.failure.clone(),
             indeterminate: true,
-            trace: run.trace.clone(),
+            trace: run.course.clone().end(now),
         };
         let claims = std::mem::take(&mut run.body.claims);
         let generation = run.ask.version.generation;

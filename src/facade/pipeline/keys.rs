@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::run::RunId;
+use crate::Ending;
 use crate::ground::primitives::Hashing;
 use crate::ground::time::Instant;
 
@@ -27,12 +28,27 @@ pub(super) struct Key {
     pub(super) current: Option<RunId>,
     /// Parked until the current run ends. At most one.
     pub(super) successor: Option<RunId>,
+    /// Most keys have none, and are many.
+    past: Option<Box<Past>>,
+}
+
+/// What a key's ended runs left.
+#[derive(Debug, Default)]
+struct Past {
     /// Rounds that used up their attempts since the last success.
-    pub(super) failures: u32,
+    failures: u32,
     /// Runs that ended in a row with one content.
     row: Option<Row>,
     /// When it was remembered, while it is; else 0.
     stamp: u64,
+}
+
+impl Key {
+    /// Rounds that used up their attempts since the last success.
+    #[cfg(test)]
+    pub(super) fn failures(&self) -> u32 {
+        self.past.as_ref().map_or(0, |past| past.failures)
+    }
 }
 
 /// Runs of a key that ended one after the other, all with this content.
@@ -95,10 +111,10 @@ impl Keys {
         match known.current {
             None => {
                 known.current = Some(run);
-                if known.stamp != 0 {
-                    self.failing.remove(&known.stamp);
-                    self.well.remove(&known.stamp);
-                    known.stamp = 0;
+                if let Some(past) = &mut known.past {
+                    self.failing.remove(&past.stamp);
+                    self.well.remove(&past.stamp);
+                    past.stamp = 0;
                 }
             }
             Some(_) => known.successor = Some(run),
@@ -108,39 +124,42 @@ impl Keys {
     /// A round used up its attempts: how many in a row now.
     pub(super) fn failed(&mut self, key: &Arc<str>) -> u32 {
         let known = self.known.entry(Arc::clone(key)).or_default();
-        known.failures = known.failures.saturating_add(1);
-        known.failures
+        let past = known.past.get_or_insert_default();
+        past.failures = past.failures.saturating_add(1);
+        past.failures
     }
 
-    /// A success resets the backoff.
-    pub(super) fn succeeded(&mut self, key: &str) {
-        if let Some(known) = self.known.get_mut(key) {
-            known.failures = 0;
-        }
-    }
-
-    /// A run of this version, accepted `since`, came to its end. How many in a row had its content;
-    /// 0 without one. How long it took itself is no pause.
+    /// A run of this version, accepted `since`, came to its end; a success resets the backoff. How many
+    /// in a row had its content; 0 without one. How long it took itself is no pause.
     pub(super) fn came_round(
         &mut self,
         key: &str,
+        ending: Ending,
         version: Version,
         since: Instant,
         now: Instant,
     ) -> u32 {
-        let runs = self.in_a_row(key, version, since).saturating_add(1);
+        let pause = self.pause;
         let Some(known) = self.known.get_mut(key) else { return 0 };
-        known.row = version.content.map(|content| Row { content, runs, last: now });
-        known.row.map_or(0, |row| row.runs)
+        if known.past.is_none() && version.content.is_none() {
+            return 0;
+        }
+        let past = known.past.get_or_insert_default();
+        if ending == Ending::Completed {
+            past.failures = 0;
+        }
+        let runs = past.in_a_row(version, since, pause).saturating_add(1);
+        past.row = version.content.map(|content| Row { content, runs, last: now });
+        past.row.map_or(0, |row| row.runs)
     }
 
     /// How many runs in a row, up to the last, had this version's content.
     pub(super) fn in_a_row(&self, key: &str, version: Version, now: Instant) -> u32 {
-        let row = self.known.get(key).and_then(|known| known.row).filter(|row| {
-            Some(row.content) == version.content
-                && now.saturating_duration_since(row.last) <= self.pause
-        });
-        row.map_or(0, |row| row.runs)
+        if version.content.is_none() {
+            return 0;
+        }
+        let past = self.known.get(key).and_then(|known| known.past.as_ref());
+        past.map_or(0, |past| past.in_a_row(version, now, self.pause))
     }
 
     /// A run has ended. Its successor, if it was the current one: to be queued now.
@@ -160,22 +179,30 @@ impl Keys {
     }
 
     fn forget_or_remember(&mut self, key: &Arc<str>) {
-        let Some(known) = self.known.get_mut(key) else { return };
-        let memory = match known {
-            Key { failures: 0, row: None, .. } => {
-                self.known.remove(key);
-                return;
-            }
-            Key { failures: 0, .. } => &mut self.well,
-            _ => &mut self.failing,
+        let past = self.known.get_mut(key).and_then(|known| known.past.as_mut());
+        let past = past.filter(|past| past.failures > 0 || past.row.is_some());
+        let Some(past) = past else {
+            self.known.remove(key);
+            return;
         };
+        let memory = if past.failures == 0 { &mut self.well } else { &mut self.failing };
         self.stamp += 1;
-        known.stamp = self.stamp;
+        past.stamp = self.stamp;
         memory.insert(self.stamp, Arc::clone(key));
         if memory.len() > self.most_remembered
             && let Some((_, oldest)) = memory.pop_first()
         {
             self.known.remove(&oldest);
         }
+    }
+}
+
+impl Past {
+    /// How many runs in a row, up to the last, had this version's content.
+    fn in_a_row(&self, version: Version, now: Instant, pause: Duration) -> u32 {
+        let row = self.row.filter(|row| {
+            Some(row.content) == version.content && now.saturating_duration_since(row.last) <= pause
+        });
+        row.map_or(0, |row| row.runs)
     }
 }

@@ -137,7 +137,7 @@ impl<B> Core<B> {
         let running =
             Running { since: now, doom: None, give_up_at, given_up: false, undoes: false };
         run.state = State::Running(running);
-        let attempt = run.trace.begins(run.gate, phases, name, now);
+        let attempt = run.course.begins(run.gate, phases, name, now);
         run.control.go(Go { attempt, class: run.ask.class, started: now });
         let control = Arc::clone(&run.control);
         self.set_alarm(id, now);
@@ -186,7 +186,7 @@ impl<B> Core<B> {
         self.gates[from].took.sample(now.saturating_duration_since(since));
         self.passes_over(to, class);
         let run = self.run_mut(id)?;
-        run.trace.ran(since, now);
+        run.course.ran(since, now);
         run.gate = to;
         run.failures = 0;
         run.agains = 0;
@@ -208,7 +208,7 @@ impl<B> Core<B> {
         let (since, doom, given_up) = (running.since, running.doom, running.given_up);
         // Whatever became of the undoing.
         let end = if running.undoes { AttemptEnd::Permanent } else { end };
-        run.trace.ran(since, now);
+        run.course.ran(since, now);
         let gate = self.park(id);
         self.gates.iter_mut().for_each(|gate| gate.look_again(now, &mut fx.wakers));
         let is_last = gate + 1 == self.gates.len();

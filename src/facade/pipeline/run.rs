@@ -9,7 +9,7 @@ use smallvec::SmallVec;
 use super::checkpoints::{Kept, Saving};
 use super::control::Control;
 use super::keys::Version;
-use super::trace::Trace;
+use super::trace::{Course, Trace};
 use crate::gates::wait_queue::{Place, Ticket};
 use crate::ground::tenant::Tenant;
 use crate::ground::time::{self, Instant};
@@ -50,7 +50,7 @@ pub(super) struct Run<B> {
     pub(super) tickets: u64,
     /// The instant it has among the alarms.
     pub(super) alarm: Option<Instant>,
-    pub(super) trace: Trace,
+    pub(super) course: Course,
     pub(super) body: B,
     /// With checkpoints: what of it goes to the disk.
     pub(super) kept: Option<Box<Kept>>,

@@ -180,7 +180,7 @@ fn book<P, O>(
     let Attempted { run: id, end, drive, output, failure, undone, checkpoint, .. } = done;
     let mut forgotten = None;
     if let Some(run) = core.run_mut(id) {
-        run.trace.undone = undone;
+        run.course.undone(&undone);
         run.body.drive = drive;
         run.body.output = output;
         if let (Some(kept), Some(checkpoint)) = (&mut run.kept, checkpoint) {

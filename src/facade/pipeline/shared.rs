@@ -289,8 +289,7 @@ impl<P: Send + Sync + 'static, O: Send + Sync + 'static> Shared<P, O> {
             && let Some(run) = core.run_mut(run)
         {
             let claim = run.body.claims.remove(at);
-            let mut trace = run.trace.clone();
-            trace.ended(now);
+            let trace = run.course.clone().end(now);
             alone = Some((claim, Arc::clone(&run.ask.key), trace));
         }
         self.settle(core, &mut fx, now);

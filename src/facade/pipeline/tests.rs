@@ -212,13 +212,14 @@ fn a_key_has_one_current_run_and_one_successor_and_then_only_its_backoff() {
     assert_eq!(keys.ended(&x, a), Some(c));
     assert_eq!((keys.failed(&x), keys.failed(&x)), (1, 2));
     assert_eq!(keys.ended(&x, c), None);
-    assert_eq!(keys.get("x").map(|key| key.failures), Some(2), "its backoff is remembered");
+    assert_eq!(keys.get("x").map(super::keys::Key::failures), Some(2), "its backoff is remembered");
     keys.add(&y, a);
     keys.failed(&y);
     keys.ended(&y, a);
     assert!(keys.get("x").is_none(), "of one only");
     keys.add(&y, b);
-    keys.succeeded("y");
+    let (version, now) = (Version { generation: None, content: None }, Instant::now());
+    assert_eq!(keys.came_round("y", Ending::Completed, version, now, now), 0);
     keys.ended(&y, b);
     assert!(keys.get("y").is_none(), "a success leaves nothing to remember");
 }
@@ -236,7 +237,7 @@ fn a_key_that_fails_again_and_again_is_remembered_once() {
     };
     fails(&mut keys, &x);
     (0..10).for_each(|_| fails(&mut keys, &y));
-    let failures = |keys: &Keys, key: &str| keys.get(key).map(|key| key.failures);
+    let failures = |keys: &Keys, key: &str| keys.get(key).map(super::keys::Key::failures);
     assert_eq!((failures(&keys, "x"), failures(&keys, "y")), (Some(1), Some(10)));
     fails(&mut keys, &x);
     fails(&mut keys, &z);
@@ -508,7 +509,11 @@ fn a_refusal_on_this_side_costs_no_attempt_and_no_budget() {
     }
     assert_eq!(table.core.budget.snapshot().withdrawn, 0);
     assert_eq!(table.core.run(run).unwrap().failures, 0);
-    assert_eq!(table.core.keys.get("a").map(|key| key.failures), Some(0), "no round is over");
+    assert_eq!(
+        table.core.keys.get("a").map(super::keys::Key::failures),
+        Some(0),
+        "no round is over"
+    );
     assert_eq!(table.all(), ["a"]);
     table.attempted(run, AttemptEnd::Refused { after: Some(Duration::MAX) });
     assert!(due_of(&table, run) <= 5_400 * S, "not for ever");
@@ -627,7 +632,7 @@ fn used_up_attempts_wait_for_the_keys_backoff_which_doubles_and_a_success_forget
                 _ => assert!(waited <= Duration::from_millis(205), "{waited:?}"),
             }
         }
-        assert_eq!(table.core.keys.get("a").unwrap().failures, round);
+        assert_eq!(table.core.keys.get("a").unwrap().failures(), round);
     }
     assert_eq!(table.all(), ["a"]);
     table.attempted(run, AttemptEnd::Done);
@@ -941,18 +946,18 @@ fn those_that_went_well_drive_out_no_backoff() {
     let mut runs = Slab::new();
     let mut keys = Keys::new(1, S);
     let now = crate::ground::time::now();
-    let mut end = |keys: &mut Keys, key: &str, fails: bool| {
+    let mut end = |keys: &mut Keys, key: &str, ending: Ending| {
         let (key, run) = (Arc::from(key), runs.insert(()));
         keys.add(&key, run);
-        if fails {
+        if ending == Ending::Failed {
             keys.failed(&key);
         }
-        keys.came_round(&key, version(None, 1), now, now);
+        keys.came_round(&key, ending, version(None, 1), now, now);
         keys.ended(&key, run);
     };
-    end(&mut keys, "x", true);
-    ["a", "b", "c"].iter().for_each(|key| end(&mut keys, key, false));
-    assert_eq!(keys.get("x").map(|key| key.failures), Some(1));
+    end(&mut keys, "x", Ending::Failed);
+    ["a", "b", "c"].iter().for_each(|key| end(&mut keys, key, Ending::Completed));
+    assert_eq!(keys.get("x").map(super::keys::Key::failures), Some(1));
     let known = ["a", "b", "c"].map(|key| keys.in_a_row(key, version(None, 1), now));
     assert_eq!(known, [0, 0, 1], "of one only");
 }

@@ -17,11 +17,14 @@ pub struct Trace {
     pub total: Duration,
     /// Each phase that was reached, in order; with no attempts, those that were done before a restart.
     pub phases: PhaseTraces,
-    /// Phases that were undone, in that order: the last one first.
-    pub undone: Vec<&'static str>,
-    accepted: Instant,
-    /// When it last began to wait.
-    waiting_since: Instant,
+}
+
+impl Trace {
+    /// The phases that were undone, in that order: the last one first.
+    pub fn undone(&self) -> impl Iterator<Item = &'static str> {
+        let undone = self.phases.iter().rev().filter(|phase| phase.undone);
+        undone.map(|phase| phase.name)
+    }
 }
 
 /// What each phase took that was reached, in order: a slice. Clones share it.
@@ -61,6 +64,13 @@ impl PhaseTraces {
         Arc::make_mut(&mut self.all)[..self.reached].last_mut()
     }
 
+    fn undo(&mut self, name: &str) {
+        let reached = &mut Arc::make_mut(&mut self.all)[..self.reached];
+        if let Some(phase) = reached.iter_mut().find(|phase| phase.name == name) {
+            phase.undone = true;
+        }
+    }
+
     /// One more, of so many in all.
     fn reach(&mut self, name: &'static str, of: usize) {
         if self.all.len() < of {
@@ -86,18 +96,25 @@ pub struct PhaseTrace {
     pub waited: Duration,
     /// Inside attempts.
     pub ran: Duration,
+    /// What it had done was undone.
+    pub undone: bool,
 }
 
-impl Trace {
+/// A trace in the making.
+#[derive(Clone, Debug)]
+pub(super) struct Course {
+    accepted: Instant,
+    /// When it last began to wait.
+    waiting_since: Instant,
+    /// `None` until its first attempt.
+    queued: Option<Duration>,
+    phases: PhaseTraces,
+}
+
+impl Course {
     pub(super) fn new(now: Instant) -> Self {
-        Self {
-            queued: Duration::ZERO,
-            total: Duration::ZERO,
-            phases: PhaseTraces::default(),
-            undone: Vec::new(),
-            accepted: now,
-            waiting_since: now,
-        }
+        let phases = PhaseTraces::default();
+        Self { accepted: now, waiting_since: now, queued: None, phases }
     }
 
     pub(super) fn accepted(&self) -> Instant {
@@ -113,9 +130,7 @@ impl Trace {
         now: Instant,
     ) -> u32 {
         let waited = now.saturating_duration_since(self.waiting_since);
-        if !self.has_begun() {
-            self.queued = waited;
-        }
+        self.queued.get_or_insert(waited);
         if self.phases.len() <= gate {
             self.phases.reach(name, of);
         }
@@ -135,11 +150,6 @@ impl Trace {
         behind.iter().for_each(|&name| self.phases.reach(name, of));
     }
 
-    /// Whether an attempt was made in this life.
-    fn has_begun(&self) -> bool {
-        self.phases.iter().any(|phase| phase.attempts > 0)
-    }
-
     /// The attempt that began at `since` is over.
     pub(super) fn ran(&mut self, since: Instant, now: Instant) {
         if let Some(phase) = self.phases.last_mut() {
@@ -148,10 +158,15 @@ impl Trace {
         self.waiting_since = now;
     }
 
-    pub(super) fn ended(&mut self, now: Instant) {
-        self.total = now.saturating_duration_since(self.accepted);
-        if !self.has_begun() {
-            self.queued = self.total;
-        }
+    /// These phases were undone.
+    pub(super) fn undone(&mut self, names: &[&'static str]) {
+        names.iter().for_each(|name| self.phases.undo(name));
+    }
+
+    /// As it is told when it ends now.
+    pub(super) fn end(self, now: Instant) -> Trace {
+        let Self { accepted, queued, phases, .. } = self;
+        let total = now.saturating_duration_since(accepted);
+        Trace { queued: queued.unwrap_or(total), total, phases }
     }
 }

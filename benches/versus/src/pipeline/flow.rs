@@ -1,8 +1,10 @@
 //! What everybody is asked to do: to bring one intent through its phases.
 
 use std::future::{Future, poll_fn};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use headworks::Priority;
+use tokio::time::timeout_at;
 use tower::Service;
 
 /// What the phases do.
@@ -33,6 +35,22 @@ impl Backend {
     }
 }
 
+/// How wide a flow is, and how many may wait before it.
+#[derive(Clone, Copy)]
+pub struct Setup {
+    pub backend: Backend,
+    pub width: usize,
+    pub queue: usize,
+}
+
+impl Setup {
+    /// Wide enough for what the ladder's backend needs at most: 5,000 a second of 20 ms; and nobody
+    /// is shed.
+    pub fn wide(backend: Backend) -> Self {
+        Self { backend, width: 128, queue: 1 << 14 }
+    }
+}
+
 /// A phase that does nothing, in a way that the compiler must leave alone.
 pub async fn no_op(input: u64) -> u64 {
     std::hint::black_box(input + 1)
@@ -42,6 +60,17 @@ pub async fn no_op(input: u64) -> u64 {
 pub trait Flow: Clone + Send + Sync + 'static {
     /// An intent about this object goes through all phases. Whether it completed.
     fn pass(&mut self, object: u64) -> impl Future<Output = bool> + Send;
+
+    /// The same for one of this class, which is worth nothing after that instant. Who knows of
+    /// neither classes nor deadlines gives up then.
+    fn pass_in_time(
+        &mut self,
+        object: u64,
+        _: Priority,
+        until: Instant,
+    ) -> impl Future<Output = bool> + Send {
+        async move { timeout_at(until.into(), self.pass(object)).await.unwrap_or(false) }
+    }
 }
 
 /// The phases alone.

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use tokio::task::JoinSet;
 
-use super::flow::{Backend, Flow};
+use super::flow::{Backend, Flow, Setup};
 use super::runtime;
 use crate::harness::{Measure, quantile};
 use crate::pin::Cores;
@@ -26,9 +26,10 @@ pub struct Step {
 }
 
 impl Step {
-    pub fn sample<F: Flow>(self, start: impl Fn(Backend) -> F + Send + 'static) -> Vec<f64> {
+    pub fn sample<F: Flow>(self, start: impl Fn(Setup) -> F + Send + 'static) -> Vec<f64> {
         let runtime = runtime(Cores::Two);
-        let referee = runtime.spawn(async move { self.run(start(Backend::Takes(TAKES))).await });
+        let referee =
+            runtime.spawn(async move { self.run(start(Setup::wide(Backend::Takes(TAKES)))).await });
         runtime.block_on(referee).expect("the calls end")
     }
 

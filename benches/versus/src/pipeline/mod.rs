@@ -5,6 +5,7 @@
 
 mod duplicates;
 mod flow;
+mod goodput;
 mod ladder;
 mod memory;
 mod ours;
@@ -84,10 +85,21 @@ pub fn ladder(effort: Effort) {
     }
 }
 
+/// An open loop at and above what the flow can carry, in three classes.
+pub fn goodput(effort: Effort) {
+    let Some(_pinned) = Pinned::to(Cores::Two) else { return };
+    for times in [1, 2, 10] {
+        let load = goodput::Load { times, seconds: effort.ops(2_000) as f64 / 1e3 };
+        let contestants = vec![
+            Contestant::new("headworks", move || load.sample(ours::start)),
+            Contestant::new("tower", move || load.sample(stacks::tower)),
+            Contestant::new("tower-resilience", move || load.sample(stacks::resilience)),
+        ];
+        contest(&format!("pipeline/goodput/{times}x"), &goodput::MEASURES, effort, contestants);
+    }
+}
+
 fn runtime(cores: Cores) -> Runtime {
     let runtime = Builder::new_multi_thread().worker_threads(cores.count()).enable_all().build();
     runtime.expect("a runtime starts")
 }
-
-/// Wide enough for what the ladder's backend needs at most: 5,000 a second of 20 ms.
-const WIDTH: usize = 128;

@@ -1,12 +1,12 @@
 //! `headworks::IntentPipeline`.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use headworks::pipeline::{PhaseContext, PhaseError};
-use headworks::{Intent, IntentPipeline, PhaseConfig, PipelineConfig, phase_fn};
+use headworks::{Intent, IntentPipeline, PhaseConfig, PipelineConfig, Priority, phase_fn};
 
-use super::WIDTH;
-use super::flow::{Backend, Flow, no_op};
+use super::flow::{Backend, Flow, Setup, no_op};
 
 /// The objects' names are there already, as they are in an operator's cache.
 #[derive(Clone)]
@@ -15,9 +15,10 @@ pub struct Ours {
     names: Arc<[Arc<str>]>,
 }
 
-pub fn start(backend: Backend) -> Ours {
-    let config = PipelineConfig::default().with_seats(WIDTH).with_queue_capacity(1 << 14);
-    let remote = || PhaseConfig::remote().with_concurrency(WIDTH);
+pub fn start(setup: Setup) -> Ours {
+    let Setup { backend, width, queue } = setup;
+    let config = PipelineConfig::default().with_seats(width).with_queue_capacity(queue);
+    let remote = || PhaseConfig::remote().with_concurrency(width);
     let nothing = || {
         phase_fn(|input: &u64, _: &PhaseContext| {
             let input = *input;
@@ -45,12 +46,25 @@ pub fn start(backend: Backend) -> Ours {
     Ours { pipeline: pipeline.expect("every value is in range"), names }
 }
 
-impl Flow for Ours {
-    async fn pass(&mut self, object: u64) -> bool {
-        let name = Arc::clone(&self.names[object as usize % self.names.len()]);
-        match self.pipeline.try_submit(Intent::new(name, object)) {
+impl Ours {
+    fn intent(&self, object: u64) -> Intent<u64> {
+        Intent::new(Arc::clone(&self.names[object as usize % self.names.len()]), object)
+    }
+
+    async fn completes(&self, intent: Intent<u64>) -> bool {
+        match self.pipeline.try_submit(intent) {
             Ok(ticket) => ticket.await.is_ok(),
             Err(_) => false,
         }
+    }
+}
+
+impl Flow for Ours {
+    async fn pass(&mut self, object: u64) -> bool {
+        self.completes(self.intent(object)).await
+    }
+
+    async fn pass_in_time(&mut self, object: u64, class: Priority, until: Instant) -> bool {
+        self.completes(self.intent(object).priority(class).deadline(until)).await
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-use super::flow::{Backend, Flow};
+use super::flow::{Backend, Flow, Setup};
 use super::runtime;
 use crate::alloc::Count;
 use crate::clock::Stretch;
@@ -32,10 +32,10 @@ pub struct One {
 }
 
 impl One {
-    pub fn sample<F: Flow>(self, start: impl Fn(Backend) -> F + Send + 'static) -> Vec<f64> {
+    pub fn sample<F: Flow>(self, start: impl Fn(Setup) -> F + Send + 'static) -> Vec<f64> {
         let runtime = runtime(self.cores);
         let referee = runtime.spawn(async move {
-            let mut flow = start(Backend::FiveNoOps);
+            let mut flow = start(Setup::wide(Backend::FiveNoOps));
             pass(&mut flow, self.ops.div_ceil(10)).await;
             let stretch = Stretch::start();
             pass(&mut flow, self.ops).await;
@@ -65,10 +65,10 @@ pub struct Many {
 }
 
 impl Many {
-    pub fn sample<F: Flow>(self, start: impl Fn(Backend) -> F + Send + 'static) -> Vec<f64> {
+    pub fn sample<F: Flow>(self, start: impl Fn(Setup) -> F + Send + 'static) -> Vec<f64> {
         let runtime = runtime(self.cores);
         let referee = runtime.spawn(async move {
-            let flow = start(Backend::FiveNoOps);
+            let flow = start(Setup::wide(Backend::FiveNoOps));
             let each = self.ops.div_ceil(self.submitters);
             self.submit(&flow, each.div_ceil(10)).await;
             let (stretch, lost) = self.submit(&flow, each).await;

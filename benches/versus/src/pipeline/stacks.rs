@@ -9,13 +9,13 @@ use std::time::Duration;
 use tower::retry::budget::{Budget, TpsBudget};
 use tower::retry::{Policy, RetryLayer};
 use tower::{BoxError, Service, ServiceBuilder};
+use tower_resilience::bulkhead::BulkheadLayer;
 use tower_resilience::circuitbreaker::CircuitBreakerLayer;
 use tower_resilience::ratelimiter::RateLimiterLayer;
 use tower_resilience::retry::{RetryBudgetBuilder, RetryLayer as Resilient};
 use tower_resilience::timelimiter::TimeLimiterLayer;
 
-use super::WIDTH;
-use super::flow::{Backend, Called, Flow};
+use super::flow::{Backend, Called, Flow, Setup};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 /// So many that no call of these rows is refused by it.
@@ -23,20 +23,20 @@ const RATE: u64 = 100_000_000;
 
 /// Sheds when its buffer is full; then limits of rate and concurrency, retries with a budget, and a
 /// timeout.
-pub fn tower(backend: Backend) -> impl Flow {
+pub fn tower(setup: Setup) -> impl Flow {
     let stack = ServiceBuilder::new()
         .load_shed()
-        .buffer(1 << 14)
+        .buffer(setup.queue)
         .rate_limit(RATE, Duration::from_secs(1))
-        .concurrency_limit(WIDTH)
+        .concurrency_limit(setup.width)
         .layer(RetryLayer::new(Attempts::three()))
         .timeout(PATIENCE)
-        .service(Phases(backend));
+        .service(Phases(setup.backend));
     Called(stack)
 }
 
-/// It has no queue: who is not let through is refused, and nobody is here.
-pub fn resilience(backend: Backend) -> impl Flow {
+/// Who finds the bulkhead full waits in it, in no queue with a bound.
+pub fn resilience(setup: Setup) -> impl Flow {
     let budget = RetryBudgetBuilder::new().token_bucket().build().expect("the default");
     let retry = Resilient::builder()
         .max_attempts(3)
@@ -45,13 +45,18 @@ pub fn resilience(backend: Backend) -> impl Flow {
         .build();
     let limiter = RateLimiterLayer::builder().limit_for_period(RATE as usize).build();
     let breaker = CircuitBreakerLayer::builder().sliding_window_size(100).build();
+    let bulkhead = BulkheadLayer::builder()
+        .max_concurrent_calls(setup.width)
+        .max_wait_duration(PATIENCE)
+        .build();
     let timeout = TimeLimiterLayer::builder().timeout_duration(PATIENCE).build();
     let stack = ServiceBuilder::new()
         .layer(retry)
         .layer(limiter.expect("the default but for its limit"))
+        .layer(bulkhead.expect("the default but for its width"))
         .layer(breaker.expect("the default but for its window"))
         .layer(timeout)
-        .service(Phases(backend));
+        .service(Phases(setup.backend));
     Called(stack)
 }
 

@@ -206,7 +206,7 @@ impl<B> Core<B> {
         if let Some(run) = self.run_mut(id) {
             run.begun = true;
             run.gate = covered;
-            run.trace.begins_after(&behind, phases);
+            run.course.begins_after(&behind, phases);
         }
         if self.is_current(&key, id) {
             self.enter(id, now)
