@@ -303,3 +303,44 @@ async fn a_token_that_was_never_taken_is_not_given_back() {
     }
     assert!((130..270).contains(&refused), "one in two: {refused}");
 }
+
+/// Another quota is for those who wait, too: they look again at once, and by the new one's time.
+#[tokio::test(start_paused = true)]
+async fn another_quota_wakes_whom_it_is_for() {
+    let pipeline = spent(PipelineConfig::default(), &["a", "b"]);
+    let quick = || Quota::new(10, Duration::from_secs(1)).with_burst(1);
+    let [a, b] =
+        [Submits::new(&pipeline, of("a", "1")).await, Submits::new(&pipeline, of("b", "1")).await];
+    let polls = b.polls();
+    let start = Instant::now();
+    let ingress = pipeline.ingress().unwrap();
+    ingress.set_tenant_quota("a", quick()).unwrap();
+    a.accepted().await;
+    assert!(start.elapsed() <= ms(110), "{:?}", start.elapsed());
+    assert!(b.waits() && b.polls() == polls, "nobody else's business");
+    ingress.clear_tenant_quota("a");
+    let again = Submits::new(&pipeline, of("a", "2")).await;
+    tokio::time::advance(ms(500)).await;
+    assert!(again.waits(), "it lives by everybody's quota again");
+    ingress.set_per_tenant_quota(quick()).unwrap();
+    b.accepted().await;
+    again.accepted().await;
+    assert!(start.elapsed() <= ms(800), "{:?}", start.elapsed());
+    let faulty = ingress.set_global_quota(Quota::new(0, HOUR)).unwrap_err();
+    assert!(faulty.to_string().contains("global"), "{faulty}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_global_quota_wakes_the_head() {
+    let all = hourly().with_global(Quota::new(1, HOUR).with_burst(1));
+    let pipeline = through(&Turnstile::default(), PipelineConfig::default().with_ingress(all));
+    goes_in(&pipeline, of("a", "0"));
+    let waits = Submits::new(&pipeline, of("b", "0")).await;
+    let start = Instant::now();
+    let quick = Quota::new(10, Duration::from_secs(1)).with_burst(1);
+    pipeline.ingress().unwrap().set_global_quota(quick).unwrap();
+    waits.accepted().await;
+    assert!(start.elapsed() <= ms(110), "{:?}", start.elapsed());
+    let none = through(&Turnstile::default(), PipelineConfig::default());
+    assert!(none.ingress().is_none(), "built without one");
+}

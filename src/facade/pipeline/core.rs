@@ -32,7 +32,7 @@ pub(super) struct Core<B> {
     /// Each run with an instant, by its slab index.
     pub(super) alarms: Deadlines,
     pub(super) room: Room,
-    /// How often an ingress token came back.
+    /// How often ingress tokens came back, or other quotas.
     pub(super) refunds: u64,
     pub(super) roster: Roster,
     pub(super) seats: u32,

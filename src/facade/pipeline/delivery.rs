@@ -127,9 +127,17 @@ impl<P: Send + Sync + 'static, O: Send + Sync + 'static> Shared<P, O> {
     fn refund(&self, payer: &Arc<str>) {
         let Some(ingress) = &self.ingress else { return };
         ingress.refund_at(payer, 1, time::now());
+        self.tokens_came(Some(Tenant::of(&**payer)));
+    }
+
+    /// The ingress limiter may have tokens that it had not: those of one tenant, or of any.
+    pub(super) fn tokens_came(&self, of: Option<Tenant>) {
         let mut core = self.core.lock();
         core.refunds += 1;
-        core.room.release(Tenant::of(&**payer));
+        match of {
+            Some(tenant) => _ = core.room.release(tenant),
+            None => core.room.release_all(),
+        }
         let head = core.room.next();
         drop(core);
         head.into_iter().for_each(wake_quietly);

@@ -59,8 +59,8 @@
 //! an attempt.
 //!
 //! # While it runs
-//! [`pause`](IntentPipeline::pause) stops admission and starts; seats, concurrency and capacity can
-//! be changed; [`outcomes`](IntentPipeline::outcomes) tells how every run ended. Several pipelines
+//! [`pause`](IntentPipeline::pause) stops admission and starts; seats, concurrency, capacity and
+//! [ingress](IntentPipeline::ingress) quotas can be changed; [`outcomes`](IntentPipeline::outcomes) tells how every run ended. Several pipelines
 //! may share breakers, egress limiters, transports and a retry budget.
 
 // Invariants
@@ -102,6 +102,7 @@ mod dormant;
 mod drain;
 mod dyn_phase;
 mod gate;
+mod ingress;
 mod intent;
 mod keys;
 mod limit;
@@ -141,6 +142,7 @@ pub use config::{PhaseConfig, PipelineConfig};
 pub use context::PhaseContext;
 pub use drain::{DrainReport, Returned};
 pub use dyn_phase::DynPhase;
+pub use ingress::Ingress;
 pub use intent::Intent;
 pub use metrics::{PhaseSnapshot, PipelineSnapshot};
 pub use outcomes::{Outcome, Outcomes};

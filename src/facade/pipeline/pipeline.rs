@@ -9,6 +9,7 @@ use super::builder::Builder;
 use super::chain::Start;
 use super::config::PipelineConfig;
 use super::drain::DrainReport;
+use super::ingress::Ingress;
 use super::intent::Intent;
 use super::metrics::PipelineSnapshot;
 use super::outcomes::Outcomes;
@@ -177,6 +178,12 @@ impl<P: Send + Sync + 'static, O: Send + Sync + 'static> IntentPipeline<P, O> {
     /// What a configuration may not say either.
     pub fn set_queue_capacity(&self, capacity: usize) -> Result<(), ConfigError> {
         self.shared().set_queue_capacity(capacity)
+    }
+
+    /// Its ingress limiter, whose quotas can be changed; `None` where it was built without one.
+    #[must_use]
+    pub fn ingress(&self) -> Option<Ingress<'_, P, O>> {
+        Ingress::of(self.shared())
     }
 
     /// The pipeline at this moment.

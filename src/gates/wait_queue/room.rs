@@ -145,6 +145,13 @@ impl Room {
         was_held
     }
 
+    /// Ends all holds; then [`next`](Self::next) is to be woken.
+    pub(crate) fn release_all(&mut self) {
+        for (tenant, _) in self.held.drain() {
+            self.line.release(tenant);
+        }
+    }
+
     /// Whether it is this one's turn. Remembers its waker, and gives the old one back to be
     /// dropped after the unlock; the new one if its place is lost.
     pub(crate) fn turn(&mut self, ticket: Ticket, waker: Waker) -> (Turn, Option<Waker>) {
