@@ -50,7 +50,8 @@
 //! `rt-multi-thread`. A `WorkerPool` and a pipeline are made inside of it; an `ObjectPool`, and what
 //! is named `try_…` of limiter, breaker and semaphore, need none.
 //!
-//! From there to settings that hold in production: the [`guide`].
+//! From there to settings that hold in production: the [`guide`]. What its numbers mean at three in the
+//! morning: the [`runbook`]. From a stack made by hand: the [`migration`].
 //!
 //! # Words
 //! A *deadline* is when something must be finished; a *timeout* is how long it may run. `try_x`
@@ -113,6 +114,14 @@ pub use ground::time::Instant;
 #[cfg(any(doc, doctest))]
 #[doc = include_str!("guide.md")]
 pub mod guide {}
+
+#[cfg(any(doc, doctest))]
+#[doc = include_str!("runbook.md")]
+pub mod runbook {}
+
+#[cfg(any(doc, doctest))]
+#[doc = include_str!("migration.md")]
+pub mod migration {}
 
 /// The README's examples run as tests.
 #[cfg(doctest)]

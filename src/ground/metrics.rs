@@ -175,6 +175,15 @@ pub struct Metric<'a> {
     pub value: MetricValue<'a>,
 }
 
+impl<'a> Metric<'a> {
+    /// Each of these.
+    pub(crate) fn all<const N: usize>(
+        named: [(&'static str, MetricValue<'a>); N],
+    ) -> impl Iterator<Item = Self> + use<'a, N> {
+        named.into_iter().map(|(name, value)| Self { name, value })
+    }
+}
+
 /// The value of a [`Metric`], by its kind.
 #[derive(Clone, Copy, Debug)]
 pub enum MetricValue<'a> {

@@ -174,7 +174,7 @@ impl CacheSnapshot {
     /// | `load_seconds` | histogram | how long loads took |
     pub fn metrics(&self) -> impl Iterator<Item = Metric<'_>> {
         use MetricValue::{Counter, Gauge};
-        [
+        Metric::all([
             ("cache_entries", Gauge(self.entries as u64)),
             ("cache_weight", Gauge(self.weight)),
             ("cache_capacity", Gauge(self.capacity)),
@@ -194,8 +194,6 @@ impl CacheSnapshot {
             ("cache_tier_misses_total", Counter(self.tier_misses)),
             ("cache_tier_errors_total", Counter(self.tier_errors)),
             ("cache_load_seconds", MetricValue::Histogram(&self.load_times)),
-        ]
-        .into_iter()
-        .map(|(name, value)| Metric { name, value })
+        ])
     }
 }

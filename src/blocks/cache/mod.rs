@@ -64,3 +64,5 @@ pub use metrics::CacheSnapshot;
 #[cfg_attr(docsrs, doc(cfg(feature = "compression")))]
 pub use packed::{PackedBytes, UnpackError};
 pub use tier::{Codec, SecondTier, SecondTierConfig, Stored, TierError};
+
+pub use crate::ground::metrics::{Metric, MetricValue};

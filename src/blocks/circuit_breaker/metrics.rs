@@ -72,7 +72,7 @@ impl CircuitBreakerSnapshot {
             State::HalfOpen => 1,
             State::Open => 2,
         };
-        [
+        Metric::all([
             ("circuit_breaker_state", Gauge(state)),
             ("circuit_breaker_calls_in_flight", Gauge(self.in_flight)),
             ("circuit_breaker_calls_overdue", Gauge(self.overdue)),
@@ -83,9 +83,7 @@ impl CircuitBreakerSnapshot {
             ("circuit_breaker_calls_refused_total", Counter(self.refused)),
             ("circuit_breaker_calls_would_refuse_total", Counter(self.would_refuse)),
             ("circuit_breaker_trips_total", Counter(self.trips)),
-        ]
-        .into_iter()
-        .map(|(name, value)| Metric { name, value })
+        ])
     }
 
     /// Under the lock, after `advance`.

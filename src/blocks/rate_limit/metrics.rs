@@ -2,7 +2,7 @@
 
 use super::error::{Denied, RateLimited, TryAcquireError};
 use crate::ground::enforcement::Enforcement;
-use crate::ground::metrics::Counter;
+use crate::ground::metrics::{Counter, Metric, MetricValue};
 use crate::ground::rng::Rng;
 use crate::ground::tally::Tally;
 
@@ -67,4 +67,17 @@ pub struct RateLimiterSnapshot {
     pub waiting: usize,
     /// Keys remembered now; 0 without keys.
     pub keys: usize,
+}
+
+impl RateLimiterSnapshot {
+    /// Every number under the name it has in a metrics system; what ends in `_total` only grows.
+    pub fn metrics(&self) -> impl Iterator<Item = Metric<'static>> {
+        use MetricValue::{Counter, Gauge};
+        Metric::all([
+            ("rate_limiter_refused_total", Counter(self.refused)),
+            ("rate_limiter_would_refuse_total", Counter(self.would_refuse)),
+            ("rate_limiter_waiting", Gauge(self.waiting as u64)),
+            ("rate_limiter_keys", Gauge(self.keys as u64)),
+        ])
+    }
 }

@@ -91,3 +91,4 @@ pub use self::error::{AcquireError, RateLimited, TryAcquireError};
 pub use self::limiter::RateLimiter;
 pub use self::metrics::RateLimiterSnapshot;
 pub use self::tiered::TieredRateLimiter;
+pub use crate::ground::metrics::{Metric, MetricValue};

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use crate::ground::config_error::ConfigError;
-use crate::ground::metrics::Counter;
+use crate::ground::metrics::{Counter, Metric, MetricValue};
 use crate::ground::primitives::atomic::{AtomicU64, Ordering};
 use crate::ground::time::{self, Instant};
 
@@ -134,13 +134,13 @@ pub struct RetryBudgetSnapshot {
 impl RetryBudgetSnapshot {
     /// Every number under the name it has in a metrics system; what ends in `_total` only grows.
     /// The label that tells budgets apart is [`RetryBudget::name`].
-    #[must_use]
-    pub const fn metrics(&self) -> [(&'static str, u64); 3] {
-        [
-            ("retry_budget_withdrawn_total", self.withdrawn),
-            ("retry_budget_refused_total", self.refused),
-            ("retry_budget_saved", self.saved),
-        ]
+    pub fn metrics(&self) -> impl Iterator<Item = Metric<'static>> {
+        use MetricValue::{Counter, Gauge};
+        Metric::all([
+            ("retry_budget_withdrawn_total", Counter(self.withdrawn)),
+            ("retry_budget_refused_total", Counter(self.refused)),
+            ("retry_budget_saved", Gauge(self.saved)),
+        ])
     }
 }
 

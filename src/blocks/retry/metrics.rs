@@ -1,7 +1,7 @@
 //! What a retry counts about itself: nothing on the way of a first attempt that goes well.
 
 use super::error::GaveUp;
-use crate::ground::metrics::Counter;
+use crate::ground::metrics::{Counter, Metric, MetricValue};
 
 #[derive(Debug, Default)]
 pub(super) struct Metrics {
@@ -72,18 +72,18 @@ pub struct RetrySnapshot {
 impl RetrySnapshot {
     /// Every number under the name it has in a metrics system; all only grow. The label that
     /// tells retries apart is [`Retry::name`](super::Retry::name).
-    #[must_use]
-    pub const fn metrics(&self) -> [(&'static str, u64); 9] {
-        [
-            ("retry_retried_total", self.retried),
-            ("retry_waited_out_total", self.waited_out),
-            ("retry_recovered_total", self.recovered),
-            ("retry_exhausted_total", self.exhausted),
-            ("retry_over_budget_total", self.over_budget),
-            ("retry_out_of_time_total", self.out_of_time),
-            ("retry_refused_total", self.refused),
-            ("retry_asked_for_longer_total", self.asked_for_longer),
-            ("retry_stopped_total", self.stopped),
-        ]
+    pub fn metrics(&self) -> impl Iterator<Item = Metric<'static>> {
+        use MetricValue::Counter;
+        Metric::all([
+            ("retry_retried_total", Counter(self.retried)),
+            ("retry_waited_out_total", Counter(self.waited_out)),
+            ("retry_recovered_total", Counter(self.recovered)),
+            ("retry_exhausted_total", Counter(self.exhausted)),
+            ("retry_over_budget_total", Counter(self.over_budget)),
+            ("retry_out_of_time_total", Counter(self.out_of_time)),
+            ("retry_refused_total", Counter(self.refused)),
+            ("retry_asked_for_longer_total", Counter(self.asked_for_longer)),
+            ("retry_stopped_total", Counter(self.stopped)),
+        ])
     }
 }

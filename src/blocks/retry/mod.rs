@@ -134,4 +134,5 @@ pub use self::hedge::{HedgeLayer, Hedged};
 pub use self::layer::{Repeat, Retried, RetryLayer};
 pub use self::metrics::RetrySnapshot;
 pub use self::runner::Retry;
+pub use crate::ground::metrics::{Metric, MetricValue};
 pub use crate::ground::outcome::RetryClass;

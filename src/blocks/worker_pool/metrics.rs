@@ -103,7 +103,7 @@ impl WorkerPoolSnapshot {
         use MetricValue::{Counter, Gauge, Histogram};
         let Ledger { completed, failed, cancelled, expired, evicted, returned, .. } = self.ledger;
         let rejected = self.refused.total();
-        [
+        Metric::all([
             ("worker_pool_queue_depth", Gauge(self.queued() as u64)),
             ("worker_pool_queue_capacity", Gauge(self.capacity as u64)),
             ("worker_pool_tasks_submitted_total", Counter(self.ledger.accepted + rejected)),
@@ -116,9 +116,7 @@ impl WorkerPoolSnapshot {
             ("worker_pool_tasks_rejected_total", Counter(rejected)),
             ("worker_pool_tasks_dropped_total", Counter(rejected + evicted + expired)),
             ("worker_pool_queue_wait_seconds", Histogram(&self.queue_wait)),
-        ]
-        .into_iter()
-        .map(|(name, value)| Metric { name, value })
+        ])
     }
 
     /// Waiting in the queue, in this class.

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use crate::ground::metrics::Counter;
+use crate::ground::metrics::{Counter, Metric, MetricValue};
 
 /// What is rare enough to be counted for all threads at once.
 #[derive(Debug, Default)]
@@ -60,20 +60,20 @@ impl ObjectPoolSnapshot {
     }
 
     /// What to export, by the names to do it under. Names ending in `_total` only grow.
-    pub fn metrics(&self) -> impl Iterator<Item = (&'static str, u64)> {
-        [
-            ("object_pool_hits_total", self.hits),
-            ("object_pool_misses_total", self.misses),
-            ("object_pool_dropped_by_reset_total", self.dropped_by_reset),
-            ("object_pool_dropped_by_panic_total", self.dropped_by_panic),
-            ("object_pool_dropped_by_bound_total", self.dropped_by_bound),
-            ("object_pool_dropped_by_validate_total", self.dropped_by_validate),
-            ("object_pool_trimmed_total", self.trimmed),
-            ("object_pool_detached_total", self.detached),
-            ("object_pool_outstanding", self.outstanding),
-            ("object_pool_idle", self.idle),
-        ]
-        .into_iter()
+    pub fn metrics(&self) -> impl Iterator<Item = Metric<'static>> {
+        use MetricValue::{Counter, Gauge};
+        Metric::all([
+            ("object_pool_hits_total", Counter(self.hits)),
+            ("object_pool_misses_total", Counter(self.misses)),
+            ("object_pool_dropped_by_reset_total", Counter(self.dropped_by_reset)),
+            ("object_pool_dropped_by_panic_total", Counter(self.dropped_by_panic)),
+            ("object_pool_dropped_by_bound_total", Counter(self.dropped_by_bound)),
+            ("object_pool_dropped_by_validate_total", Counter(self.dropped_by_validate)),
+            ("object_pool_trimmed_total", Counter(self.trimmed)),
+            ("object_pool_detached_total", Counter(self.detached)),
+            ("object_pool_outstanding", Gauge(self.outstanding)),
+            ("object_pool_idle", Gauge(self.idle)),
+        ])
     }
 }
 

@@ -72,3 +72,5 @@ pub use config::ObjectPoolConfig;
 pub use metrics::ObjectPoolSnapshot;
 pub use pool::ObjectPool;
 pub use pooled::{OwnedPooled, Pooled};
+
+pub use crate::ground::metrics::{Metric, MetricValue};

@@ -1,6 +1,7 @@
 //! What a semaphore tells about itself.
 
 use crate::Priority;
+use crate::ground::metrics::{Metric, MetricValue};
 
 /// A consistent look at a [`PrioritySemaphore`](crate::PrioritySemaphore), taken under the lock of
 /// its line. The counts are of waiters since it was made; who got its permits without waiting is
@@ -47,5 +48,23 @@ impl SemaphoreSnapshot {
     #[must_use]
     pub fn waiting(&self) -> usize {
         self.waiting_by_class.iter().sum()
+    }
+
+    /// Every number under the name it has in a metrics system; what ends in `_total` only grows.
+    pub fn metrics(&self) -> impl Iterator<Item = Metric<'static>> {
+        use MetricValue::{Counter, Gauge};
+        Metric::all([
+            ("semaphore_permits", Gauge(self.permits as u64)),
+            ("semaphore_permits_in_use", Gauge(self.in_use as u64)),
+            ("semaphore_waiting", Gauge(self.waiting() as u64)),
+            ("semaphore_waited_total", Counter(self.waited)),
+            ("semaphore_granted_total", Counter(self.granted)),
+            ("semaphore_evicted_total", Counter(self.evicted)),
+            ("semaphore_expired_total", Counter(self.expired)),
+            ("semaphore_cancelled_total", Counter(self.cancelled)),
+            ("semaphore_too_large_total", Counter(self.too_large)),
+            ("semaphore_closed_total", Counter(self.closed)),
+            ("semaphore_refused_total", Counter(self.refused)),
+        ])
     }
 }

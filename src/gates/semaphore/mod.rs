@@ -93,3 +93,5 @@ pub use metrics::SemaphoreSnapshot;
 pub use permit::{OwnedPermit, Permit};
 pub use semaphore::PrioritySemaphore;
 pub use want::Want;
+
+pub use crate::ground::metrics::{Metric, MetricValue};

@@ -11,7 +11,7 @@ use super::core::Core;
 use crate::blocks::retry::budget::RetryBudget;
 use crate::blocks::retry::config::Idempotency;
 use crate::ground::config_error::ConfigError;
-use crate::ground::metrics::Counter;
+use crate::ground::metrics::{Counter, Metric, MetricValue};
 use crate::ground::outcome::{Outcome, RetryClass, Verdict};
 use crate::ground::primitives::Mutex;
 use crate::ground::time::{self, Instant};
@@ -71,13 +71,13 @@ pub struct HedgeSnapshot {
 impl HedgeSnapshot {
     /// Every count under the name it has in a metrics system; all only grow. The label that tells
     /// hedges apart is [`Hedge::name`].
-    #[must_use]
-    pub const fn metrics(&self) -> [(&'static str, u64); 3] {
-        [
-            ("retry_hedge_sent_total", self.hedged),
-            ("retry_hedge_won_total", self.won),
-            ("retry_hedge_denied_total", self.denied),
-        ]
+    pub fn metrics(&self) -> impl Iterator<Item = Metric<'static>> {
+        use MetricValue::Counter;
+        Metric::all([
+            ("retry_hedge_sent_total", Counter(self.hedged)),
+            ("retry_hedge_won_total", Counter(self.won)),
+            ("retry_hedge_denied_total", Counter(self.denied)),
+        ])
     }
 }
 
