@@ -8,7 +8,8 @@ pub(crate) use parking_lot::{Mutex, MutexGuard};
 
 /// Hashes keys that come from attackers: by a seed of the system's chance, one a map. Several times
 /// faster than a hash that withstands somebody who can watch every look-up's time; what such a one
-/// might find is a map whose keys, up to its bound, are looked through.
+/// might find is a map whose keys, up to its bound, are looked through (or a tenant that shares
+/// another one's turns).
 #[cfg(not(headworks_loom))]
 #[derive(Clone, Debug)]
 pub(crate) struct Hashing(foldhash::quality::SeedableRandomState);

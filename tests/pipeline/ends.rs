@@ -491,7 +491,9 @@ fn the_end_of_its_runtime_ends_everything() {
         });
     drop(home);
     away.block_on(async {
-        assert_eq!(running.await.unwrap_err().ending(), Ending::Cancelled);
+        let running = running.await.unwrap_err();
+        assert_eq!(running.ending(), Ending::Cancelled);
+        assert_eq!(running.into_intent().unwrap().payload, "r", "nobody else has it any more");
         assert!(critical.await.unwrap_err().is_indeterminate());
         for ticket in queued {
             let ended = ticket.await.unwrap_err();
@@ -523,4 +525,40 @@ async fn two_shutdowns_at_once_return_every_intent_between_them() {
         assert_eq!((returned as u64, ledger.live), (ledger.returned, 0), "{ledger}");
         assert!(ledger.returned >= 49, "{ledger}");
     }
+}
+
+/// Who stops an attempt holds nothing of it: whatever ends first, the intent comes back by value.
+#[test]
+fn an_intent_comes_back_when_its_cancel_crosses_its_end() {
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    runtime.block_on(async {
+        let (begun, gate) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
+        let (begins, opens) = (Arc::clone(&begun), Arc::clone(&gate));
+        let fails = phase_fn(move |_: &String, _: &PhaseContext| {
+            begins.add_permits(1);
+            let opens = Arc::clone(&opens);
+            async move {
+                opens.acquire().await.unwrap().forget();
+                Err::<(), _>(PhaseError::permanent("no"))
+            }
+        });
+        let pipeline = IntentPipeline::builder::<String>(PipelineConfig::default())
+            .phase("fails", PhaseConfig::remote(), fails)
+            .build()
+            .unwrap();
+        for i in 0..3_000 {
+            let ticket = pipeline.try_submit(intent(&format!("a/{i}"), "x")).unwrap();
+            begun.acquire().await.unwrap().forget();
+            let opens = Arc::clone(&gate);
+            let opener = tokio::spawn(async move { opens.add_permits(1) });
+            ticket.cancel();
+            let ended = ticket.await.unwrap_err();
+            assert!(matches!(ended.ending(), Ending::Cancelled | Ending::Failed), "{ended:?}");
+            assert_eq!(ended.into_intent().unwrap().payload, "x", "{i}");
+            opener.await.unwrap();
+            // Nobody may have come through it.
+            gate.forget_permits(1);
+        }
+    });
 }

@@ -147,7 +147,7 @@ pub(super) mod sealed {
 
     impl<P: Send + Sync> Held<P> for Payload<P> {
         fn get(&self) -> Option<&P> {
-            Some(&self.0.asked.payload)
+            Some(&self.0.asked().payload)
         }
 
         /// There is no pipeline without a phase.

@@ -20,6 +20,7 @@ use super::phase::PhaseError;
 use crate::Priority;
 use crate::ground::primitives::Mutex;
 use crate::ground::primitives::atomic::{AtomicBool, AtomicU64, Ordering};
+use crate::ground::quiet::drop_quietly;
 use crate::ground::time::Instant;
 
 /// How an attempt ended.
@@ -75,8 +76,10 @@ pub(super) struct Control<T: ?Sized = dyn Any + Send + Sync> {
     /// `None` until there is something seldom to say.
     cell: Mutex<Option<Box<Cell>>>,
     stopped: AtomicBool,
-    stop: Notify,
-    pub(super) asked: T,
+    /// Made by who waits to be stopped. Apart, so that who rings it after the core's lock does not
+    /// hold what was asked for: that is given back by value.
+    bell: Mutex<Option<Arc<Notify>>>,
+    asked: T,
 }
 
 /// The attempt is done: by far the most frequent report, and one that has nothing else to say.
@@ -133,9 +136,20 @@ impl<P> Control<Intent<P>> {
             deadline: AtomicU64::new(nanos(intent.deadline)),
             cell: Mutex::new(None),
             stopped: AtomicBool::new(false),
-            stop: Notify::new(),
+            bell: Mutex::new(None),
             asked: intent,
         }
+    }
+
+    /// What was asked for, by value. The rest is dropped: its span closes in a subscriber's code.
+    pub(super) fn into_asked(self) -> Intent<P> {
+        let Self { span, past, cell, asked, .. } = self;
+        drop_quietly((span, past, cell));
+        asked
+    }
+
+    pub(super) fn asked(&self) -> &Intent<P> {
+        &self.asked
     }
 
     #[cfg(feature = "json")]
@@ -236,23 +250,27 @@ impl<T: ?Sized> Control<T> {
         self.deadline.store(nanos(deadline), Ordering::Relaxed);
     }
 
-    /// The core: end the attempt at its next await point; a critical one is only told.
-    pub(super) fn stop(&self) {
-        // Release: pairs with the Acquire below; the flag stands before the waiters look.
+    /// The core: end the attempt at its next await point; a critical one is only told. What is to be
+    /// rung after the lock, if somebody waits for it.
+    #[must_use]
+    pub(super) fn stop(&self) -> Option<Arc<Notify>> {
+        // Release: pairs with the Acquire below. Before the bell: who hangs one up later sees it.
         self.stopped.store(true, Ordering::Release);
-        self.stop.notify_waiters();
+        self.bell.lock().clone()
     }
 
     pub(super) fn is_stopped(&self) -> bool {
         self.stopped.load(Ordering::Acquire)
     }
 
-    /// Until it is stopped. Registers before it looks, so that a stop in between is not lost.
+    /// Until it is stopped. Hangs up a bell and listens before it looks: who stops it either finds
+    /// the bell, or has set what is looked at.
     pub(super) async fn stopped(&self) {
-        let mut notified = std::pin::pin!(self.stop.notified());
-        notified.as_mut().enable();
+        let bell = Arc::clone(self.bell.lock().get_or_insert_default());
+        let mut rings = std::pin::pin!(bell.notified());
+        rings.as_mut().enable();
         if !self.is_stopped() {
-            notified.await;
+            rings.await;
         }
     }
 }

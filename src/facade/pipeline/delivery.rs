@@ -7,6 +7,7 @@ use std::task::Waker;
 
 use smallvec::{SmallVec, smallvec};
 
+use super::control::Control;
 use super::core::Core;
 use super::drain::Returned;
 use super::intent::Intent;
@@ -28,7 +29,7 @@ impl<P: Send + Sync + 'static, O: Send + Sync + 'static> Shared<P, O> {
         now: Instant,
     ) {
         let mut given_up = Vec::new();
-        for &(run, tickets) in &fx.given_up {
+        for (run, tickets) in fx.given_up.drain(..) {
             given_up.extend(self.give_up(&mut core, run, tickets, now));
         }
         let is_over = core.is_over();
@@ -84,7 +85,7 @@ impl<P: Send + Sync + 'static, O: Send + Sync + 'static> Shared<P, O> {
                 tracing::warn!(pipeline = &*self.name, key = &*key, phase, "a reconciliation loop");
             });
         }
-        fx.stopped.drain(..).for_each(|control| quietly(move || control.stop()));
+        fx.stopped.drain(..).for_each(|bell| quietly(move || bell.notify_waiters()));
         fx.wakers.drain(..).for_each(wake_quietly);
         fx.ended.drain(..).for_each(|ended| self.deliver(ended));
         for GivenUp { claims, verdict, generation, tickets } in given_up {
@@ -169,7 +170,7 @@ impl<P: Send + Sync + 'static, O: Send + Sync + 'static> Shared<P, O> {
             tell(claims, |_| Ok(done.clone()), None);
             return drop_quietly(done);
         }
-        let mut intent = Arc::into_inner(asked).map(|control| control.asked);
+        let mut intent = Arc::into_inner(asked).map(Control::into_asked);
         if ending == Ending::Returned
             && let Some(returned) = &mut *self.returned.lock()
             && let Some(intent) = intent.take()

@@ -172,9 +172,8 @@ impl<B> Core<B> {
         }
         // Whoever could have the place that it leaves may go before it, too.
         self.gates[from].running -= weight;
-        let is_alone = self.standing == 0;
-        let is_next = is_alone || {
-            self.gates.iter_mut().for_each(|gate| gate.look_again(now, wakers));
+        self.gates.iter_mut().for_each(|gate| gate.look_again(now, wakers));
+        let is_next = self.standing == 0 || {
             let rank = (false, class.index(), to);
             self.best(now).is_none_or(|best| best.rank < rank)
         };
@@ -371,7 +370,7 @@ impl<B> Core<B> {
                 }
                 State::Running(running) => {
                     running.doom = Some(Doom::TimedOut);
-                    fx.stopped.push(Arc::clone(&run.control));
+                    fx.stopped.extend(run.control.stop());
                 }
             }
         }
@@ -392,7 +391,7 @@ impl<B> Core<B> {
             return;
         }
         let was_due = run.alarm.take().is_some();
-        fx.stopped.push(Arc::clone(&run.control));
+        fx.stopped.extend(run.control.stop());
         let tickets = std::mem::take(&mut run.tickets);
         self.ledger.record(Ending::Failed, tickets);
         self.run_ledger.record(Ending::Failed, 1);
@@ -432,7 +431,7 @@ impl<B> Core<B> {
             return;
         }
         running.doom.get_or_insert(Doom::Cancelled);
-        fx.stopped.push(Arc::clone(&run.control));
+        fx.stopped.extend(run.control.stop());
         if self.gates[gate].critical
             && let Some(run) = self.run_mut(id)
             && let State::Running(running) = &mut run.state

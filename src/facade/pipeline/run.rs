@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::task::Waker;
 
 use smallvec::SmallVec;
+use tokio::sync::Notify;
 
 use super::checkpoints::{Kept, Saving};
 use super::control::Control;
@@ -234,8 +235,8 @@ pub(super) struct Effects<B> {
     pub(super) ended: SmallVec<[EndedRun<B>; 1]>,
     /// Runs whose tickets end indeterminate, though the run goes on.
     pub(super) given_up: Vec<(RunId, u64)>,
-    /// Attempts to be stopped: that wakes whatever they wait with.
-    pub(super) stopped: Vec<Arc<Control>>,
+    /// The bells of attempts that are to stop: ringing wakes whatever they wait with.
+    pub(super) stopped: Vec<Arc<Notify>>,
     pub(super) wakers: Vec<Waker>,
     /// Keys that go round in a loop, or in a phase's `Again`s.
     pub(super) loops: Vec<(Arc<str>, Option<&'static str>)>,

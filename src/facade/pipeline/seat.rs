@@ -103,8 +103,9 @@ impl<P: Send + Sync + 'static, O: Send + Sync + 'static> Post for Shared<P, O> {
     }
 
     async fn work(self: &Arc<Self>, attempt: Attempt<P, O>, (): &mut ()) -> Attempted<O> {
+        // First, so that it is dropped last: then nobody else holds what comes back by value.
+        let unfinished = Unfinished { shared: self, run: attempt.run };
         let Attempt { run, drive, control, mut permit, since } = attempt;
-        let unfinished = Unfinished { shared: self, run };
         let mut drive = match drive {
             Ok(drive) => drive,
             Err(asked) => Arc::clone(&self.runs).begin(asked),

@@ -654,8 +654,12 @@ fn a_deadline_ends_what_waits_expired_and_stops_what_runs() {
     let successor = table.offer(until(&table, 3, "running"), "successor").unwrap();
     let past = Ask { deadline: Some(table.now), ..ask("past") };
     assert_eq!(table.offer(past, "past"), Err(Reason::DeadlineInfeasible));
+    let control = Arc::clone(&table.core.run(running).unwrap().control);
+    let mut stops = pin!(control.stopped());
+    assert!(stops.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
     assert!(table.until_next() >= S);
     assert_eq!(table.fx.stopped.len(), 1, "the attempt is asked to stop, once");
+    assert!(control.is_stopped());
     assert_eq!(table.ended(), []);
     table.pass(S + MS);
     assert_eq!(table.ended(), [("parked", Ending::Expired)]);

@@ -179,7 +179,7 @@ impl<P: Send + Sync + 'static, O: Send + Sync + 'static> Shared<P, O> {
         }
         for Read { key, lives } in pages {
             for life in lives {
-                if !core.fits(&ask_of(&life.asked.asked)) {
+                if !core.fits(&ask_of(life.asked.asked())) {
                     too_large.push(life.asked);
                 } else if life.covered >= self.phases.len() {
                     // Every phase is done: only its page is left.
@@ -196,7 +196,7 @@ impl<P: Send + Sync + 'static, O: Send + Sync + 'static> Shared<P, O> {
         self.settle(core, &mut Effects::none(), now);
         drop_quietly(unused);
         // Nobody else has them.
-        let refused = too_large.into_iter().filter_map(Arc::into_inner).map(|life| life.asked);
+        let refused = too_large.into_iter().filter_map(Arc::into_inner).map(Control::into_asked);
         let refused = refused.map(|intent| Refused::new(Reason::TooLarge, None, intent));
         restored.refused.extend(refused);
         Ok(())
@@ -211,7 +211,7 @@ impl<P: Send + Sync + 'static, O: Send + Sync + 'static> Shared<P, O> {
         let Life { asked, kept, covered } = life;
         let (key, generation) = (Arc::clone(&asked.key), asked.generation);
         let phase = self.phases.get(covered).copied();
-        let ask = ask_of(&asked.asked);
+        let ask = ask_of(asked.asked());
         let number = core.ledger.accepted + 1;
         let promise = Arc::new(Promise::new());
         let saving = Some(kept.saving());
