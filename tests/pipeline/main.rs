@@ -13,6 +13,7 @@ mod checkpoints;
 #[cfg(feature = "json")]
 mod crashes;
 mod ends;
+mod following;
 mod gates;
 mod held;
 mod living;

@@ -263,14 +263,27 @@ impl<T: ?Sized> Control<T> {
         self.stopped.load(Ordering::Acquire)
     }
 
-    /// Until it is stopped. Hangs up a bell and listens before it looks: who stops it either finds
-    /// the bell, or has set what is looked at.
+    /// Until it is stopped.
     pub(super) async fn stopped(&self) {
-        let bell = Arc::clone(self.bell.lock().get_or_insert_default());
+        let bell = self.bell();
+        rung(&bell, || self.is_stopped().then_some(())).await;
+    }
+
+    /// What rings when it is stopped and, if somebody follows it, when it moves.
+    pub(super) fn bell(&self) -> Arc<Notify> {
+        Arc::clone(self.bell.lock().get_or_insert_default())
+    }
+}
+
+/// Until somebody sees what he looks for. Hangs up the bell before, and listens before he looks: who
+/// stops or moves a run either finds the bell, or has set what is looked at.
+pub(super) async fn rung<R>(bell: &Notify, look: impl Fn() -> Option<R>) -> R {
+    loop {
         let mut rings = std::pin::pin!(bell.notified());
         rings.as_mut().enable();
-        if !self.is_stopped() {
-            rings.await;
+        if let Some(seen) = look() {
+            return seen;
         }
+        rings.await;
     }
 }

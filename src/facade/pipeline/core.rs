@@ -7,6 +7,8 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::Notify;
+
 use super::checkpoints::Pages;
 use super::config::PipelineConfig;
 use super::dormant::Dormant;
@@ -66,6 +68,8 @@ pub(super) struct Core<B> {
     pub(super) budget: RetryBudget,
     pub(super) grace: Duration,
     pub(super) rng: Rng,
+    /// The bells of runs that somebody follows and that have moved, to be rung after the unlock.
+    pub(super) moved: Vec<Arc<Notify>>,
     /// When the timekeeper will look next.
     pub(super) armed: Option<Instant>,
 }
@@ -168,6 +172,7 @@ impl<B> Core<B> {
             capacity: limits.rules.cap,
             enforcement: limits.enforcement,
             lots: rng.fork(),
+            moved: Vec::new(),
             loops: Loops { after: limits.loop_after, met: 0 },
             life: Life::Open,
             paused: false,
@@ -395,6 +400,7 @@ impl<B> Core<B> {
             kept,
             unsaved: None,
             left: false,
+            followed: false,
         });
         self.keys.add(&key, id);
         id
@@ -474,6 +480,9 @@ impl<B> Core<B> {
         let is_successor = self.keys.get(&ask.key).is_some_and(|key| key.successor == Some(id));
         run.ask = Ask { class, ..ask };
         let control = std::mem::replace(&mut run.control, control);
+        if std::mem::take(&mut run.followed) {
+            self.moved.push(control.bell());
+        }
         run.gate = 0;
         run.failures = 0;
         run.agains = 0;
@@ -513,6 +522,9 @@ impl<B> Core<B> {
         self.park(id);
         self.parked -= 1;
         let mut run = self.runs.remove(index);
+        if run.followed {
+            self.moved.push(run.control.bell());
+        }
         // All its phases are done, and nobody waits for the disk any longer.
         let ending = if run.is_done() { Ending::Completed } else { ending };
         if run.tickets > 0 {
@@ -600,6 +612,9 @@ impl<B> Core<B> {
                 self.parked += 1;
             }
             State::Running(_) => {
+                if run.followed {
+                    self.moved.push(run.control.bell());
+                }
                 let weight = run.ask.weight.get();
                 self.gates[run.gate].running -= weight;
                 self.busy -= weight;

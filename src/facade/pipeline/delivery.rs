@@ -49,12 +49,14 @@ impl<P: Send + Sync + 'static, O: Send + Sync + 'static> Shared<P, O> {
         }
         let pages = core.pages.as_ref().is_some_and(|pages| pages.is_due(now));
         let room_head = if is_over { None } else { core.room.next() };
+        let moved = std::mem::take(&mut core.moved);
         let tells = !fx.ended.is_empty() || !given_up.is_empty();
         if tells {
             self.telling.begins();
         }
         drop(core);
 
+        moved.into_iter().for_each(|bell| quietly(move || bell.notify_waiters()));
         workers.into_iter().for_each(wake_quietly);
         if retimed || is_over {
             self.clock.notify_one();

@@ -40,6 +40,8 @@ pub struct PipelineSnapshot {
     pub parked: usize,
     /// [`pause`](super::IntentPipeline::pause)d.
     pub paused: bool,
+    /// [`close`](super::IntentPipeline::close)d: it accepts nothing more.
+    pub closed: bool,
     /// Places in the queue.
     pub capacity: usize,
     /// `submit` callers in the waiting room.
@@ -166,6 +168,7 @@ impl<P: Send + Sync + 'static, O: Send + Sync + 'static> Shared<P, O> {
             queued: Priority::ALL.map(depth),
             parked: core.parked,
             paused: core.paused,
+            closed: core.is_closed(),
             capacity: core.capacity,
             in_room: core.room.len(),
             busy: core.busy as usize,

@@ -60,7 +60,8 @@
 //!
 //! # While it runs
 //! [`pause`](IntentPipeline::pause) stops admission and starts; seats, concurrency, capacity and
-//! [ingress](IntentPipeline::ingress) quotas can be changed; [`outcomes`](IntentPipeline::outcomes) tells how every run ended. Several pipelines
+//! [ingress](IntentPipeline::ingress) quotas can be changed; [`outcomes`](IntentPipeline::outcomes) tells how every run ended, and
+//! [`Ticket::progress`] where one is. Several pipelines
 //! may share breakers, egress limiters, transports and a retry budget.
 
 // Invariants
@@ -119,6 +120,7 @@ mod seat;
 #[cfg(feature = "tower")]
 mod service;
 mod shared;
+mod stage;
 mod submit;
 mod telling;
 #[cfg(all(test, not(headworks_loom)))]
@@ -151,5 +153,6 @@ pub use pipeline::IntentPipeline;
 #[cfg(feature = "tower")]
 #[cfg_attr(docsrs, doc(cfg(feature = "tower")))]
 pub use service::{Completion, ServiceError};
+pub use stage::{Progress, Stage};
 pub use ticket::{Done, Ended, Failure, Ticket};
 pub use trace::{PhaseTrace, PhaseTraces, Trace};

@@ -140,6 +140,9 @@ impl<B> Core<B> {
         let attempt = run.course.begins(run.gate, phases, name, now);
         run.control.go(Go { attempt, class: run.ask.class, started: now });
         let control = Arc::clone(&run.control);
+        if run.followed {
+            self.moved.push(control.bell());
+        }
         self.set_alarm(id, now);
         Some(control)
     }
@@ -267,6 +270,8 @@ impl<B> Core<B> {
         let State::Running(running) = &mut run.state else { return false };
         running.undoes = !running.given_up && running.doom.is_none() && gate > 0;
         let undoes = running.undoes;
+        let moved = (undoes && run.followed).then(|| run.control.bell());
+        self.moved.extend(moved);
         self.set_alarm(id, now);
         undoes
     }

@@ -59,6 +59,8 @@ pub(super) struct Run<B> {
     pub(super) unsaved: Option<Unsaved>,
     /// A shutdown ends it: what is on disk of it stays there.
     pub(super) left: bool,
+    /// Somebody wants to know of its every step.
+    pub(super) followed: bool,
 }
 
 /// A change of a run that is not on disk yet.

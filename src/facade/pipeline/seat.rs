@@ -336,7 +336,11 @@ impl<P: Send + Sync + 'static, O: Send + Sync + 'static> Shared<P, O> {
         let mut core = self.core.lock();
         let grant = core.goes_on(run, now, &mut wakers);
         // Mostly nobody waits for the place that it leaves, and it brings no alarm.
-        if core.standing > 0 || !core.alarms.is_empty() || !wakers.is_empty() {
+        if core.standing > 0
+            || !core.alarms.is_empty()
+            || !core.moved.is_empty()
+            || !wakers.is_empty()
+        {
             self.settle(core, &mut Effects { wakers, ..Effects::none() }, now);
         }
         grant

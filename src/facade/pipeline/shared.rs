@@ -90,6 +90,11 @@ impl<P, O> Body<P, O> {
         Self { asked, payer: None, drive: None, claims, output: None, failure: None }
     }
 
+    /// Whether this ticket is one of its.
+    pub(super) fn has(&self, number: u64) -> bool {
+        self.claims.iter().any(|claim| claim.number == number)
+    }
+
     /// A ticket more. Before the list grows, those that were dropped are forgotten (the core goes
     /// on counting them): so it is as long as there are tickets in somebody's hands, at most twice.
     fn join(&mut self, claim: Claim<P, O>) {

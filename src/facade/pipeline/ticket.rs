@@ -12,6 +12,7 @@ use super::outcomes::Outcome;
 use super::phase::PhaseError;
 use super::run::RunId;
 use super::shared::Shared;
+use super::stage::Progress;
 use super::trace::Trace;
 use crate::Ending;
 use crate::ground::handoff::Handoff;
@@ -57,6 +58,16 @@ impl<P: Send + Sync + 'static, O: Send + Sync + 'static> Ticket<P, O> {
     /// its end or the end of its grace. Nothing happens if it has ended already.
     pub fn cancel(&self) {
         self.shared.cancel(self.run, self.number);
+    }
+
+    /// Follows its run through the phases.
+    ///
+    /// # Cost
+    /// Nothing to speak of before somebody asks the [`Progress`].
+    #[must_use]
+    pub fn progress(&self) -> Progress {
+        let shared: Arc<Shared<P, O>> = Arc::clone(&self.shared);
+        Progress::new(shared, self.run, self.number)
     }
 
     /// From now on dropping the ticket cancels it.

@@ -144,6 +144,11 @@ impl Course {
         }
     }
 
+    /// How many attempts of the phase at this place there were.
+    pub(super) fn attempts(&self, place: usize) -> u32 {
+        self.phases.get(place).map_or(0, |phase| phase.attempts)
+    }
+
     /// It begins behind these phases, which were done in a former life.
     #[cfg(feature = "json")]
     pub(super) fn begins_after(&mut self, behind: &[&'static str], of: usize) {
