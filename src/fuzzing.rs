@@ -46,3 +46,9 @@ pub fn body_decoder(data: &[u8]) {
 pub fn http_input(lines: &[u8]) {
     crate::blocks::http_transport::claims::http_input(lines);
 }
+
+/// Lines of requests for an HTTP intake: paths, fields, bodies, keys.
+#[cfg(feature = "ingest")]
+pub fn http_intake(lines: &[u8]) {
+    crate::edges::intake::http::claims::request(lines);
+}

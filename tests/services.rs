@@ -1,5 +1,8 @@
-//! Against real servers. `tests/with-services.sh` starts them and runs this.
+//! Against real servers, and for real clients. `tests/with-services.sh` starts them and runs this.
 #![allow(clippy::unwrap_used, reason = "a test fails where it stands")]
+
+#[path = "services/intake.rs"]
+mod intake;
 
 use headworks::http_transport::{CloseReason, PoolCounts, TransportConfig};
 use headworks::{Transport, TransportError, TransportFactory};

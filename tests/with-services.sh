@@ -3,22 +3,29 @@
 #
 #   tests/with-services.sh [arguments of cargo test]
 #
-# nginx is installed when missing (Debian, root). Under CI=true a missing server fails the run,
-# elsewhere its tests are passed over.
+# nginx, curl and wrk are installed when missing (Debian, root). Under CI=true a missing one fails
+# the run, elsewhere its tests are passed over.
 set -eu
 cd "$(dirname "$0")/.."
 
-if ! command -v nginx >/dev/null 2>&1; then
-    if command -v apt-get >/dev/null 2>&1 && [ "$(id -u)" = 0 ]; then
-        timeout 300 sh -c 'apt-get update -qq && apt-get install -y -qq --no-install-recommends nginx-light' ||
-            echo "nginx could not be installed" >&2
-    fi
+missing() {
+    for program in nginx curl wrk; do
+        command -v "$program" >/dev/null 2>&1 || echo "$program"
+    done
+}
+if [ -n "$(missing)" ] && command -v apt-get >/dev/null 2>&1 && [ "$(id -u)" = 0 ]; then
+    packages=$(missing | sed 's/^nginx$/nginx-light/')
+    # shellcheck disable=SC2086 # one word for each
+    timeout 300 sh -c 'apt-get update -qq && apt-get install -y -qq --no-install-recommends "$@"' - $packages ||
+        echo "not all could be installed: $packages" >&2
 fi
-if ! command -v nginx >/dev/null 2>&1; then
-    echo "no nginx here: its tests are not run" >&2
+if [ -n "$(missing)" ]; then
+    echo "not here, so their tests are not run:" $(missing) >&2
     [ "${CI:-}" = true ] && exit 1
-    exit 0
 fi
+HEADWORKS_CURL=$(command -v curl || true) HEADWORKS_WRK=$(command -v wrk || true)
+[ -z "$HEADWORKS_CURL" ] || export HEADWORKS_CURL
+[ -z "$HEADWORKS_WRK" ] || export HEADWORKS_WRK
 
 root=$(mktemp -d)
 nginx_pid=
@@ -37,7 +44,7 @@ dd if=/dev/zero of="$root/www/large" bs=1048576 count=8 2>/dev/null
 
 # A port that is free now may be taken in a moment: try some.
 try=0
-while :; do
+while command -v nginx >/dev/null 2>&1; do
     try=$((try + 1))
     port=$((20000 + ($$ * 7 + try * 131) % 20000))
     cat >"$root/nginx.conf" <<CONF
@@ -68,7 +75,10 @@ CONF
         if [ -s "$root/nginx.pid" ]; then up=1; break; fi
         sleep 0.1
     done
-    [ -n "$up" ] && break
+    if [ -n "$up" ]; then
+        export HEADWORKS_NGINX="127.0.0.1:$port"
+        break
+    fi
     kill "$nginx_pid" 2>/dev/null || true
     wait "$nginx_pid" 2>/dev/null || true
     nginx_pid=
@@ -79,5 +89,4 @@ CONF
     fi
 done
 
-HEADWORKS_NGINX="127.0.0.1:$port" timeout 900 \
-    cargo test --features full --test services "$@" -- --ignored
+timeout 900 cargo test --features full --test services "$@" -- --ignored

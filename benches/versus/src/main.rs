@@ -11,6 +11,8 @@ mod circuit_breaker;
 mod clock;
 mod harness;
 mod http_transport;
+#[cfg(feature = "json")]
+mod json;
 mod object_pool;
 mod pin;
 mod pipeline;
@@ -45,6 +47,8 @@ const ROOMS: &[Room] = &[
     ("retry/hedging", retry::hedging::run),
     ("object_pool", object_pool::run),
     ("http_transport", http_transport::run),
+    #[cfg(feature = "json")]
+    ("json", json::run),
     ("pipeline/passes", pipeline::passes),
     ("pipeline/keys", pipeline::keys),
     ("pipeline/memory", pipeline::memory),
@@ -55,7 +59,7 @@ const ROOMS: &[Room] = &[
 const USAGE: &str = "usage: versus [ROOM | ROOM/GROUP]… [--rounds N] [--quick]
   rooms: worker_pool (submit, run, edges, depth, memory, flood, timing, work, urgent),
     semaphore, rate_limit (calls, keys), circuit_breaker (calls, faults),
-    retry (run, stack, hedging), object_pool, http_transport,
+    retry (run, stack, hedging), object_pool, http_transport, json (with `--features json`),
     pipeline (passes, keys, memory, ladder)
   no room    all of them
   --rounds N interleaved rounds a row (default 15)
