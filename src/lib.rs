@@ -16,6 +16,7 @@
 //! | retries that can't become a storm | [`retry`] |
 //! | values by key, loaded once for all who want them | `cache` (feature `cache`) |
 //! | pooled HTTP with a cap on open connections | `http_transport` (feature `http`) |
+//! | intents of JSON documents, and of a directory's files | `intake` (features `json`, `watch`) |
 //!
 //! Here at the root stand the words that rooms share, each room's handle, and what a first pipeline
 //! is made of. All else, the configurations of the other rooms first, stands in its room.
@@ -60,8 +61,8 @@
 //! when they are refused, *HalfOpen* while it probes.
 //!
 //! # Features
-//! None by default. `full` is all of: `cache`, `compression`, `http`, `json`, `native-roots`, `serde`,
-//! `tls`, `tower`. `test-util` makes every block follow tokio's paused clock; switch it on in
+//! None by default. `full` is all of: `cache`, `compression`, `http`, `json`, `native-roots`, `schema`,
+//! `serde`, `tls`, `tower`, `watch`. `test-util` makes every block follow tokio's paused clock; switch it on in
 //! dev-dependencies only.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(
