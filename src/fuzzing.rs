@@ -52,3 +52,15 @@ pub fn http_input(lines: &[u8]) {
 pub fn http_intake(lines: &[u8]) {
     crate::edges::intake::http::claims::request(lines);
 }
+
+/// Bytes that claim to be a JSON document.
+#[cfg(feature = "json")]
+pub fn json_decode(bytes: &[u8]) {
+    crate::edges::intake::json_claims(bytes);
+}
+
+/// Names of files in a watched directory, and status files.
+#[cfg(all(feature = "watch", unix))]
+pub fn watch_names(bytes: &[u8]) {
+    crate::edges::intake::watch_claims(bytes);
+}

@@ -17,6 +17,7 @@
 //! | values by key, loaded once for all who want them | `cache` (feature `cache`) |
 //! | pooled HTTP with a cap on open connections | `http_transport` (feature `http`) |
 //! | intents over HTTP, with tickets to ask for | `intake::http` (feature `ingest`) |
+//! | intents of JSON documents, and of a directory's files | `intake` (features `json`, `watch`) |
 //!
 //! Here at the root stand the words that rooms share, each room's handle, and what a first pipeline
 //! is made of. All else, the configurations of the other rooms first, stands in its room.
@@ -62,7 +63,7 @@
 //!
 //! # Features
 //! None by default. `full` is all of: `cache`, `compression`, `http`, `ingest`, `json`, `native-roots`,
-//! `serde`, `tls`, `tower`. `test-util` makes every block follow tokio's paused clock; switch it on in
+//! `schema`, `serde`, `tls`, `tower`, `watch`. `test-util` makes every block follow tokio's paused clock; switch it on in
 //! dev-dependencies only.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(

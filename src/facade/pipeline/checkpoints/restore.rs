@@ -40,6 +40,8 @@ pub struct Resumed<P: Send + Sync + 'static, O: Send + Sync + 'static> {
     pub key: Arc<str>,
     /// The object's version.
     pub generation: Option<u64>,
+    /// The hash of its content.
+    pub content: Option<u128>,
     /// The phase it goes on with.
     pub phase: Option<&'static str>,
     /// For its ending. Dropped, the intent goes on all the same.
@@ -211,6 +213,7 @@ impl<P: Send + Sync + 'static, O: Send + Sync + 'static> Shared<P, O> {
         let Life { asked, kept, covered } = life;
         let (key, generation) = (Arc::clone(&asked.key), asked.generation);
         let phase = self.phases.get(covered).copied();
+        let content = asked.asked().content;
         let ask = ask_of(asked.asked());
         let number = core.ledger.accepted + 1;
         let promise = Arc::new(Promise::new());
@@ -219,6 +222,6 @@ impl<P: Send + Sync + 'static, O: Send + Sync + 'static> Shared<P, O> {
         let body = Body::new(asked, Claim::new(number, Arc::clone(&promise)));
         let run = core.revive(ask, covered, Carried { control, body, kept: Some(kept) }, now);
         let ticket = Ticket::new(promise, Arc::clone(self), run, number, saving);
-        Resumed { key, generation, phase, ticket }
+        Resumed { key, generation, content, phase, ticket }
     }
 }
