@@ -21,7 +21,7 @@ use tokio::task::coop::poll_proceed;
 use super::body::Body;
 use super::decoding::Decoding;
 use super::error::{Cause, TransportError};
-use super::raw_body::{Piece, RawBody};
+use super::raw_body::{Incoming, Piece, RawBody};
 
 /// What is decoded at a time; at most so much is beyond a limit.
 pub(super) const CHUNK_BYTES: usize = 8 << 10;
@@ -68,16 +68,19 @@ impl Coding {
 
 /// The answer as it was before it was compressed, its headers too.
 pub(super) fn decoded(
-    answer: Response<RawBody>,
+    answer: Response<Incoming>,
     decoding: Option<Decoding>,
-    max_body_bytes: Option<usize>,
+    raw: impl FnOnce(Incoming) -> RawBody,
 ) -> Response<Body> {
     let coding = decoding.and_then(|limits| Some((limits, Coding::of(answer.headers())?)));
     let Some((limits, coding)) = coding.filter(|_| !answer.body().is_end_stream()) else {
-        return answer.map(Body::from);
+        return answer.map(|incoming| Body::from(raw(incoming)));
     };
-    let mut answer =
-        answer.map(|raw| Body::from(Decoded::new(raw, coding, limits, max_body_bytes)));
+    let mut answer = answer.map(|incoming| {
+        let raw = raw(incoming);
+        let max_body_bytes = raw.max_body_bytes();
+        Body::from(Decoded::new(raw, coding, limits, max_body_bytes))
+    });
     answer.headers_mut().remove(CONTENT_ENCODING);
     answer.headers_mut().remove(CONTENT_LENGTH);
     answer

@@ -91,6 +91,7 @@
 //! Lock order: pool → a waiter's cell; the locks of the factory, of the drivers, of a transport's pool,
 //! of the door, of the safeguards and of the times are held with none of them.
 
+mod alarm;
 mod allowance;
 mod attempts;
 mod body;
