@@ -14,7 +14,7 @@ use http::header::{
     ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, HeaderMap, HeaderValue, RANGE,
 };
 use http::{Request, Response};
-use http_body::{Body as _, Frame};
+use http_body::Frame;
 use tokio::io::{AsyncBufRead, AsyncRead, ReadBuf};
 use tokio::task::coop::poll_proceed;
 
@@ -146,6 +146,12 @@ where
 
     pub(super) fn is_end_stream(&self) -> bool {
         self.reader.is_none()
+    }
+
+    /// What compressed it came as.
+    pub(super) fn raw(&self) -> Option<&B> {
+        let reader = self.reader.as_ref()?;
+        Some(on_reader!(reader, decoder => &decoder.get_ref().raw))
     }
 
     pub(super) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Piece>> {

@@ -12,6 +12,7 @@ use super::core::{Held, HostId, Look, NotOpened, Share as _};
 use super::h1::{Settling, settle};
 use super::metrics::CloseReason;
 use super::shared::Shared;
+use crate::BytesPool;
 use crate::ground::time::Instant;
 
 /// The right to one open connection, counted by both caps. Dropping it frees it.
@@ -162,6 +163,10 @@ impl Lease {
 
     pub(super) fn config(&self) -> &TransportConfig {
         &self.shared.config
+    }
+
+    pub(super) fn buffers(&self) -> &BytesPool {
+        &self.shared.buffers
     }
 
     /// Whether the pool was cut.

@@ -13,6 +13,7 @@ use super::error::{Phase, TransportError, broken_body};
 use super::metrics::CloseReason;
 use super::permit::Lease;
 use super::stream::Answer;
+use crate::BytesPool;
 use crate::ground::time::{Instant, now, timer_at};
 
 /// The body of an answer as it comes over the wire. It holds the connection.
@@ -111,6 +112,11 @@ impl RawBody {
     /// How much may come in all.
     pub(super) fn max_body_bytes(&self) -> Option<usize> {
         self.lease.as_ref().and_then(|lease| lease.config().max_body_bytes)
+    }
+
+    /// What its pieces may be put together in; `None`: no more will come.
+    pub(super) fn buffers(&self) -> Option<BytesPool> {
+        self.lease.as_ref().map(|lease| lease.buffers().clone())
     }
 
     fn release(&mut self) {

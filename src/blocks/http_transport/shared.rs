@@ -40,8 +40,7 @@ pub(super) struct Shared {
     /// One task per connection, and those that dial ahead. Dropped with the pool, which ends them all.
     pub(super) drivers: Drivers,
     pub(super) door: Door,
-    /// What JSON is written into.
-    #[cfg(feature = "json")]
+    /// What JSON is written into, and answers are put together in.
     pub(super) buffers: crate::BytesPool,
 }
 
@@ -96,7 +95,6 @@ impl Shared {
             times: AllTimes::default(),
             drivers: Drivers::default(),
             door: Door::default(),
-            #[cfg(feature = "json")]
             buffers: crate::BytesPool::new(),
         }
     }
