@@ -99,7 +99,9 @@ impl Call {
         let mut again = Request::new(request.body().replay()?);
         *again.method_mut() = request.method().clone();
         *again.uri_mut() = request.uri().clone();
-        *again.headers_mut() = request.headers().clone();
+        if !request.headers().is_empty() {
+            *again.headers_mut() = request.headers().clone();
+        }
         Some(again)
     }
 }
@@ -136,9 +138,8 @@ pub(super) async fn attempt(
             Some(Expectation::of(request, wait))
         };
         call.name_host(request)?;
-        let Some(request) = outgoing.take() else { return Err(SENT) };
         let expected = expectation.as_ref();
-        let failed = match exchange(shared, &mut lease, request, call, expected, now).await {
+        let failed = match exchange(shared, &mut lease, outgoing, call, expected, now).await {
             Ok(response) => {
                 let may_ask_again = expectation.is_some() && sends < MOST_SENDS;
                 let is_unmet = may_ask_again && response.status() == StatusCode::EXPECTATION_FAILED;
@@ -219,7 +220,7 @@ impl Failed {
 async fn exchange(
     shared: &Shared,
     lease: &mut Lease,
-    request: Request<TransportBody>,
+    outgoing: &mut Option<Request<TransportBody>>,
     call: &Call,
     expectation: Option<&Expectation>,
     began: Instant,
@@ -228,6 +229,7 @@ async fn exchange(
     let header_until = allowance.until(began, shared.config.response_header_timeout);
     let response = match lease.conn() {
         Some(Conn::H1(conn)) => {
+            let Some(request) = outgoing.take() else { return Err(Failed::Late(SENT)) };
             let mut sent = pin!(conn.sender().try_send_request(request));
             // What hyper returns in place of an answer is large, and rare.
             let polled =
@@ -243,6 +245,7 @@ async fn exchange(
         Some(Conn::H2(conn)) => {
             let heard = conn.heard();
             let (tls, most) = (call.key.tls, shared.config.max_header_bytes);
+            let Some(request) = outgoing.take() else { return Err(Failed::Late(SENT)) };
             let sent = pin!(stream::exchange(conn.sender(), request, tls, most, expectation));
             match time::until(header_until, sent).await {
                 Some(Ok(response)) => {

@@ -61,44 +61,38 @@ pub(super) fn exchange<'e>(
 ) -> impl Future<Output = Result<Response<Answer>, Failure>> + use<'e> {
     // Beside the future, which would have room for the request twice.
     let opened = open(sender, request, tls);
-    async move { head(opened?, max_header_bytes, expectation).await }
-}
-
-async fn head(
-    opened: Opened,
-    max_header_bytes: usize,
-    expectation: Option<&Expectation>,
-) -> Result<Response<Answer>, Failure> {
-    let Opened { is_head, mut answer, mut upload } = opened;
-    let response = poll_fn(|cx| {
-        while let Some(expectation) = expectation
-            && let Poll::Ready(Some(Ok(word))) = answer.poll_informational(cx)
-        {
-            expectation.told(word.status());
-        }
-        if let Some(sending) = &mut upload {
-            match sending.poll(cx) {
-                Poll::Ready(Err(cause)) => {
-                    sending.send.send_reset(Reason::CANCEL);
-                    let error = TransportError::RequestBody(cause);
-                    return Poll::Ready(Err(Failure::Stream(error)));
-                }
-                Poll::Ready(Ok(())) => upload = None,
-                Poll::Pending => {}
+    async move {
+        let Opened { is_head, mut answer, mut upload } = opened?;
+        let response = poll_fn(|cx| {
+            while let Some(expectation) = expectation
+                && let Poll::Ready(Some(Ok(word))) = answer.poll_informational(cx)
+            {
+                expectation.told(word.status());
             }
+            if let Some(sending) = &mut upload {
+                match sending.poll(cx) {
+                    Poll::Ready(Err(cause)) => {
+                        sending.send.send_reset(Reason::CANCEL);
+                        let error = TransportError::RequestBody(cause);
+                        return Poll::Ready(Err(Failure::Stream(error)));
+                    }
+                    Poll::Ready(Ok(())) => upload = None,
+                    Poll::Pending => {}
+                }
+            }
+            Pin::new(&mut answer).poll(cx).map_err(failed)
+        })
+        .await?;
+        if header_bytes(response.headers()) > max_header_bytes {
+            // Dropping it ends the stream.
+            return Err(Failure::Stream(TransportError::HeaderTooLarge));
         }
-        Pin::new(&mut answer).poll(cx).map_err(failed)
-    })
-    .await?;
-    if header_bytes(response.headers()) > max_header_bytes {
-        // Dropping it ends the stream.
-        return Err(Failure::Stream(TransportError::HeaderTooLarge));
+        if expectation.is_some_and(Expectation::keeps_the_body) {
+            // What was not asked for ends with the stream.
+            upload = None;
+        }
+        Ok(response.map(|receive| Answer::new(receive, upload)).map_length(is_head))
     }
-    if expectation.is_some_and(Expectation::keeps_the_body) {
-        // What was not asked for ends with the stream.
-        upload = None;
-    }
-    Ok(response.map(|receive| Answer::new(receive, upload)).map_length(is_head))
 }
 
 /// As HTTP/2 counts it (RFC 9113, section 6.5.2).
