@@ -35,11 +35,6 @@ impl<T> Magazine<T> {
     }
 
     #[inline]
-    pub(super) fn has_room_for(&self, count: usize) -> bool {
-        self.room - self.values.len() >= count
-    }
-
-    #[inline]
     pub(super) fn pop(&mut self) -> Option<T> {
         self.values.pop()
     }

@@ -44,8 +44,7 @@
 //    under way between those, the hands of whoever drops it. It is moved, never copied.
 // 3. *Bound.* At most `Limits::magazines` magazines exist, counted under the depot's lock before one
 //    is made. Parts begin without any, and exchange one for one but for the first two. Idle values
-//    lie in magazines, or in hand where the thread's first magazine has a place free for it; so there
-//    are never more than the magazines hold.
+//    lie in magazines, so there are never more than those hold.
 // 4. *Locks*: one, the depot's. Under it, magazines are moved in and out of parts (`slots.rs`, 2),
 //    and nothing is allocated: its lists have room for all magazines from the start.
 // 5. Victims are the oldest values of the depot; whoever takes values takes the newest, and makes

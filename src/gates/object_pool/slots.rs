@@ -1,7 +1,5 @@
 //! What each thread has for itself in a pool: two magazines, touched without any atomic operation.
-//! The same scheme as in J. Bonwick and J. Adams, "Magazines and Vmem", USENIX 2001, section 3; but
-//! that the newest value of the first lies before it, in hand: who takes one and gives it back, over
-//! and over, touches one word instead of a stack.
+//! The same scheme as in J. Bonwick and J. Adams, "Magazines and Vmem", USENIX 2001, section 3.
 //!
 //! 1. *One thread.* The part of a slot is touched only through the [`Number`] of its index, and so
 //!    by one thread at a time (`thread_number.rs`, 1 and 4); what one thread did there is seen by
@@ -33,8 +31,6 @@ struct Slot<T> {
 }
 
 struct Part<T> {
-    /// The newest, if it is a value of `loaded`, which has room for it.
-    hand: Option<T>,
     loaded: Magazine<T>,
     /// Empty or full, mostly: so that a thread at the edge of a magazine does not exchange one with
     /// each operation.
@@ -59,7 +55,6 @@ impl<T> Slots<T> {
     pub(super) fn open(&self, me: Number) {
         self.0[me.index()].get_or_init(|| {
             let part = Part {
-                hand: None,
                 loaded: Magazine::absent(),
                 previous: Magazine::absent(),
                 rests_since: NEEDED,
@@ -99,10 +94,7 @@ impl<T> Slots<T> {
     /// is open.
     pub(super) fn load(&self, me: Number, full: Magazine<T>) -> Magazine<T> {
         let Some(slot) = self.0[me.index()].get() else { return full };
-        Self::part(slot, me, |part| {
-            debug_assert!(part.hand.is_none(), "nothing is left");
-            mem::replace(&mut part.loaded, full)
-        })
+        Self::part(slot, me, |part| mem::replace(&mut part.loaded, full))
     }
 
     /// No room is left: gives this thread an empty magazine, for a full one or none. Only if its
@@ -110,7 +102,6 @@ impl<T> Slots<T> {
     pub(super) fn unload(&self, me: Number, empty: Magazine<T>) -> Magazine<T> {
         let Some(slot) = self.0[me.index()].get() else { return empty };
         Self::part(slot, me, |part| {
-            part.lay_down();
             part.rests_since = NEEDED;
             let loaded = mem::replace(&mut part.loaded, empty);
             mem::replace(&mut part.previous, loaded)
@@ -134,9 +125,8 @@ impl<T> Slots<T> {
     /// Every magazine that is here.
     pub(super) fn drain(&mut self) -> impl Iterator<Item = Magazine<T>> + '_ {
         self.0.iter_mut().filter_map(OnceLock::take).flat_map(|slot| {
-            let mut part = slot.part.into_inner();
-            part.lay_down();
-            [part.loaded, part.previous]
+            let Part { loaded, previous, .. } = slot.part.into_inner();
+            [loaded, previous]
         })
     }
 
@@ -173,14 +163,6 @@ fn count(so_far: &AtomicU64) -> u64 {
 impl<T> Part<T> {
     #[inline]
     fn pop(&mut self) -> Option<T> {
-        match self.hand.take() {
-            None => self.pop_loaded(),
-            newest => newest,
-        }
-    }
-
-    #[inline]
-    fn pop_loaded(&mut self) -> Option<T> {
         if self.loaded.is_empty() {
             if self.previous.is_empty() {
                 return None;
@@ -192,36 +174,14 @@ impl<T> Part<T> {
 
     #[inline]
     fn push(&mut self, value: T) -> Result<(), T> {
-        if self.hand.is_some() || self.loaded.is_full() {
-            self.make_room(value)
-        } else {
-            self.hand = Some(value);
-            Ok(())
-        }
-    }
-
-    /// What is in hand goes to the others, and the value into the hand.
-    #[inline]
-    fn make_room(&mut self, value: T) -> Result<(), T> {
-        if self.loaded.has_room_for(usize::from(self.hand.is_some()) + 1) {
-            self.lay_down();
-        } else {
+        if self.loaded.is_full() {
             if self.previous.is_full() {
                 return Err(value);
             }
-            self.lay_down();
             self.swap();
         }
-        self.hand = Some(value);
+        self.loaded.push(value);
         Ok(())
-    }
-
-    /// Nothing is in hand any more. There is room for it.
-    #[inline]
-    fn lay_down(&mut self) {
-        if let Some(newest) = self.hand.take() {
-            self.loaded.push(newest);
-        }
     }
 
     fn swap(&mut self) {
