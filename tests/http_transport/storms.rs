@@ -93,9 +93,9 @@ async fn a_panic_costs_nobody_else_anything() {
     let transport = transport(config.with_pool_wait_timeout(PATIENCE));
     let mut callers = JoinSet::new();
     for n in 0..CALLERS {
-        let (transport, url) = (transport.clone(), server.url("/"));
+        let calling = call(transport.clone(), server.url("/"), when(n));
         callers.spawn(async move {
-            let ended = tokio::spawn(call(transport, url, when(n))).await;
+            let ended = tokio::spawn(calling).await;
             match (when(n), ended) {
                 (When::Never, Ok(Ok(()))) => {}
                 // The connection's task has ended, with or without an answer by then.
