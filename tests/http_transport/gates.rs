@@ -31,7 +31,7 @@ async fn at_the_word_that_the_body_waits_for() {
         let mut peer = None;
         let gate = async {
             let accepted = server.accept().await;
-            accepted.stream.readable().await.unwrap();
+            accepted.stream.peek(&mut [0]).await.unwrap();
             peer = Some(accepted);
         };
         assert_eq!(ends_at(call, end, gate).await, in_time(end, Phase::Header), "{end:?}");

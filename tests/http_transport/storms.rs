@@ -90,7 +90,8 @@ async fn call(transport: Transport, url: String, when: When) -> Result<(), Trans
 async fn a_panic_costs_nobody_else_anything() {
     let server = Server::answering().await;
     let config = TransportConfig::default().with_open_per_host(CAP).with_open_overall(CAP);
-    let transport = transport(config.with_pool_wait_timeout(PATIENCE));
+    let patient = config.with_pool_wait_timeout(PATIENCE).with_waiting_per_host(2 * CALLERS);
+    let transport = transport(patient);
     let mut callers = JoinSet::new();
     for n in 0..CALLERS {
         let calling = call(transport.clone(), server.url("/"), when(n));
