@@ -1,5 +1,5 @@
-//! The protocol of [`Handoff`]: every interleaving of put, poll and leave. And [`Tally`]'s, while
-//! the numbers of threads change hands.
+//! The protocol of [`Handoff`]: every interleaving of put, poll and leave; and that of [`Orders`].
+//! And [`Tally`]'s, while the numbers of threads change hands.
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -10,6 +10,7 @@ use loom::thread;
 
 use super::handoff::Handoff;
 use super::joint::{Joint, Turn, Waiter, Work};
+use super::orders::{Orders, orders};
 use super::tally::Tally;
 use super::thread_number::{Lease, Numbers};
 
@@ -235,5 +236,40 @@ fn loom_the_lead_of_a_joint_is_handed_over() {
         });
         assert_eq!(block_on(shared(other, bell)), 7);
         leader.join().unwrap();
+    });
+}
+
+#[test]
+fn loom_an_order_beside_a_poll_is_never_missed() {
+    loom::model(|| {
+        let (orders, mut inbox) = orders();
+        let giver = thread::spawn(move || {
+            orders.give(1).unwrap();
+            // The task may have taken the first by now, or not.
+            orders.give(2).is_ok()
+        });
+        assert_eq!(block_on(poll_fn(|cx| inbox.poll(cx))), 1);
+        let both = giver.join().unwrap();
+        let second = inbox.poll(&Context::from_waker(Waker::noop()));
+        assert_eq!(second, if both { Poll::Ready(2) } else { Poll::Pending });
+    });
+}
+
+/// It holds the end that it was given through.
+#[allow(dead_code, reason = "they are held")]
+struct Cyclic(Orders<Cyclic>, Arc<()>);
+
+#[test]
+fn loom_no_order_is_left_where_nobody_looks() {
+    loom::model(|| {
+        let alive = Arc::new(());
+        let (orders, inbox) = orders();
+        let giver = thread::spawn({
+            let alive = Arc::clone(&alive);
+            move || drop(orders.give(Cyclic(orders.clone(), alive)))
+        });
+        drop(inbox);
+        giver.join().unwrap();
+        assert_eq!(Arc::strong_count(&alive), 1);
     });
 }

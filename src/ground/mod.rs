@@ -17,6 +17,8 @@ pub(crate) mod loom_tests;
 pub(crate) mod metrics;
 #[cfg(feature = "tower")]
 pub(crate) mod network;
+#[cfg(any(feature = "http", test))]
+pub(crate) mod orders;
 pub(crate) mod outcome;
 pub(crate) mod primitives;
 pub(crate) mod priority;

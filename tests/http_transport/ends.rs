@@ -23,18 +23,18 @@ use crate::timeouts::full_backlog;
 
 /// How a request ends at the gate.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum End {
+pub(crate) enum End {
     Dropped,
     Panicked,
     TimedOut,
 }
 
-const ENDS: [End; 3] = [End::Dropped, End::Panicked, End::TimedOut];
+pub(crate) const ENDS: [End; 3] = [End::Dropped, End::Panicked, End::TimedOut];
 
 /// Long enough to come to any gate here, on a machine that does other things as well.
 const WHOLE: Duration = Duration::from_millis(700);
 
-fn one_place(config: TransportConfig, end: End) -> Transport {
+pub(crate) fn one_place(config: TransportConfig, end: End) -> Transport {
     let one = config.with_open_per_host(1).with_open_overall(1).with_drain_bytes(0);
     transport(match end {
         End::TimedOut => one.with_total_timeout(WHOLE),
@@ -43,7 +43,11 @@ fn one_place(config: TransportConfig, end: End) -> Transport {
 }
 
 /// Runs `call` until it stands at the gate, and ends it there. The phase in which its time ran out.
-async fn ends_at<F>(call: F, end: End, at_the_gate: impl Future<Output = ()>) -> Option<Phase>
+pub(crate) async fn ends_at<F>(
+    call: F,
+    end: End,
+    at_the_gate: impl Future<Output = ()>,
+) -> Option<Phase>
 where
     F: Future<Output = Result<(), TransportError>> + Send + 'static,
 {
@@ -76,11 +80,11 @@ where
     }
 }
 
-async fn get(transport: Transport, url: String) -> Result<(), TransportError> {
+pub(crate) async fn get(transport: Transport, url: String) -> Result<(), TransportError> {
     transport.get(url).await?.into_body().bytes(1 << 20).await.map(drop)
 }
 
-fn in_time(end: End, phase: Phase) -> Option<Phase> {
+pub(crate) fn in_time(end: End, phase: Phase) -> Option<Phase> {
     (end == End::TimedOut).then_some(phase)
 }
 

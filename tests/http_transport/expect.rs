@@ -149,6 +149,9 @@ async fn small_bodies_and_none_at_all_do_not_wait_and_streams_of_no_known_length
     asked.headers_mut().insert("expect", "100-Continue".parse().unwrap());
     assert!(expects(asked).await, "its headers say so");
     assert!(expects(post(&server, TransportBody::stream(OfAnyLength))).await);
+    let mut nothing = post(&server, ());
+    nothing.headers_mut().insert("expect", "100-continue".parse().unwrap());
+    assert!(!expects(nothing).await, "there is no body to wait for");
 }
 
 /// Says nothing of its length, and never anything else.

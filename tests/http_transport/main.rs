@@ -11,6 +11,7 @@ mod ends;
 mod errors;
 mod expect;
 mod faults;
+mod gates;
 mod h2;
 mod h2_frames;
 mod lifecycle;
@@ -25,6 +26,7 @@ mod reuse;
 mod safeguards;
 mod server;
 mod statistics;
+mod storms;
 mod timeouts;
 #[cfg(feature = "tls")]
 mod tls;

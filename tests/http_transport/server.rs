@@ -123,6 +123,13 @@ impl Peer {
         self.stream.write_all(bytes.as_ref()).await.is_ok()
     }
 
+    /// All that comes until the client has closed.
+    pub(crate) async fn rest(mut self) -> String {
+        let read = patiently(self.stream.read_to_end(&mut self.buffer)).await;
+        assert!(read.is_ok(), "{read:?}");
+        String::from_utf8(self.buffer).unwrap()
+    }
+
     /// Waits until the client has closed.
     pub(crate) async fn closed(mut self) {
         let mut sink = [0; 4096];

@@ -4,4 +4,5 @@
 mod allocations;
 mod ops;
 mod ops_seeds;
+mod panics;
 mod secrets;

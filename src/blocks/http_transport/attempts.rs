@@ -8,7 +8,7 @@ use super::body::Body;
 use super::error::{Phase, TransportError};
 use super::request_body::TransportBody;
 use super::safeguards::Safeguard;
-use super::send::{Call, attempt};
+use super::send::{Call, SENT, attempt};
 use super::shared::Shared;
 use crate::ground::outcome::Verdict;
 use crate::ground::time;
@@ -21,8 +21,9 @@ impl Safeguard {
         &self,
         shared: &Arc<Shared>,
         call: &Call,
-        request: Request<TransportBody>,
+        outgoing: Option<Request<TransportBody>>,
     ) -> Answer {
+        let Some(request) = outgoing else { return Err(SENT) };
         match &self.retry {
             None => self.hedged(shared, call, request).await,
             Some(retry) => {
@@ -104,12 +105,12 @@ impl Safeguard {
         request: Request<TransportBody>,
     ) -> Answer {
         let Some(breaker) = &self.breaker else {
-            return attempt(shared, call, request, time::now()).await;
+            return attempt(shared, call, &mut Some(request), time::now()).await;
         };
         let permit = breaker
             .try_acquire()
             .map_err(|open| TransportError::CircuitOpen { host: self.host().into(), open })?;
-        let answer = attempt(shared, call, request, time::now()).await;
+        let answer = attempt(shared, call, &mut Some(request), time::now()).await;
         permit.report(Verdict::of_response(&answer));
         answer
     }

@@ -5,13 +5,14 @@ use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use bytes::{Bytes, BytesMut};
+use bytes::{BufMut, Bytes};
 use http_body::{Body as _, Frame, SizeHint};
 
 #[cfg(feature = "compression")]
 use super::decode::Decoded;
 use super::error::TransportError;
 use super::raw_body::RawBody;
+use crate::BytesPool;
 
 /// The body of an answer, as it comes in.
 ///
@@ -67,7 +68,9 @@ impl Body {
         }
     }
 
-    /// The whole body, of at most `limit_bytes`. One that comes in one piece is not copied.
+    /// The whole body, of at most `limit_bytes`. One that comes in one piece is not copied; others are
+    /// put together in a buffer that goes back to the transport's [`BytesPool`] with the last clone
+    /// of what is returned.
     ///
     /// # Errors
     ///
@@ -85,19 +88,35 @@ impl Body {
         if self.is_end_stream() && first.len() <= limit_bytes {
             return Ok(first);
         }
+        // Now, while its connection is there.
+        let buffers = self.buffers();
         let Some(mut next) = self.chunk().await.transpose()? else {
             return if first.len() > limit_bytes { Err(too_large) } else { Ok(first) };
         };
-        let mut all = BytesMut::from(first);
+        // Its length, where it is known; and nobody makes us take more than comes, and as much again.
+        let left = usize::try_from(self.size_hint().lower()).unwrap_or(usize::MAX);
+        let so_far = first.len() + next.len();
+        let buffers = buffers.unwrap_or_default();
+        let mut all = buffers.take(so_far + left.min(so_far)).into_owned();
+        all.put_slice(&first);
+        drop(first);
         loop {
             if all.len() + next.len() > limit_bytes {
                 return Err(too_large);
             }
-            all.extend_from_slice(&next);
+            all.put_slice(&next);
             match self.chunk().await.transpose()? {
                 Some(chunk) => next = chunk,
                 None => return Ok(all.freeze()),
             }
+        }
+    }
+
+    fn buffers(&self) -> Option<BytesPool> {
+        match &self.0 {
+            Inner::Raw(body) => body.buffers(),
+            #[cfg(feature = "compression")]
+            Inner::Decoded(body) => body.raw()?.buffers(),
         }
     }
 }

@@ -8,7 +8,7 @@ use std::future::Future;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker};
 
-use http::header::{HeaderName, PROXY_AUTHORIZATION};
+use http::header::{HOST, HeaderName, PROXY_AUTHORIZATION};
 use http::{HeaderMap, HeaderValue, Method, Request, Uri};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
@@ -16,7 +16,7 @@ use tokio::io::{AsyncRead, DuplexStream, ReadBuf};
 
 use super::config::{Protocol, TransportConfig};
 use super::dial::tunnel;
-use super::host::{HostKey, prepare};
+use super::host::{HostKey, Names, prepare};
 use super::proxy::{How, NoProxy, Proxy, ProxyRules, rules_of};
 use super::request_body::TransportBody;
 
@@ -181,8 +181,11 @@ pub(super) fn one_request_or_none(url: &str, method: &str, headers: &[(&str, &st
                 request.headers_mut().append(name, value);
             }
         }
-        if prepare(&mut request, &key).is_err() {
-            continue;
+        let Ok(names) = prepare(&mut request, &key) else { continue };
+        if names == Names::NoHost {
+            // As it is done for each sending.
+            let name = HeaderValue::from_str(key.authority.as_str()).expect("a name");
+            request.headers_mut().insert(HOST, name);
         }
         if request.body().check_length(request.method()).is_err() {
             continue;

@@ -20,20 +20,18 @@ pub(super) enum Conn {
     H2(H2),
 }
 
-impl Conn {
-    pub(super) fn is_closed(&self) -> bool {
-        match self {
-            Self::H1(conn) => conn.is_closed(),
-            Self::H2(conn) => conn.is_closed(),
-        }
-    }
-}
-
 impl Share for Conn {
     fn share(&self) -> Option<Self> {
         match self {
             Self::H1(_) => None,
             Self::H2(conn) => Some(Self::H2(conn.clone())),
+        }
+    }
+
+    fn is_closed(&self) -> bool {
+        match self {
+            Self::H1(conn) => conn.is_closed(),
+            Self::H2(conn) => conn.is_closed(),
         }
     }
 }

@@ -14,14 +14,14 @@ use http::header::{
     ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, HeaderMap, HeaderValue, RANGE,
 };
 use http::{Request, Response};
-use http_body::{Body as _, Frame};
+use http_body::Frame;
 use tokio::io::{AsyncBufRead, AsyncRead, ReadBuf};
 use tokio::task::coop::poll_proceed;
 
 use super::body::Body;
 use super::decoding::Decoding;
 use super::error::{Cause, TransportError};
-use super::raw_body::{Piece, RawBody};
+use super::raw_body::{Incoming, Piece, RawBody};
 
 /// What is decoded at a time; at most so much is beyond a limit.
 pub(super) const CHUNK_BYTES: usize = 8 << 10;
@@ -68,16 +68,19 @@ impl Coding {
 
 /// The answer as it was before it was compressed, its headers too.
 pub(super) fn decoded(
-    answer: Response<RawBody>,
+    answer: Response<Incoming>,
     decoding: Option<Decoding>,
-    max_body_bytes: Option<usize>,
+    raw: impl FnOnce(Incoming) -> RawBody,
 ) -> Response<Body> {
     let coding = decoding.and_then(|limits| Some((limits, Coding::of(answer.headers())?)));
     let Some((limits, coding)) = coding.filter(|_| !answer.body().is_end_stream()) else {
-        return answer.map(Body::from);
+        return answer.map(|incoming| Body::from(raw(incoming)));
     };
-    let mut answer =
-        answer.map(|raw| Body::from(Decoded::new(raw, coding, limits, max_body_bytes)));
+    let mut answer = answer.map(|incoming| {
+        let raw = raw(incoming);
+        let max_body_bytes = raw.max_body_bytes();
+        Body::from(Decoded::new(raw, coding, limits, max_body_bytes))
+    });
     answer.headers_mut().remove(CONTENT_ENCODING);
     answer.headers_mut().remove(CONTENT_LENGTH);
     answer
@@ -143,6 +146,12 @@ where
 
     pub(super) fn is_end_stream(&self) -> bool {
         self.reader.is_none()
+    }
+
+    /// What compressed it came as.
+    pub(super) fn raw(&self) -> Option<&B> {
+        let reader = self.reader.as_ref()?;
+        Some(on_reader!(reader, decoder => &decoder.get_ref().raw))
     }
 
     pub(super) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Piece>> {

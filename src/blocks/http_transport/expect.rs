@@ -68,6 +68,14 @@ impl Expectation {
     }
 }
 
+/// A request without a body must not ask for it to be waited for (RFC 9110, section 10.1.1): a server
+/// that does as it is told says "go on" to somebody who has nothing to go on with.
+pub(super) fn forget_if_nothing_to_send(request: &mut Request<TransportBody>) {
+    if request.body().is_none() && request.headers().get(EXPECT).is_some_and(is_100_continue) {
+        request.headers_mut().remove(EXPECT);
+    }
+}
+
 /// `Expect` has no other meaning (RFC 9110).
 fn is_100_continue(value: &HeaderValue) -> bool {
     value.as_bytes().eq_ignore_ascii_case(b"100-continue")

@@ -9,9 +9,8 @@ use http_body::Body as _;
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{Builder, Connection, SendRequest};
 use hyper_util::rt::TokioIo;
-use tokio::sync::mpsc;
-use tokio::time::Sleep;
 
+use super::alarm::{Alarm, KeptAlarm};
 use super::connection::Conn;
 use super::core::{Held, Look};
 use super::dial::{Heard, Stream};
@@ -19,7 +18,8 @@ use super::metrics::CloseReason;
 use super::permit::Place;
 use super::request_body::TransportBody;
 use super::times::HostTimes;
-use crate::ground::time::now;
+use crate::ground::orders::{Inbox, Orders, orders};
+use crate::ground::time::{Instant, now};
 
 /// How long a connection whose answer was read to its end may take to be ready for another
 /// request (the rest of the request is still being written), before it is closed.
@@ -29,12 +29,13 @@ const SETTLE: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(super) struct H1 {
     sender: SendRequest<TransportBody>,
-    /// At most one order is ever on its way: both take the connection out of use.
-    orders: mpsc::Sender<Order>,
+    /// At most one order is on its way: both take the connection out of use.
+    orders: Orders<Order>,
     heard: Heard,
     times: HostTimes,
     /// What had been heard when the request was sent.
     before: u64,
+    alarm: KeptAlarm,
 }
 
 /// A connection on its way back to the pool.
@@ -63,6 +64,20 @@ impl H1 {
         self.heard.so_often() > self.before
     }
 
+    /// What `poll` comes to before `at`; `None`: the time came first.
+    pub(super) async fn until<R>(
+        &mut self,
+        at: Option<Instant>,
+        mut poll: impl FnMut(&mut Context<'_>) -> Poll<R>,
+    ) -> Option<R> {
+        poll_fn(|cx| match (poll(cx), at) {
+            (Poll::Ready(output), _) => Poll::Ready(Some(output)),
+            (Poll::Pending, None) => Poll::Pending,
+            (Poll::Pending, Some(at)) => self.alarm.poll(at, cx).map(|()| None),
+        })
+        .await
+    }
+
     pub(super) fn times(&self) -> &HostTimes {
         &self.times
     }
@@ -76,8 +91,15 @@ impl H1 {
     }
 
     pub(super) fn close(&self, reason: CloseReason) {
-        // No room, or nobody there: the task has ended.
-        let _ = self.orders.try_send(Order::Close(reason));
+        // Not taken: the task has ended, or knows what to do.
+        let _ = self.orders.give(Order::Close(reason));
+    }
+}
+
+impl Drop for H1 {
+    fn drop(&mut self) {
+        // Before hyper's end of it goes, which would look as if the peer had ended it.
+        self.close(CloseReason::Abandoned);
     }
 }
 
@@ -86,7 +108,7 @@ impl H1 {
 pub(super) fn settle(settling: Settling) -> bool {
     let Conn::H1(conn) = &settling.held.conn else { return false };
     let orders = conn.orders.clone();
-    orders.try_send(Order::Settle(settling)).is_ok()
+    orders.give(Order::Settle(settling)).is_ok()
 }
 
 impl Settling {
@@ -135,10 +157,10 @@ pub(super) async fn handshake(
         .max_buf_size(max_header_bytes)
         .handshake(TokioIo::new(stream))
         .await?;
-    let (order, orders) = mpsc::channel(1);
+    let (orders, inbox) = orders();
     Ok((
-        H1 { sender, orders: order, heard, times, before: 0 },
-        Driver { connection, orders, settling: None, is_counted_on: false },
+        H1 { sender, orders, heard, times, before: 0, alarm: KeptAlarm::default() },
+        Driver { connection, inbox, settling: None, is_counted_on: false },
     ))
 }
 
@@ -146,14 +168,14 @@ pub(super) async fn handshake(
 #[derive(Debug)]
 pub(super) struct Driver {
     connection: Connection<TokioIo<Stream>, TransportBody>,
-    orders: mpsc::Receiver<Order>,
+    inbox: Inbox<Order>,
     settling: Option<Settling>,
     /// Somebody may wait for the connection in `settling`.
     is_counted_on: bool,
 }
 
 enum Event {
-    Ordered(Option<Order>),
+    Ordered(Order),
     Ended(hyper::Result<()>),
     /// The connection in `settling` is ready.
     Settled,
@@ -175,22 +197,20 @@ impl Driver {
     }
 
     async fn watch(&mut self, place: &Place) -> CloseReason {
-        let timer = tokio::time::sleep_until(place.first_look(now()).into());
-        let mut timer = std::pin::pin!(timer);
+        let mut alarm = Alarm::at(place.first_look(now()));
         loop {
-            match poll_fn(|cx| self.poll_event(timer.as_mut(), cx)).await {
-                Event::Ordered(None) => return CloseReason::Abandoned,
-                Event::Ordered(Some(Order::Close(reason))) => return reason,
-                Event::Ordered(Some(Order::Settle(settling))) => {
+            match poll_fn(|cx| self.poll_event(&mut alarm, cx)).await {
+                Event::Ordered(Order::Close(reason)) => return reason,
+                Event::Ordered(Order::Settle(settling)) => {
                     self.is_counted_on = settling.rest.is_none();
                     self.settling = Some(settling);
-                    timer.as_mut().reset((now() + SETTLE).into());
+                    alarm.set(now() + SETTLE);
                 }
                 Event::Settled => {
                     if let Some(settling) = self.settling.take() {
                         place.give_back(settling.held);
                     }
-                    timer.as_mut().reset(place.first_look(now()).into());
+                    alarm.set(place.first_look(now()));
                 }
                 Event::Lingers => place.lingers(),
                 Event::Ended(Ok(())) => return CloseReason::ByPeer,
@@ -198,7 +218,7 @@ impl Driver {
                 Event::TooMuch => return CloseReason::Abandoned,
                 Event::Due if self.settling.is_some() => return CloseReason::Abandoned,
                 Event::Due => match place.look(now()) {
-                    Some(Look::Again(at)) => timer.as_mut().reset(at.into()),
+                    Some(Look::Again(at)) => alarm.set(at),
                     Some(Look::Retire(_held, reason)) => return reason,
                     None => return CloseReason::Abandoned,
                 },
@@ -208,8 +228,8 @@ impl Driver {
 
     /// Orders first: whoever closes a connection for a reason also drops its `Conn`, by which
     /// alone the connection would end too.
-    fn poll_event(&mut self, timer: Pin<&mut Sleep>, cx: &mut Context<'_>) -> Poll<Event> {
-        if let Poll::Ready(order) = self.orders.poll_recv(cx) {
+    fn poll_event(&mut self, alarm: &mut Alarm, cx: &mut Context<'_>) -> Poll<Event> {
+        if let Poll::Ready(order) = self.inbox.poll(cx) {
             return Poll::Ready(Event::Ordered(order));
         }
         if let Poll::Ready(ended) = Pin::new(&mut self.connection).poll(cx) {
@@ -225,6 +245,6 @@ impl Driver {
                 Poll::Pending => {}
             }
         }
-        timer.poll(cx).map(|()| Event::Due)
+        alarm.poll(cx).map(|()| Event::Due)
     }
 }

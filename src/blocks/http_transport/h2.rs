@@ -8,15 +8,15 @@ use std::time::Duration;
 
 use ::h2::client::{Builder, Connection, SendRequest};
 use bytes::Bytes;
-use tokio::sync::mpsc;
-use tokio::time::Sleep;
 
+use super::alarm::Alarm;
 use super::config::TransportConfig;
 use super::core::Look;
 use super::dial::{Heard, Stream};
 use super::metrics::CloseReason;
 use super::permit::Place;
 use super::times::HostTimes;
+use crate::ground::orders::{Inbox, Orders, orders};
 use crate::ground::primitives::atomic::{AtomicBool, Ordering};
 use crate::ground::time::now;
 
@@ -47,8 +47,15 @@ const GRACE: Duration = Duration::from_secs(1);
 #[derive(Clone, Debug)]
 pub(super) struct H2 {
     sender: SendRequest<Bytes>,
+    /// In one allocation, for every request has an end of its own.
+    common: Arc<Common>,
+}
+
+/// What all ends of a connection share.
+#[derive(Debug)]
+struct Common {
     /// At most one order is ever on its way: of whoever takes the connection out of the pool.
-    orders: mpsc::Sender<CloseReason>,
+    orders: Orders<CloseReason>,
     /// The heads of answers.
     heard: Heard,
     times: HostTimes,
@@ -62,26 +69,26 @@ impl H2 {
 
     /// How many answers have begun so far, over all streams.
     pub(super) fn heard(&self) -> u64 {
-        self.heard.so_often()
+        self.common.heard.so_often()
     }
 
     pub(super) fn was_answered(&self) {
-        self.heard.again();
+        self.common.heard.again();
     }
 
     pub(super) fn times(&self) -> &HostTimes {
-        &self.times
+        &self.common.times
     }
 
     /// Whether it takes no more streams.
     pub(super) fn is_closed(&self) -> bool {
         // Relaxed: a stream that is tried all the same is refused, and sent again.
-        self.over.load(Ordering::Relaxed)
+        self.common.over.load(Ordering::Relaxed)
     }
 
     pub(super) fn drain(&self, reason: CloseReason) {
-        // No room, or nobody there: it ends already.
-        let _ = self.orders.try_send(reason);
+        // Not taken: it ends already.
+        let _ = self.common.orders.give(reason);
     }
 }
 
@@ -108,13 +115,13 @@ pub(super) async fn handshake(
         Poll::Pending => Poll::Pending,
     })
     .await?;
-    let (order, orders) = mpsc::channel(1);
+    let (orders, inbox) = orders();
     let over = Arc::new(AtomicBool::new(false));
     let (probe, own_most) = (Some(sender.clone()), config.streams_per_connection);
     let longest = config.total_timeout.saturating_add(GRACE);
-    let conn =
-        H2 { sender, orders: order, heard: Heard::default(), times, over: Arc::clone(&over) };
-    Ok((conn, Driver { connection, probe, orders, over, own_most, longest }))
+    let common = Common { orders, heard: Heard::default(), times, over: Arc::clone(&over) };
+    let conn = H2 { sender, common: Arc::new(common) };
+    Ok((conn, Driver { connection, probe, inbox, over, own_most, longest }))
 }
 
 fn header_list_size(config: &TransportConfig) -> u32 {
@@ -127,7 +134,7 @@ pub(super) struct Driver {
     connection: Connection<Stream, Bytes>,
     /// Tells whether new streams are taken. `None`: it is being drained.
     probe: Option<SendRequest<Bytes>>,
-    orders: mpsc::Receiver<CloseReason>,
+    inbox: Inbox<CloseReason>,
     over: Arc<AtomicBool>,
     own_most: usize,
     /// How long what it carries may take.
@@ -162,12 +169,11 @@ impl Driver {
     }
 
     async fn watch(&mut self, place: &Place) -> CloseReason {
-        let timer = tokio::time::sleep_until(place.first_look(now()).into());
-        let mut timer = std::pin::pin!(timer);
+        let mut alarm = Alarm::at(place.first_look(now()));
         let mut drains_for = None;
         let mut most = self.most();
         loop {
-            match poll_fn(|cx| self.poll_event(timer.as_mut(), most, cx)).await {
+            match poll_fn(|cx| self.poll_event(&mut alarm, most, cx)).await {
                 Event::Drain(reason) => drains_for = Some(reason),
                 Event::GoesAway => {
                     place.drained();
@@ -183,7 +189,7 @@ impl Driver {
                 Event::Due => match (drains_for, place.look(now())) {
                     (Some(reason), _) => return reason,
                     (None, Some(Look::Again(at))) => {
-                        timer.as_mut().reset(at.into());
+                        alarm.set(at);
                         continue;
                     }
                     (None, Some(Look::Retire(_held, reason))) => drains_for = Some(reason),
@@ -193,17 +199,12 @@ impl Driver {
             // From here on it lives by what it carries.
             self.probe = None;
             self.over.store(true, Ordering::Relaxed);
-            timer.as_mut().reset((now() + self.longest).into());
+            alarm.set(now() + self.longest);
         }
     }
 
-    fn poll_event(
-        &mut self,
-        timer: Pin<&mut Sleep>,
-        most: usize,
-        cx: &mut Context<'_>,
-    ) -> Poll<Event> {
-        if let Poll::Ready(Some(reason)) = self.orders.poll_recv(cx) {
+    fn poll_event(&mut self, alarm: &mut Alarm, most: usize, cx: &mut Context<'_>) -> Poll<Event> {
+        if let Poll::Ready(reason) = self.inbox.poll(cx) {
             return Poll::Ready(Event::Drain(reason));
         }
         if let Poll::Ready(ended) = Pin::new(&mut self.connection).poll(cx) {
@@ -218,6 +219,6 @@ impl Driver {
                 return Poll::Ready(Event::Allows(now));
             }
         }
-        timer.poll(cx).map(|()| Event::Due)
+        alarm.poll(cx).map(|()| Event::Due)
     }
 }

@@ -35,20 +35,30 @@ impl HostKey {
         let Some(authority) = uri.authority() else {
             return Err(TransportError::InvalidUrl("it has no host"));
         };
-        let (name, port) = taken_apart(authority.as_str());
-        if authority.as_str().contains('@') {
+        let Looks { colon, is_bracketed, has_credentials } = Looks::of(authority.as_str());
+        if has_credentials {
             return Err(TransportError::InvalidUrl("it carries credentials"));
         }
+        let end = if is_bracketed { end_of_host(authority.as_str()) } else { colon };
+        let (name, port) = authority.as_str().split_at(end);
         if name.is_empty() {
             return Err(TransportError::InvalidUrl("it has no host"));
         }
-        if !is_name_or_address(name) {
+        if is_bracketed && !is_name_or_address(name) {
             return Err(TransportError::InvalidUrl("its host is none"));
         }
         let authority = without_default_port(authority, name, port, tls)?;
         let mut host = Self { tls, authority, via: None };
         host.via = config.proxy.via(&host, config.protocol == Protocol::Http2);
         Ok(host)
+    }
+
+    /// Whether the two are written alike, as they mostly are. Others may be the same, too.
+    #[inline]
+    pub(super) fn is_spelt(&self, other: &Self) -> bool {
+        self.authority.as_str() == other.authority.as_str()
+            && self.tls == other.tls
+            && self.via == other.via
     }
 
     /// For an error: scheme, host and port. There are no credentials in here, nor a path.
@@ -80,14 +90,54 @@ fn is_name_or_address(host: &str) -> bool {
     }
 }
 
-/// The host, and what follows it: a colon and a port, if it is sound. Of an authority without
-/// credentials, in one go: each of `Authority`'s own methods looks through all of it again.
-fn taken_apart(authority: &str) -> (&str, &str) {
-    let end = match authority.strip_prefix('[') {
+/// What is to be seen of an authority in one look; each of `Authority`'s own methods would look
+/// through all of it again.
+struct Looks {
+    /// Where the first colon is, or the end.
+    colon: usize,
+    is_bracketed: bool,
+    has_credentials: bool,
+}
+
+impl Looks {
+    fn of(authority: &str) -> Self {
+        let mut looks =
+            Self { colon: authority.len(), is_bracketed: false, has_credentials: false };
+        for (at, byte) in authority.bytes().enumerate() {
+            match byte {
+                b':' => looks.colon = looks.colon.min(at),
+                b'[' | b']' => looks.is_bracketed = true,
+                b'@' => looks.has_credentials = true,
+                _ => {}
+            }
+        }
+        looks
+    }
+}
+
+/// Of an authority with brackets.
+fn end_of_host(authority: &str) -> usize {
+    match authority.strip_prefix('[') {
         Some(rest) => rest.find(']').map_or(authority.len(), |at| at + 2),
-        None => authority.bytes().position(|b| b == b':').unwrap_or(authority.len()),
-    };
-    authority.split_at(end)
+        None => authority.find(':').unwrap_or(authority.len()),
+    }
+}
+
+/// ":", ":0" and ":99999" name no port, and neither do signs.
+fn port_of(after: &str) -> Option<u16> {
+    let digits = after.strip_prefix(':').filter(|digits| !digits.is_empty())?;
+    digits.bytes().try_fold(0_u16, |port, byte| {
+        let digit = byte.is_ascii_digit().then(|| u16::from(byte - b'0'))?;
+        port.checked_mul(10)?.checked_add(digit)
+    })
+}
+
+/// Whether a request says by itself which host it means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Names {
+    ItsHost,
+    /// `Host` is to be its URL's.
+    NoHost,
 }
 
 /// `a.example:80` and `a.example` are one host under http.
@@ -106,9 +156,7 @@ fn without_default_port(
     if after.is_empty() {
         return Ok(authority.clone());
     }
-    // ":", ":0" and ":99999" name no port, and neither do signs.
-    let port = after.strip_prefix(':').filter(|port| port.bytes().all(|b| b.is_ascii_digit()));
-    match port.and_then(|port| port.parse::<u16>().ok()) {
+    match port_of(after) {
         None | Some(0) => Err(TransportError::InvalidUrl("its port is none")),
         Some(port) if port == if tls { 443 } else { 80 } => {
             host.parse().map_err(|_| TransportError::InvalidUrl("its host is none"))
@@ -117,12 +165,15 @@ fn without_default_port(
     }
 }
 
-/// Makes `request` fit to be written: origin form (absolute form where a proxy is to read it), one
-/// `Host`, no framing but ours.
+/// Makes `request` fit to be written: origin form (absolute form where a proxy is to read it), no
+/// framing but ours. What is left to do is to name its host, where it does not itself.
 ///
 /// The head can't smuggle a second request: method, URL and header values were checked by the
 /// types they are in, and the length of the body is said by the transport alone.
-pub(super) fn prepare<B>(request: &mut Request<B>, host: &HostKey) -> Result<(), TransportError> {
+pub(super) fn prepare<B>(
+    request: &mut Request<B>,
+    host: &HostKey,
+) -> Result<Names, TransportError> {
     if request.method() == Method::CONNECT {
         return Err(TransportError::InvalidRequest("CONNECT is for proxies"));
     }
@@ -143,19 +194,15 @@ pub(super) fn prepare<B>(request: &mut Request<B>, host: &HostKey) -> Result<(),
     if headers.contains_key(http::header::UPGRADE) {
         return Err(TransportError::InvalidRequest("upgrades are not supported"));
     }
-    match headers.get_all(HOST).iter().count() {
-        0 => {
-            let name = HeaderValue::from_str(host.authority.as_str())
-                .map_err(|_| TransportError::InvalidUrl("its host is none"))?;
-            headers.insert(HOST, name);
-        }
-        1 => {}
+    let names = match headers.get_all(HOST).iter().count() {
+        0 => Names::NoHost,
+        1 => Names::ItsHost,
         _ => return Err(TransportError::InvalidRequest("it has more than one host header")),
+    };
+    if let Some(via) = &host.via {
+        for_proxy(request, host, via)?;
     }
-    match &host.via {
-        None => Ok(()),
-        Some(via) => for_proxy(request, host, via),
-    }
+    Ok(names)
 }
 
 /// What a proxy is told is the configuration's word, and nobody else is told it.
@@ -165,9 +212,12 @@ fn for_proxy<B>(request: &mut Request<B>, host: &HostKey, via: &Via) -> Result<(
         return Ok(());
     }
     // A proxy goes by the URL (RFC 9112, section 3.2.2), whatever stands there.
-    let named = request.headers().get(HOST).and_then(|name| name.to_str().ok()?.parse().ok());
-    let named = named.and_then(|name| canonical(&name, host.tls).ok());
-    if named.as_ref() != Some(&host.authority) {
+    let is_another = |name: &HeaderValue| {
+        let named = name.to_str().ok().and_then(|name| name.parse().ok());
+        let named = named.and_then(|name| canonical(&name, host.tls).ok());
+        named.as_ref() != Some(&host.authority)
+    };
+    if request.headers().get(HOST).is_some_and(is_another) {
         let what = "through a proxy its host header must be the url's host";
         return Err(TransportError::InvalidRequest(what));
     }

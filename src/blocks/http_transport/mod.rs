@@ -66,8 +66,9 @@
 //!    (or not known yet not to be), and one is being dialled. So whoever comes finds nobody like
 //!    that before it takes a place.
 //!    A connection that *settles* (its answer has been read, and its task has yet to notice) is
-//!    promised to one waiter, so that a caller's next request does not dial. It is promised until
-//!    the task has looked, or the waiter has waited for 50 ms.
+//!    promised to one request that comes meanwhile, so that a caller's next one does not dial. It is
+//!    promised until the task has looked, or that request has waited for 50 ms. To those that waited
+//!    before, nothing is promised: they have no such patience.
 //! 4. A returned connection goes to its host's head; if nobody of its host waits, and another
 //!    host's head could dial but for the overall cap, it is closed for that one.
 //! 5. A freed place goes to the highest-class head among the hosts below their caps, round robin on
@@ -88,9 +89,10 @@
 //! 10. A transport and its clones use one pool at a time, looked up once for each request. Where
 //!     nobody uses a pool any more its idle connections are closed, and those that come back.
 //!
-//! Lock order: pool → a waiter's cell; the locks of the factory, of the drivers, of a transport's pool,
+//! Lock order: pool → a waiter's cell; the locks of the orders to connections' tasks, the locks of the factory, of the drivers, of a transport's pool,
 //! of the door, of the safeguards and of the times are held with none of them.
 
+mod alarm;
 mod allowance;
 mod attempts;
 mod body;

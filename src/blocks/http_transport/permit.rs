@@ -6,11 +6,13 @@ use std::time::Duration;
 use http_body::Body as _;
 
 use super::close::UnderWay;
+use super::config::TransportConfig;
 use super::connection::Conn;
-use super::core::{Held, HostId, Look, NotOpened};
+use super::core::{Held, HostId, Look, NotOpened, Share as _};
 use super::h1::{Settling, settle};
 use super::metrics::CloseReason;
 use super::shared::Shared;
+use crate::BytesPool;
 use crate::ground::time::Instant;
 
 /// The right to one open connection, counted by both caps. Dropping it frees it.
@@ -159,6 +161,14 @@ impl Lease {
         self.spent = true;
     }
 
+    pub(super) fn config(&self) -> &TransportConfig {
+        &self.shared.config
+    }
+
+    pub(super) fn buffers(&self) -> &BytesPool {
+        &self.shared.buffers
+    }
+
     /// Whether the pool was cut.
     pub(super) fn is_cut(&self) -> bool {
         self.shared.door.is_cut()
@@ -238,15 +248,19 @@ impl Lease {
     /// It turned out to have ended before it was used. Its own task frees the place.
     pub(super) fn discard(self) {
         self.drain(CloseReason::ByPeer);
+    }
+
+    /// Whoever waited for it has it.
+    pub(super) fn taken(self) -> Self {
         if let Some(held) = &self.held {
-            self.shared.declined(held.host);
+            self.shared.pool.lock().core.taken(held.host);
         }
+        self
     }
 
     /// It was never used: it goes to the next in line.
     pub(super) fn unused(mut self) {
         let Some(held) = self.held.take() else { return };
-        self.shared.declined(held.host);
         match held.conn {
             Conn::H1(_) => self.shared.give_back(held),
             Conn::H2(_) => self.held = Some(held),

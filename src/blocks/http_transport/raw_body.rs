@@ -3,18 +3,17 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body as _, Frame, SizeHint};
 use tokio::time::Sleep;
 
 use super::allowance::Allowance;
-use super::config::TransportConfig;
 use super::error::{Phase, TransportError, broken_body};
 use super::metrics::CloseReason;
 use super::permit::Lease;
 use super::stream::Answer;
+use crate::BytesPool;
 use crate::ground::time::{Instant, now, timer_at};
 
 /// The body of an answer as it comes over the wire. It holds the connection.
@@ -22,11 +21,10 @@ pub(super) struct RawBody {
     incoming: Incoming,
     lease: Option<Lease>,
     allowance: Allowance,
-    idle_timeout: Duration,
     silence: Silence,
     failed: bool,
-    /// How much it may still grow, and how much it may be in all.
-    left: Option<(usize, usize)>,
+    /// How much came so far.
+    bytes: usize,
 }
 
 /// What comes over either kind of connection.
@@ -48,7 +46,7 @@ impl Incoming {
         }
     }
 
-    fn is_end_stream(&self) -> bool {
+    pub(super) fn is_end_stream(&self) -> bool {
         match self {
             Self::H1(body) => body.is_end_stream(),
             Self::H2(body) => body.is_end_stream(),
@@ -96,25 +94,29 @@ impl Silence {
 }
 
 impl RawBody {
-    pub(super) fn new(
-        incoming: Incoming,
-        lease: Lease,
-        allowance: Allowance,
-        config: &TransportConfig,
-    ) -> Self {
+    pub(super) fn new(incoming: Incoming, lease: Lease, allowance: Allowance) -> Self {
         let mut body = Self {
             incoming,
             lease: Some(lease),
             allowance,
-            idle_timeout: config.body_idle_timeout,
             silence: Silence::default(),
             failed: false,
-            left: config.max_body_bytes.map(|most| (most, most)),
+            bytes: 0,
         };
         if body.incoming.is_end_stream() {
             body.release();
         }
         body
+    }
+
+    /// How much may come in all.
+    pub(super) fn max_body_bytes(&self) -> Option<usize> {
+        self.lease.as_ref().and_then(|lease| lease.config().max_body_bytes)
+    }
+
+    /// What its pieces may be put together in; `None`: no more will come.
+    pub(super) fn buffers(&self) -> Option<BytesPool> {
+        self.lease.as_ref().map(|lease| lease.buffers().clone())
     }
 
     fn release(&mut self) {
@@ -138,7 +140,9 @@ impl RawBody {
     }
 
     fn on_silence(&mut self, cx: &mut Context<'_>) -> Poll<Option<Piece>> {
-        let (allowance, idle) = (self.allowance, self.idle_timeout);
+        // It is there while anything is waited for.
+        let Some(lease) = &self.lease else { return Poll::Pending };
+        let (allowance, idle) = (self.allowance, lease.config().body_idle_timeout);
         let heard = self.lease.as_ref().and_then(Lease::heard);
         if self.silence.until.is_none() {
             self.silence.heard = heard;
@@ -180,13 +184,9 @@ impl http_body::Body for RawBody {
             }
             Poll::Ready(Some(Ok(frame))) => {
                 self.silence.until = None;
-                let so_much = frame.data_ref().map_or(0, Bytes::len);
-                if let Some((left, limit_bytes)) = &mut self.left {
-                    let limit_bytes = *limit_bytes;
-                    match left.checked_sub(so_much) {
-                        Some(now_left) => *left = now_left,
-                        None => return self.fail(TransportError::BodyTooLarge { limit_bytes }),
-                    }
+                self.bytes += frame.data_ref().map_or(0, Bytes::len);
+                if let Some(limit_bytes) = self.max_body_bytes().filter(|&most| self.bytes > most) {
+                    return self.fail(TransportError::BodyTooLarge { limit_bytes });
                 }
                 if self.incoming.is_end_stream() {
                     self.release();

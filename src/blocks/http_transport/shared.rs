@@ -8,7 +8,8 @@ use super::close::Door;
 use super::config::{Protocol, TransportConfig};
 use super::connection::Conn;
 use super::core::{
-    Ask, Closing, Core, First, Grant, Grants, Held, HostId, Limits, Look, NotOpened, Speaks,
+    Ask, Closing, Core, First, Grant, Grants, Held, HostId, Limits, Look, NotOpened, Share as _,
+    Speaks,
 };
 use super::dial::{Connector, Opened};
 use super::drivers::Drivers;
@@ -39,8 +40,7 @@ pub(super) struct Shared {
     /// One task per connection, and those that dial ahead. Dropped with the pool, which ends them all.
     pub(super) drivers: Drivers,
     pub(super) door: Door,
-    /// What JSON is written into.
-    #[cfg(feature = "json")]
+    /// What JSON is written into, and answers are put together in.
     pub(super) buffers: crate::BytesPool,
 }
 
@@ -95,7 +95,6 @@ impl Shared {
             times: AllTimes::default(),
             drivers: Drivers::default(),
             door: Door::default(),
-            #[cfg(feature = "json")]
             buffers: crate::BytesPool::new(),
         }
     }
@@ -113,7 +112,7 @@ impl Shared {
         let wait_until = allowance.until(*now, self.config.pool_wait_timeout);
         loop {
             let verdict = match self.ask(key, class, want, *now)? {
-                Asked::Lease(lease) => Verdict::Use(lease),
+                Asked::Lease(lease) => return Ok(lease),
                 Asked::Place(place) => Verdict::Dial(place),
                 Asked::Wait(wait) => {
                     let served = wait.until(wait_until, *now).await;
@@ -133,7 +132,7 @@ impl Shared {
             };
             match verdict {
                 Verdict::Use(lease) if lease.is_closed() => lease.discard(),
-                Verdict::Use(lease) => return Ok(lease),
+                Verdict::Use(lease) => return Ok(lease.taken()),
                 // Boxed: it is rare, and larger than all the rest of a request.
                 Verdict::Dial(place) => {
                     let dialled = Box::pin(self.dial(key, place, allowance)).await;
@@ -179,8 +178,8 @@ impl Shared {
                         Ok(waiting) => {
                             evicted = waiting.evicted;
                             let shared = Arc::clone(self);
-                            let (ticket, is_soon) = (waiting.ticket, waiting.is_soon);
-                            Ok(Asked::Wait(Wait::new(shared, host, ticket, cell, is_soon)))
+                            let (ticket, promise) = (waiting.ticket, waiting.promise);
+                            Ok(Asked::Wait(Wait::new(shared, host, ticket, cell, promise)))
                         }
                         Err(_) => Err(TransportError::PoolFull),
                     }
@@ -326,13 +325,11 @@ impl Shared {
         self.change(|core, closing, grants| core.lingers(host, id, now, closing, grants));
     }
 
-    pub(super) fn lose_patience(self: &Arc<Self>, host: HostId) {
+    pub(super) fn lose_patience(self: &Arc<Self>, host: HostId, promise: u64) {
         let now = now();
-        self.change(|core, closing, grants| core.lose_patience(host, now, closing, grants));
-    }
-
-    pub(super) fn declined(&self, host: HostId) {
-        self.pool.lock().core.declined(host);
+        self.change(|core, closing, grants| {
+            core.lose_patience(host, promise, now, closing, grants)
+        });
     }
 
     pub(super) fn not_opened(self: &Arc<Self>, host: HostId, why: NotOpened) {
@@ -378,6 +375,9 @@ impl Shared {
     /// dropped on other threads at this very moment.
     fn hand_out(self: &Arc<Self>, closing: Closing<Conn>, grants: Grants<Conn, Waiter>) {
         close_all(closing);
+        if grants.is_empty() {
+            return;
+        }
         for (waiter, grant) in grants {
             let verdict = match grant {
                 Grant::Use(held) => Verdict::Use(Lease::new(Arc::clone(self), held, true)),
@@ -405,7 +405,11 @@ impl Shared {
     }
 }
 
+#[inline]
 pub(super) fn close_all(closing: Closing<Conn>) {
+    if closing.is_empty() {
+        return;
+    }
     for (held, reason) in closing {
         held.close(reason);
     }

@@ -7,7 +7,7 @@ use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use ::h2::client::SendRequest;
+use ::h2::client::{ResponseFuture, SendRequest};
 use ::h2::{Reason, RecvStream, SendStream};
 use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderMap, HeaderName, HeaderValue, TE};
@@ -31,50 +31,68 @@ pub(super) enum Failure {
     Stream(TransportError),
 }
 
-/// Sends `request` and waits for the head of its answer.
-pub(super) async fn exchange(
+/// What is on its way once the head of a request has been handed over.
+struct Opened {
+    is_head: bool,
+    answer: ResponseFuture,
+    upload: Option<Upload>,
+}
+
+fn open(
+    sender: &mut SendRequest<Bytes>,
+    request: Request<TransportBody>,
+    tls: bool,
+) -> Result<Opened, Failure> {
+    let (head, body) = into_stream(request, tls).map_err(Failure::Stream)?;
+    let is_head = head.method() == Method::HEAD;
+    let opened = sender.send_request(head, body.is_end_stream());
+    let (answer, send) = opened.map_err(refused)?;
+    let upload = (!body.is_end_stream()).then(|| Upload { send, body, rest: Bytes::new() });
+    Ok(Opened { is_head, answer, upload })
+}
+
+/// Sends `request`, at once, and waits for the head of its answer.
+pub(super) fn exchange<'e>(
     sender: &mut SendRequest<Bytes>,
     request: Request<TransportBody>,
     tls: bool,
     max_header_bytes: usize,
-    expectation: Option<&Expectation>,
-) -> Result<Response<Answer>, Failure> {
-    let (head, body) = into_stream(request, tls).map_err(Failure::Stream)?;
-    let is_head = head.method() == Method::HEAD;
-    let (mut answer, send) = match sender.send_request(head, body.is_end_stream()) {
-        Ok(opened) => opened,
-        Err(error) => return Err(refused(error)),
-    };
-    let mut upload = (!body.is_end_stream()).then(|| Upload { send, body, rest: Bytes::new() });
-    let response = poll_fn(|cx| {
-        while let Some(expectation) = expectation
-            && let Poll::Ready(Some(Ok(word))) = answer.poll_informational(cx)
-        {
-            expectation.told(word.status());
-        }
-        if let Some(sending) = &mut upload {
-            match sending.poll(cx) {
-                Poll::Ready(Err(cause)) => {
-                    sending.send.send_reset(Reason::CANCEL);
-                    let error = TransportError::RequestBody(cause);
-                    return Poll::Ready(Err(Failure::Stream(error)));
-                }
-                Poll::Ready(Ok(())) => upload = None,
-                Poll::Pending => {}
+    expectation: Option<&'e Expectation>,
+) -> impl Future<Output = Result<Response<Answer>, Failure>> + use<'e> {
+    // Beside the future, which would have room for the request twice.
+    let opened = open(sender, request, tls);
+    async move {
+        let Opened { is_head, mut answer, mut upload } = opened?;
+        let response = poll_fn(|cx| {
+            while let Some(expectation) = expectation
+                && let Poll::Ready(Some(Ok(word))) = answer.poll_informational(cx)
+            {
+                expectation.told(word.status());
             }
+            if let Some(sending) = &mut upload {
+                match sending.poll(cx) {
+                    Poll::Ready(Err(cause)) => {
+                        sending.send.send_reset(Reason::CANCEL);
+                        let error = TransportError::RequestBody(cause);
+                        return Poll::Ready(Err(Failure::Stream(error)));
+                    }
+                    Poll::Ready(Ok(())) => upload = None,
+                    Poll::Pending => {}
+                }
+            }
+            Pin::new(&mut answer).poll(cx).map_err(failed)
+        })
+        .await?;
+        if header_bytes(response.headers()) > max_header_bytes {
+            // Dropping it ends the stream.
+            return Err(Failure::Stream(TransportError::HeaderTooLarge));
         }
-        Pin::new(&mut answer).poll(cx).map_err(failed)
-    })
-    .await?;
-    if header_bytes(response.headers()) > max_header_bytes {
-        // Dropping it ends the stream.
-        return Err(Failure::Stream(TransportError::HeaderTooLarge));
+        if expectation.is_some_and(Expectation::keeps_the_body) {
+            // What was not asked for ends with the stream.
+            upload = None;
+        }
+        Ok(response.map(|receive| Answer::new(receive, upload)).map_length(is_head))
     }
-    if expectation.is_some_and(Expectation::keeps_the_body) {
-        // What was not asked for ends with the stream.
-        upload = None;
-    }
-    Ok(response.map(|receive| Answer::new(receive, upload)).map_length(is_head))
 }
 
 /// As HTTP/2 counts it (RFC 9113, section 6.5.2).

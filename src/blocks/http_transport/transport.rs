@@ -103,20 +103,31 @@ impl Transport {
     /// # Cost
     ///
     /// Four short locks and a timer; no task is spawned but one for each new connection.
-    pub async fn send<B>(&self, request: Request<B>) -> Result<Response<Body>, TransportError>
+    pub fn send<B>(
+        &self,
+        request: Request<B>,
+    ) -> impl Future<Output = Result<Response<Body>, TransportError>>
     where
         B: Into<TransportBody>,
     {
-        let mut request = request.map(Into::into);
-        let class = request.extensions_mut().remove::<Priority>().unwrap_or(self.priority);
+        self.send_if(Ok(request.map(Into::into)))
+    }
+
+    /// The one future beneath all that send: a request is large, and each future inside another
+    /// would move it, and its answer, once more.
+    async fn send_if(
+        &self,
+        request: Result<Request<TransportBody>, TransportError>,
+    ) -> Result<Response<Body>, TransportError> {
+        let mut outgoing = Some(request?);
         let shared = self.shared();
-        let call = Call::new(&shared, &mut request, class)?;
+        let call = Call::new(&shared, outgoing.as_mut(), self.priority)?;
         match &self.safeguards {
-            None => attempt(&shared, &call, request, call.began).await,
+            None => attempt(&shared, &call, &mut outgoing, call.began).await,
             // Boxed: it is larger than all the rest, and not for everybody.
             Some(safeguards) => {
                 let safeguard = safeguards.of(&call.key);
-                Box::pin(safeguard.send(&shared, &call, request)).await
+                Box::pin(safeguard.send(&shared, &call, outgoing)).await
             }
         }
     }
@@ -130,10 +141,15 @@ impl Transport {
     /// # Cancel safety
     ///
     /// As [`send`](Self::send).
-    pub async fn get(&self, url: impl TryInto<Uri>) -> Result<Response<Body>, TransportError> {
-        let mut request = Request::new(TransportBody::empty());
-        *request.uri_mut() = parse(url)?;
-        self.send(request).await
+    pub fn get(
+        &self,
+        url: impl TryInto<Uri>,
+    ) -> impl Future<Output = Result<Response<Body>, TransportError>> {
+        self.send_if(parse(url).map(|url| {
+            let mut request = Request::new(TransportBody::empty());
+            *request.uri_mut() = url;
+            request
+        }))
     }
 
     /// Dials up to `connections` connections to the host of `url` ahead of need, until so many are

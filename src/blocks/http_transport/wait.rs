@@ -34,8 +34,8 @@ pub(super) struct Wait {
     host: HostId,
     ticket: Ticket,
     cell: Waiter,
-    /// A connection is about to come back for it.
-    is_soon: bool,
+    /// A connection is about to come back for it: the number of that promise.
+    promise: Option<u64>,
     served: bool,
 }
 
@@ -49,20 +49,20 @@ impl Wait {
         host: HostId,
         ticket: Ticket,
         cell: Waiter,
-        is_soon: bool,
+        promise: Option<u64>,
     ) -> Self {
-        Self { shared, host, ticket, cell, is_soon, served: false }
+        Self { shared, host, ticket, cell, promise, served: false }
     }
 
     /// What it is told until `at`; `None`: nothing.
     pub(super) async fn until(mut self, at: Option<Instant>, now: Instant) -> Option<Verdict> {
-        if self.is_soon {
+        if let Some(promise) = self.promise {
             let patient_until = later(now, PATIENCE);
             let served = until(earlier(at, patient_until), &mut self).await;
             if served.is_some() || earlier(at, patient_until) == at {
                 return served;
             }
-            self.shared.lose_patience(self.host);
+            self.shared.lose_patience(self.host, promise);
         }
         until(at, self).await
     }

@@ -4,6 +4,7 @@
 mod contestant;
 pub mod server;
 
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Instant;
@@ -61,6 +62,9 @@ pub fn run(effort: Effort) {
                 steady::<Reqwest>(setting, requests),
             ];
             contest(&format!("http_transport/{name}/{callers}_callers"), &STEADY, effort, entries);
+            if speaks == Speaks::H1 {
+                scale(&server, callers);
+            }
         }
     }
     for callers in [500, 1_000] {
@@ -82,6 +86,22 @@ pub fn run(effort: Effort) {
     contest(id, &ROUND_TRIP, effort, entries);
     let setting = Setting { server: &server, speaks: Speaks::H1, path: FICKLE, callers: 50 };
     reuse(setting, effort);
+}
+
+/// What a client written in C makes of the same server, where there is one: for scale, since it is
+/// no library and reads no answer.
+fn scale(server: &Server, callers: usize) {
+    let url = server.url("/").to_string();
+    let connections = format!("-c{callers}");
+    let said = Command::new("wrk").args(["-t1", "-d2s", &*connections, &*url]).output();
+    let said = said.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
+    let line = said.ok().and_then(|said| {
+        said.lines().find_map(|line| Some(line.strip_prefix("Requests/sec:")?.trim().to_owned()))
+    });
+    match line {
+        Some(per_second) => println!("# wrk, {callers} connections: {per_second} requests/s"),
+        None => println!("# wrk, {callers} connections: it is not installed"),
+    }
 }
 
 type Make<'a> = fn(Setting<'a>) -> Contestant<'a>;

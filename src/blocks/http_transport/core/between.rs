@@ -1,7 +1,8 @@
 //! Connections between two states, and what a waiter may expect of them.
 //!
 //! One that *settles* has carried an answer to its end and is about to come back: its task has only
-//! to notice. As many of a host's waiters as settle are *promised* one, and nobody dials for them.
+//! to notice. It is *promised* to a waiter that came while it settled, and nobody dials for that one:
+//! so only who can lose its patience is promised anything.
 //! One that *leaves* was taken out of the pool to be closed at once: its place will be free, so that
 //! no other connection is closed for whoever gets it.
 
@@ -35,19 +36,22 @@ impl<C: Share, W> Core<C, W> {
         }
     }
 
-    /// Somebody to whom a connection was promised has waited for too long: of those that settle, the
-    /// oldest are not counted on any more.
+    /// Who was promised a connection under this number has waited for too long: of those that settle,
+    /// the oldest are not counted on any more.
     pub(in crate::blocks::http_transport) fn lose_patience(
         &mut self,
         host: HostId,
+        promise: u64,
         now: Instant,
         closing: &mut Closing<C>,
         grants: &mut Grants<C, W>,
     ) {
         let Some(known) = self.known(host) else { return };
-        // Empty: whoever waited has been served in between.
-        let Some(others) = known.queue.len().checked_sub(1) else { return };
-        let too_many = known.settling.len().saturating_sub(others);
+        // Not there: it has been served in between.
+        if !known.forget(Some(promise)) {
+            return;
+        }
+        let too_many = known.settling.len().saturating_sub(known.patient.len());
         known.settling.drain(..too_many);
         self.replace(host.index, closing);
         self.balance(now, closing, grants);
@@ -132,12 +136,25 @@ impl<C: Share, W> Core<C, W> {
 impl<C, W> Host<C, W> {
     /// Those in line to whom no connection is promised.
     pub(super) fn unpromised(&self) -> usize {
-        self.queue.len().saturating_sub(self.settling.len())
+        self.queue.len() - self.promised()
     }
 
-    /// Whether more connections are about to come back than wait for one.
+    /// Those who came while a connection settled, as far as so many still do.
+    fn promised(&self) -> usize {
+        self.settling.len().min(self.patient.len())
+    }
+
+    /// Whether more connections are about to come back than are promised, and all who wait have a
+    /// promise.
     pub(super) fn may_count_on_another(&self) -> bool {
-        self.queue.len() < self.settling.len()
+        self.settling.len() > self.patient.len() && self.unpromised() == 0
+    }
+
+    /// Who was promised something under this number has left the line, or lost its patience.
+    /// `false`: nothing was.
+    pub(super) fn forget(&mut self, promise: Option<u64>) -> bool {
+        let at = promise.and_then(|promise| self.patient.iter().position(|it| *it == promise));
+        at.map(|at| self.patient.remove(at)).is_some()
     }
 
     /// Connection `id` is back, or nobody counts on it.

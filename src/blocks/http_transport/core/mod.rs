@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use self::muxed::Ahead;
 pub(super) use self::muxed::{First, Share, Speaks};
-use self::table::Host;
+use self::table::{Host, InLine};
 use super::host::HostKey;
 use super::metrics::{CloseReason, HostCounts, PoolCounts};
 use crate::gates::wait_queue::{Place, Ticket};
@@ -85,8 +85,8 @@ pub(super) type Grants<C, W> = Vec<(W, Grant<C>)>;
 pub(super) struct Waiting<W> {
     pub(super) ticket: Ticket,
     pub(super) evicted: Option<W>,
-    /// As many connections of its host are about to come back as wait for one.
-    pub(super) is_soon: bool,
+    /// The number under which it was promised a connection that is about to come back.
+    pub(super) promise: Option<u64>,
 }
 
 /// How a dial ended that brought no connection.
@@ -130,7 +130,7 @@ pub(super) struct Core<C, W> {
     turn: usize,
     /// Hand-overs in a row while another host's head could not dial for the overall cap.
     passed: u32,
-    /// Connections and idle spells begun so far.
+    /// Connections, idle spells and promises begun so far.
     serial: u64,
     totals: PoolCounts,
 }
@@ -159,7 +159,8 @@ impl<C: Share, W> Core<C, W> {
         let Some(index) = self.slot(key) else { return Ask::TooManyHosts };
         while let Some(idle) = self.hosts[index].idle.pop_back() {
             self.idle -= 1;
-            match idle.expired(self.limits.idle_timeout, now) {
+            let is_dead = idle.held.conn.is_closed().then_some(CloseReason::ByPeer);
+            match is_dead.or_else(|| idle.expired(self.limits.idle_timeout, now)) {
                 Some(reason) => self.leave(idle.held, reason, closing),
                 None => {
                     self.reused(index);
@@ -230,26 +231,34 @@ impl<C: Share, W> Core<C, W> {
         let mut expired = Vec::new();
         let slot = &mut self.hosts[index];
         let is_first = slot.queue.is_empty();
-        let committed = slot.queue.offer(Place::new(class), waiter, now, &mut expired)?;
+        let promise = slot.may_count_on_another().then_some(self.serial + 1);
+        let committed = slot
+            .queue
+            .offer(Place::new(class), InLine { waiter, promise }, now, &mut expired)
+            .map_err(|refused| refused.waiter)?;
+        if let Some(promise) = promise {
+            self.serial = promise;
+            slot.patient.push(promise);
+        }
         debug_assert!(expired.is_empty());
         if is_first {
             self.lines.push(index);
         }
-        if committed.evicted.is_none() {
-            self.waiting += 1;
-        }
-        let (ticket, evicted) = (committed.ticket, committed.evicted);
+        self.waiting += 1;
+        let evicted = committed.evicted.map(|InLine { waiter, promise }| {
+            self.has_left_line(index, promise);
+            waiter
+        });
         self.replace(index, closing);
         self.displace(closing);
-        let is_soon = self.hosts[index].unpromised() == 0;
-        Ok(Waiting { ticket, evicted, is_soon })
+        Ok(Waiting { ticket: committed.ticket, evicted, promise })
     }
 
     /// Leaves the line. `None`: already left.
     pub(super) fn cancel(&mut self, host: HostId, ticket: Ticket) -> Option<W> {
         let index = self.find(host)?;
-        let waiter = self.hosts[index].queue.cancel(ticket)?;
-        self.has_left_line(index);
+        let InLine { waiter, promise } = self.hosts[index].queue.cancel(ticket)?;
+        self.has_left_line(index, promise);
         Some(waiter)
     }
 
@@ -257,7 +266,11 @@ impl<C: Share, W> Core<C, W> {
     pub(super) fn dismiss(&mut self) -> Vec<W> {
         self.waiting = 0;
         self.lines.clear();
-        self.hosts.iter_mut().flat_map(|host| host.queue.close()).collect()
+        let each = self.hosts.iter_mut().flat_map(|host| {
+            host.patient.clear();
+            host.queue.close()
+        });
+        each.map(|left| left.waiter).collect()
     }
 
     /// A place became a connection: its number.
@@ -310,7 +323,6 @@ impl<C: Share, W> Core<C, W> {
             self.turn = index + 1;
             self.leave(held, CloseReason::Displaced, closing);
         } else if let Some(waiter) = self.take(index, now) {
-            self.reused(index);
             grants.push((waiter, Grant::Use(held)));
         } else {
             self.keep(index, held, now, closing);
@@ -318,11 +330,11 @@ impl<C: Share, W> Core<C, W> {
         self.balance(now, closing, grants);
     }
 
-    /// The granted connection was declined by a waiter that had left: it was no reuse.
-    pub(super) fn declined(&mut self, host: HostId) {
-        self.totals.reused -= 1;
+    /// A waiter has taken what it was granted: only then it is used again, for it may have left.
+    pub(super) fn taken(&mut self, host: HostId) {
+        self.totals.reused += 1;
         if let Some(known) = self.known(host) {
-            known.counts.reused -= 1;
+            known.counts.reused += 1;
         }
     }
 

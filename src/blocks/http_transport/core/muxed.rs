@@ -14,6 +14,10 @@ use crate::ground::time::Instant;
 pub(in crate::blocks::http_transport) trait Share: Sized {
     /// Another end of the same connection; `None` where there can be only one.
     fn share(&self) -> Option<Self>;
+
+    /// Whether it takes no more requests, though its task has yet to say so. Cheap: asked under the
+    /// lock.
+    fn is_closed(&self) -> bool;
 }
 
 /// What connections to a host are like.
@@ -87,7 +91,8 @@ impl<C: Share, W> Core<C, W> {
     ) -> Option<Held<C>> {
         let mut at = 0;
         while let Some(muxed) = self.hosts[index].muxed.get(at) {
-            if let Some(reason) = self.is_over(muxed, now) {
+            let is_dead = muxed.held.conn.is_closed().then_some(CloseReason::ByPeer);
+            if let Some(reason) = is_dead.or_else(|| self.is_over(muxed, now)) {
                 self.take_out(index, at, reason, closing);
             } else if muxed.streams < muxed.most {
                 let held = self.take_stream(index, at)?;
@@ -225,7 +230,6 @@ impl<C: Share, W> Core<C, W> {
             }
             let Some(waiter) = self.take(index, now) else { return };
             let Some(held) = self.take_stream(index, at) else { return };
-            self.reused(index);
             grants.push((waiter, Grant::Use(held)));
         }
     }

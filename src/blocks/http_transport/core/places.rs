@@ -3,6 +3,7 @@
 use std::cmp::Reverse;
 
 use super::muxed::{Share, Speaks};
+use super::table::InLine;
 use super::{Closing, Core, Grant, Grants};
 use crate::gates::wait_queue::{Rules, Take};
 use crate::ground::priority::Priority;
@@ -96,8 +97,9 @@ impl<C: Share, W> Core<C, W> {
     pub(super) fn take(&mut self, index: usize, now: Instant) -> Option<W> {
         match self.hosts[index].queue.take(1, now) {
             Take::Granted(granted) => {
-                self.has_left_line(index);
-                Some(granted.value)
+                let InLine { waiter, promise } = granted.value;
+                self.has_left_line(index, promise);
+                Some(waiter)
             }
             // Weights are 1 and nobody has a deadline.
             Take::Expired(_) | Take::TooLarge(_) | Take::Shed(_) => None,
@@ -105,9 +107,10 @@ impl<C: Share, W> Core<C, W> {
         }
     }
 
-    /// One of them has left the line of slot `index`, whatever for.
-    pub(super) fn has_left_line(&mut self, index: usize) {
+    /// One of them has left the line of slot `index`, whatever for, and whatever it was promised.
+    pub(super) fn has_left_line(&mut self, index: usize, promise: Option<u64>) {
         self.waiting -= 1;
+        self.hosts[index].forget(promise);
         if self.hosts[index].queue.is_empty() {
             self.lines.retain(|it| *it != index);
         }

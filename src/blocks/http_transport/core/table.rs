@@ -19,14 +19,24 @@ pub(super) struct Host<C, W> {
     /// Oldest first.
     pub(super) muxed: Vec<Muxed<C>>,
     pub(super) speaks: Speaks,
-    pub(super) queue: WaitQueue<W>,
+    pub(super) queue: WaitQueue<InLine<W>>,
     /// Connections that are about to come back, oldest first. No more than are open.
     pub(super) settling: Vec<u64>,
+    /// The promises to those in line, oldest first. None is made while as many are kept as settle.
+    pub(super) patient: Vec<u64>,
     /// Connections that are being closed at once. No more than are open.
     pub(super) leaving: Vec<u64>,
     pub(super) ahead: Ahead,
     /// `idle` and `waiting` are kept by the lists themselves, `active` by subtraction.
     pub(super) counts: PoolCounts,
+}
+
+/// Somebody in line.
+#[derive(Debug)]
+pub(super) struct InLine<W> {
+    pub(super) waiter: W,
+    /// The number of what it was promised.
+    pub(super) promise: Option<u64>,
 }
 
 impl<C: Share, W> Core<C, W> {
@@ -42,7 +52,7 @@ impl<C: Share, W> Core<C, W> {
     }
 
     pub(super) fn slot(&mut self, key: &HostKey) -> Option<usize> {
-        if self.hosts.get(self.last).is_some_and(|last| last.key == *key) {
+        if self.hosts.get(self.last).is_some_and(|last| last.key.is_spelt(key)) {
             return Some(self.last);
         }
         if let Some(index) = self.index.get(key) {
@@ -76,6 +86,7 @@ impl<C, W> Host<C, W> {
             speaks: if key.tls { limits.over_tls } else { limits.in_the_clear },
             queue: WaitQueue::new(Rules::new(limits.waiting_per_host)),
             settling: Vec::new(),
+            patient: Vec::new(),
             leaving: Vec::new(),
             ahead: Ahead::default(),
             counts: PoolCounts::default(),

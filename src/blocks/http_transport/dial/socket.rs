@@ -50,6 +50,7 @@ macro_rules! on_io {
 }
 
 impl AsyncRead for Io {
+    #[inline]
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -68,6 +69,7 @@ impl AsyncRead for Io {
 }
 
 impl AsyncWrite for Io {
+    #[inline]
     fn poll_write(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -76,6 +78,7 @@ impl AsyncWrite for Io {
         on_io!(self, io => io.poll_write(cx, bytes))
     }
 
+    #[inline]
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         on_io!(self, io => io.poll_flush(cx))
     }
@@ -84,6 +87,7 @@ impl AsyncWrite for Io {
         on_io!(self, io => io.poll_shutdown(cx))
     }
 
+    #[inline]
     fn poll_write_vectored(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -92,6 +96,7 @@ impl AsyncWrite for Io {
         on_io!(self, io => io.poll_write_vectored(cx, slices))
     }
 
+    #[inline]
     fn is_write_vectored(&self) -> bool {
         match self {
             Self::Tcp(io) => io.is_write_vectored(),
@@ -145,6 +150,7 @@ impl Stream {
 }
 
 impl AsyncRead for Stream {
+    #[inline]
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -160,6 +166,7 @@ impl AsyncRead for Stream {
 }
 
 impl AsyncWrite for Stream {
+    #[inline]
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -168,6 +175,7 @@ impl AsyncWrite for Stream {
         Pin::new(&mut self.io).poll_write(cx, bytes)
     }
 
+    #[inline]
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.io).poll_flush(cx)
     }
@@ -176,6 +184,7 @@ impl AsyncWrite for Stream {
         Pin::new(&mut self.io).poll_shutdown(cx)
     }
 
+    #[inline]
     fn poll_write_vectored(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -184,6 +193,7 @@ impl AsyncWrite for Stream {
         Pin::new(&mut self.io).poll_write_vectored(cx, slices)
     }
 
+    #[inline]
     fn is_write_vectored(&self) -> bool {
         self.io.is_write_vectored()
     }

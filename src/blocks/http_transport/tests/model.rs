@@ -85,6 +85,7 @@ struct Waiter {
     class: Priority,
     number: u32,
     ticket: Ticket,
+    promise: Option<u64>,
 }
 
 /// The core, and everything anybody could know about it from outside.
@@ -148,10 +149,19 @@ impl World {
         self.settling.iter().filter(|(of, _)| *of == host).count()
     }
 
+    /// Those who wait with a promise.
+    fn patient(&self, host: usize) -> usize {
+        self.line.iter().filter(|it| it.host == host && it.promise.is_some()).count()
+    }
+
     /// Those to whom no connection is promised.
     fn unpromised(&self, host: usize) -> usize {
         let waiting = self.line.iter().filter(|it| it.host == host).count();
-        waiting.saturating_sub(self.settling_of(host))
+        waiting - self.patient(host).min(self.settling_of(host))
+    }
+
+    fn may_be_promised_another(&self, host: usize) -> bool {
+        self.settling_of(host) > self.patient(host) && self.unpromised(host) == 0
     }
 
     fn leaving(&self, wanted: impl Fn(&Connection) -> bool) -> usize {
@@ -265,8 +275,7 @@ impl World {
         let dead: Vec<_> =
             dead.iter().map(|(_, it)| (it.id, self.too_long_idle(it).unwrap())).collect();
         let usable = usable.map(|at| own[at].1.id);
-        let waiting = self.line.iter().filter(|it| it.host == host).count();
-        let is_promised = !fresh && waiting < self.settling_of(host);
+        let is_promised = !fresh && self.may_be_promised_another(host);
         let has_place = self.connections.len() < self.limits.open_overall
             && self.open_of(host) < self.limits.open_per_host;
 
@@ -307,10 +316,12 @@ impl World {
     fn wait(&mut self, host: usize, id: HostId, class: Priority) {
         let mut closing = Closing::new();
         self.waiters += 1;
+        let is_promised = self.may_be_promised_another(host);
         let waited = self.core.wait(id, class, self.waiters, self.now, &mut closing).unwrap();
         assert_eq!(waited.evicted, None, "the line is long enough");
-        self.line.push(Waiter { host, class, number: self.waiters, ticket: waited.ticket });
-        assert_eq!(waited.is_soon, self.unpromised(host) == 0);
+        let (ticket, promise) = (waited.ticket, waited.promise);
+        self.line.push(Waiter { host, class, number: self.waiters, ticket, promise });
+        assert_eq!(promise.is_some(), is_promised);
         let replaced = self.replaced(host);
         self.expect(&closing, replaced, &[]);
     }
@@ -362,18 +373,18 @@ impl World {
     }
 
     fn loses_patience(&mut self, nth: usize) {
-        let Some(Waiter { host, .. }) = self.line.get(nth % self.line.len().max(1)).copied() else {
-            return;
-        };
+        let mut patient: Vec<_> = self.line.iter_mut().filter(|it| it.promise.is_some()).collect();
+        let nth = nth % patient.len().max(1);
+        let Some(waiter) = patient.get_mut(nth) else { return };
+        let (host, promise) = (waiter.host, waiter.promise.take().unwrap());
         // Whoever of them is not the one that lost its patience goes on counting on one.
-        let others = self.line.iter().filter(|it| it.host == host).count() - 1;
-        while self.settling_of(host) > others {
+        while self.settling_of(host) > self.patient(host) {
             let oldest = self.settling.iter().position(|it| it.0 == host).unwrap();
             self.settling.remove(oldest);
         }
         let (mut closing, mut grants) = (Closing::new(), Grants::new());
         let id = self.ids[host].unwrap();
-        self.core.lose_patience(id, self.now, &mut closing, &mut grants);
+        self.core.lose_patience(id, promise, self.now, &mut closing, &mut grants);
         let replaced = self.replaced(host);
         self.expect(&closing, replaced, &grants);
     }

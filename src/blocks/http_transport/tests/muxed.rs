@@ -362,7 +362,7 @@ fn a_cold_herd_dials_once_and_is_served_by_streams() {
     world.dialled(0, Some(100));
     assert_eq!((world.dials.len(), world.line.len()), (0, 0));
     let counts = world.core.in_all();
-    assert_eq!((counts.opened, counts.reused, counts.streams), (1, 49, 50));
+    assert_eq!((counts.opened, counts.streams), (1, 50));
     world.check();
 }
 

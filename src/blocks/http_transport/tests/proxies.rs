@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::super::claims::{self, VARIABLES};
 use super::super::config::{Protocol, TransportConfig};
-use super::super::host::{HostKey, prepare};
+use super::super::host::{HostKey, Names, prepare};
 use super::super::proxy::{
     How, InvalidNoProxy, InvalidProxyUrl, NoProxy, Proxy, ProxyRules, ProxyUrl, rules_of,
 };
@@ -266,7 +266,7 @@ fn a_host_header_of_ones_own_must_be_the_urls_where_a_proxy_goes_by_it() {
         let mut request =
             http::Request::builder().uri(uri.clone()).header("host", host).body(()).unwrap();
         match prepare(&mut request, &key) {
-            Ok(()) => assert!(fits, "{host}"),
+            Ok(names) => assert!(fits && names == Names::ItsHost, "{host}"),
             Err(error) => {
                 assert!(!fits && matches!(error, TransportError::InvalidRequest(_)), "{host}")
             }

@@ -34,6 +34,10 @@ impl Share for () {
     fn share(&self) -> Option<Self> {
         Some(())
     }
+
+    fn is_closed(&self) -> bool {
+        false
+    }
 }
 
 /// Any instant will do.
@@ -66,10 +70,16 @@ impl Bench {
     }
 
     fn wait(&mut self, name: &str, class: Priority, waiter: &'static str) -> HostId {
+        self.join(name, class, waiter).0
+    }
+
+    /// And the number of what it is promised.
+    fn join(&mut self, name: &str, class: Priority, waiter: &'static str) -> (HostId, Option<u64>) {
         match self.core.ask(&key(name), self.now, &mut self.closing) {
             Ask::Wait(host) => {
-                self.core.wait(host, class, waiter, self.now, &mut self.closing).unwrap();
-                host
+                let closing = &mut self.closing;
+                let waits = self.core.wait(host, class, waiter, self.now, closing).unwrap();
+                (host, waits.promise)
             }
             other => panic!("{other:?}"),
         }
@@ -112,7 +122,6 @@ fn a_returned_connection_goes_to_its_hosts_head() {
     it.wait("a", Priority::Low, "low");
     it.wait("a", Priority::High, "high");
     assert_eq!(it.back(held), Some("high"));
-    assert_eq!(it.core.in_all().reused, 1);
 }
 
 #[test]
@@ -313,7 +322,37 @@ fn a_request_waits_for_a_connection_that_settles_and_a_herd_still_dials() {
     let second = it.open("a");
     assert_ne!(second.id, held.id, "nothing is left to wait for: it dials");
     assert_eq!(it.back(held), Some("first"));
+}
+
+/// Who waits at the cap is promised nothing, and so has no patience to lose: a place that is freed
+/// meanwhile is for it, whatever else is about to come back.
+#[test]
+fn who_came_before_a_connection_settled_is_promised_nothing() {
+    let mut it = Bench::new(limits(2, 9));
+    let (first, second) = (it.open("a"), it.open("a"));
+    let (_, promise) = it.join("a", Priority::Normal, "early");
+    assert_eq!(promise, None);
+    it.core.settles(first.host, first.id);
+    assert_eq!(it.ends(&second), Some("early"));
+}
+
+/// What a waiter is granted and does not take is no reuse; and nothing is ever taken back of the
+/// counts.
+#[test]
+fn a_connection_is_used_again_when_it_is_taken() {
+    let mut it = Bench::new(limits(1, 9));
+    let held = it.open("a");
+    let host = it.wait("a", Priority::Normal, "leaves");
+    it.wait("a", Priority::Normal, "stays");
+    let (_, held) = it.hand_over(held).unwrap();
+    assert_eq!(it.core.in_all().reused, 0);
+    let (waiter, held) = it.hand_over(held).unwrap();
+    assert_eq!((waiter, it.core.in_all().reused), ("stays", 0));
+    it.core.taken(host);
     assert_eq!(it.core.in_all().reused, 1);
+    it.back(held);
+    assert!(matches!(it.core.ask(&key("a"), it.now, &mut it.closing), Ask::Use(_)));
+    assert_eq!(it.core.in_all().reused, 2);
 }
 
 #[test]
@@ -323,11 +362,11 @@ fn who_waited_for_a_connection_that_does_not_come_dials() {
         let held = it.open("a");
         let (host, id, now) = (held.host, held.id, it.now);
         it.core.settles(host, id);
-        it.wait("a", Priority::Normal, "first");
+        let promise = it.join("a", Priority::Normal, "first").1.unwrap();
         let (closing, mut grants) = (&mut it.closing, Grants::new());
         match way {
             0 => it.core.lingers(host, id, now, closing, &mut grants),
-            1 => it.core.lose_patience(host, now, closing, &mut grants),
+            1 => it.core.lose_patience(host, promise, now, closing, &mut grants),
             2 => {
                 it.core.closed(host, id, CloseReason::ByPeer, now, closing, &mut grants);
             }
