@@ -6,7 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use bytes::BufMut;
-use headworks::object_pool::ObjectPoolConfig;
+use headworks::object_pool::{MetricValue, ObjectPoolConfig};
 use headworks::{BytesPool, ConfigError, ObjectPool};
 
 fn main() -> Result<(), ConfigError> {
@@ -39,8 +39,10 @@ fn rows() -> Result<(), ConfigError> {
     let look = rows.snapshot();
     assert_eq!((look.misses, look.hits, look.dropped_by_reset), (2, 3, 1));
     assert_eq!((look.detached, look.outstanding, look.idle), (1, 0, 0));
-    for (name, value) in look.metrics().filter(|&(_, value)| value > 0) {
-        println!("{name}{{pool=\"{}\"}} {value}", look.name);
+    for metric in look.metrics() {
+        if let MetricValue::Counter(n @ 1..) | MetricValue::Gauge(n @ 1..) = metric.value {
+            println!("{}{{pool=\"{}\"}} {n}", metric.name, look.name);
+        }
     }
     Ok(())
 }
