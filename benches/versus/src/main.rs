@@ -60,7 +60,7 @@ const USAGE: &str = "usage: versus [ROOM | ROOM/GROUP]… [--rounds N] [--quick]
   rooms: worker_pool (submit, run, edges, depth, memory, flood, timing, work, urgent),
     semaphore, rate_limit (calls, keys), circuit_breaker (calls, faults),
     retry (run, stack, hedging), object_pool, http_transport, json (with `--features json`),
-    pipeline (passes, keys, memory, ladder)
+    pipeline (passes, keys, memory, ladder, goodput)
   no room    all of them
   --rounds N interleaved rounds a row (default 15)
   --quick    3 short rounds: shows that it runs, measures nothing";

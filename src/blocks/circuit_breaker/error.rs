@@ -44,7 +44,7 @@ impl CircuitOpen {
 impl fmt::Display for CircuitOpen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.retry_after() {
-            Some(after) => write!(f, "the circuit is open, retry in {after:?}"),
+            Some(after) => write!(f, "the circuit lets no call through, retry in {after:?}"),
             None => f.write_str("the circuit is forced open"),
         }
     }

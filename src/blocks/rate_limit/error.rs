@@ -10,7 +10,7 @@ use crate::ground::time::Instant;
 
 /// Too early. Says when it will not be, if nobody comes before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the {scope} rate limit is spent, retry in {:?}", self.retry_after())]
+#[error("the {scope} rate limit is spent for {:?}", self.early.wait())]
 pub struct RateLimited {
     scope: Scope,
     early: Early,
@@ -37,9 +37,10 @@ impl RateLimited {
         self.early.at()
     }
 
-    /// How long a caller elsewhere should wait: until `earliest` and by chance up to as long
-    /// again, or up to the time in which the bucket fills if that is longer, so that all who were
-    /// refused together don't come back together. The same at every call.
+    /// For a reply to a caller elsewhere, and not for one's own waiting: until `earliest` and by
+    /// chance up to as long again, or up to the time in which the bucket fills if that is longer (an
+    /// hour at most), so that all who were refused together don't come back together. The same at
+    /// every call.
     #[must_use]
     pub fn retry_after(&self) -> Duration {
         let wait = self.early.wait();
@@ -70,7 +71,8 @@ pub enum TryAcquireError {
 }
 
 impl TryAcquireError {
-    /// When to come back, jittered; `None`: never.
+    /// For a reply to a caller elsewhere: see [`RateLimited::retry_after`]; `None`: never. Who waits
+    /// himself goes by [`earliest`](Self::earliest).
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
@@ -164,7 +166,8 @@ impl Denied {
 
 impl Classify for RateLimited {
     fn verdict(&self) -> Verdict {
-        Verdict::refused(Some(self.retry_after()))
+        // Whoever waits it out here spreads it himself, and by how long it is.
+        Verdict::refused(Some(self.early.wait()))
     }
 }
 

@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use super::core::Gcra;
 use super::*;
 use crate::ground::enforcement::Enforcement;
+use crate::ground::outcome::{Classify, RetryClass};
 use crate::ground::refused::Scope;
 use crate::ground::time::{self, Instant};
 
@@ -31,6 +32,19 @@ fn limiter(quota: Quota) -> (RateLimiter, Instant) {
 
 fn earliest(refused: Result<(), TryAcquireError>) -> Instant {
     refused.unwrap_err().earliest().expect("too early, not never")
+}
+
+/// Who waits here himself is not told what callers elsewhere are, which is spread over the time in
+/// which the whole bucket fills.
+#[test]
+fn who_waits_a_refusal_out_is_told_the_exact_wait() {
+    let (limiter, now) = limiter(Quota::per_minute(600));
+    let refused = std::iter::repeat_with(|| limiter.try_acquire_at(1, now)).find(Result::is_err);
+    let refused = refused.and_then(Result::err).unwrap();
+    let wait = refused.earliest().unwrap().saturating_duration_since(now);
+    assert!((99 * MS..=101 * MS).contains(&wait), "{wait:?}");
+    assert_eq!(refused.verdict().retry(), RetryClass::RetryAfter(wait));
+    assert!(refused.to_string().contains(&format!("{wait:?}")), "{refused}");
 }
 
 /// A bucket in exact numbers: the level in `1 / rate` token nanoseconds.

@@ -24,8 +24,10 @@ const MOST_SEATS: usize = 1 << 16;
 pub struct WorkerPoolConfig {
     /// Tells this pool from others in snapshots, metrics and logs. Default: `"worker_pool"`.
     pub name: Cow<'static, str>,
-    /// How many tasks may wait, over all classes and tenants. The waiting room of
-    /// [`submit`](super::WorkerPool::submit) has as many places of its own. Default: 2,000.
+    /// How many tasks may wait, over all classes and tenants; `1..=2^30`. A task waits until a worker
+    /// has taken it, also while seats are free: a burst may need as many places as it has tasks. The
+    /// waiting room of [`submit`](super::WorkerPool::submit) has as many places of its own.
+    /// Default: 2,000.
     pub queue_capacity: usize,
     /// Which share of the queue each class may fill. Default: 0.80, 0.90, 0.95, 1.0.
     pub thresholds: Thresholds,

@@ -8,7 +8,8 @@ use crate::Priority;
 use crate::ground::tenant::Tenant;
 use crate::ground::time::Instant;
 
-/// How much of a queue's cap each class may fill, as ratios in `0.0..=1.0`.
+/// How much of a queue's cap each class may fill, as ratios above 0 and at most 1; no class more than
+/// a higher one.
 ///
 /// Graded, so that the last places are kept for what matters most. A class may always fill at
 /// least one place.
