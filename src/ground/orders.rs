@@ -117,9 +117,9 @@ impl<O> Drop for Inbox<O> {
 
 #[cfg(all(test, not(headworks_loom)))]
 mod tests {
-    use std::sync::atomic::AtomicUsize;
     use std::task::Wake;
 
+    use super::super::primitives::atomic::AtomicUsize;
     use super::*;
 
     #[derive(Default)]

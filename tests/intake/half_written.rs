@@ -34,7 +34,9 @@ fn picture(path: &Path) -> BTreeMap<String, String> {
     for entry in fs::read_dir(path).unwrap() {
         let path = entry.unwrap().path();
         let about = fs::symlink_metadata(&path).unwrap();
-        let text = format!("{about:?} {:?}", fs::read(&path));
+        // Not when it was read: this reads it.
+        let (len, mode, modified) = (about.len(), about.permissions(), about.modified());
+        let text = format!("{len} {mode:?} {modified:?} {:?}", fs::read(&path));
         picture.insert(path.display().to_string(), text);
     }
     picture

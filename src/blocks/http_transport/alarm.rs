@@ -84,11 +84,11 @@ impl KeptAlarm {
 mod tests {
     use std::future::poll_fn;
     use std::sync::Arc;
-    use std::sync::atomic::{AtomicUsize, Ordering};
     use std::task::Wake;
     use std::time::Duration;
 
     use super::*;
+    use crate::ground::primitives::atomic::{AtomicUsize, Ordering};
 
     const MS: Duration = Duration::from_millis(1);
 

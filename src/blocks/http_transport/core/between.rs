@@ -84,7 +84,7 @@ impl<C: Share, W> Core<C, W> {
         closing: &mut Closing<C>,
         grants: &mut Grants<C, W>,
     ) {
-        self.serve(now, grants);
+        self.serve(now, closing, grants);
         self.displace(closing);
     }
 

@@ -34,8 +34,14 @@ impl<C: Share, W> Core<C, W> {
         self.balance(now, closing, grants);
     }
 
-    /// Places for those who may dial, while there are.
-    pub(super) fn serve(&mut self, now: Instant, grants: &mut Grants<C, W>) {
+    /// Places for those who may dial, while there are. A dial may bring a host to its cap: then an
+    /// idle connection makes room for the next one that may not use it.
+    pub(super) fn serve(
+        &mut self,
+        now: Instant,
+        closing: &mut Closing<C>,
+        grants: &mut Grants<C, W>,
+    ) {
         while self.open < self.limits.open_overall
             && let Some(next) = self.next_dialler(None)
             && let Some(waiter) = self.take(next, now)
@@ -44,6 +50,7 @@ impl<C: Share, W> Core<C, W> {
             self.passed = 0;
             self.dial(next);
             grants.push((waiter, Grant::Dial(self.hosts[next].id(next))));
+            self.replace(next, closing);
         }
     }
 

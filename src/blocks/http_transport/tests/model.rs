@@ -241,6 +241,7 @@ impl World {
             self.line.retain(|it| it.number != waiter.number);
             self.turn = self.slot(waiter.host) + 1;
             self.dialling(waiter.host);
+            expected.extend(self.replaced(waiter.host));
             diallers.push(waiter.number);
         }
         while self.missing(None) > 0
