@@ -7,7 +7,8 @@
 mod decode;
 mod json;
 #[cfg(all(feature = "watch", unix))]
-mod watch;
+#[cfg_attr(docsrs, doc(cfg(feature = "watch")))]
+pub mod watch;
 
 pub use decode::{Decode, Origin, Rejected};
 #[cfg(feature = "schema")]
