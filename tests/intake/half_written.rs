@@ -34,9 +34,8 @@ fn picture(path: &Path) -> BTreeMap<String, String> {
     for entry in fs::read_dir(path).unwrap() {
         let path = entry.unwrap().path();
         let about = fs::symlink_metadata(&path).unwrap();
-        // Not when it was read: this reads it.
-        let (len, mode, modified) = (about.len(), about.permissions(), about.modified());
-        let text = format!("{len} {mode:?} {modified:?} {:?}", fs::read(&path));
+        let (kind, rights, changed) = (about.file_type(), about.permissions(), about.modified());
+        let text = format!("{kind:?} {rights:?} {changed:?} {:?}", fs::read(&path));
         picture.insert(path.display().to_string(), text);
     }
     picture

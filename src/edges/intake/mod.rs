@@ -11,7 +11,8 @@ pub mod http;
 mod json;
 mod raw;
 #[cfg(all(feature = "watch", unix))]
-mod watch;
+#[cfg_attr(docsrs, doc(cfg(feature = "watch")))]
+pub mod watch;
 
 pub use decode::{Decode, Origin, Rejected};
 #[cfg(feature = "schema")]

@@ -73,7 +73,7 @@ pub enum Durability {
     /// once more, and lie without their status.
     #[default]
     Process,
-    /// A loss of power, too: status files and directories are synced, three times a file.
+    /// A loss of power, too: status files and directories are synced, four syncs a file.
     Power,
 }
 

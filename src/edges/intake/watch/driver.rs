@@ -61,8 +61,9 @@ pub(super) enum Work<P> {
 impl<P: Send + Sync + 'static, O: Send + Sync + 'static> Driver<P, O> {
     /// Until it is closed and everything of its own is over, or cut.
     pub(super) async fn run(mut self) {
-        self.work().await;
         let shared = Arc::clone(&self.shared);
+        let _over = Over(Arc::clone(&shared));
+        self.work().await;
         let mut last = View::of(&self.core, shared.orders().scans);
         // Whoever sees that it is over may watch the directory again.
         drop(self);
@@ -209,6 +210,15 @@ impl<P: Send + Sync + 'static, O: Send + Sync + 'static> Driver<P, O> {
             |it: &Resumed<P, O>| it.generation == intent.generation && it.content == intent.content;
         let at = same.iter().position(is_it)?;
         Some(same.swap_remove(at).ticket)
+    }
+}
+
+/// Nobody waits for a task that has panicked, or whose runtime has ended.
+struct Over(Arc<Shared>);
+
+impl Drop for Over {
+    fn drop(&mut self) {
+        self.0.is_over();
     }
 }
 

@@ -72,8 +72,8 @@
 // 3. All names are single components below handles that were opened at the start, and no link is
 //    followed; before something is renamed into a folder, its name must still lead to that handle.
 // 4. Documents are submitted only when all files that were taken before theirs are read (`barrier`); and
-//    when one is accepted, older ones about its object that wait are superseded. So what is newer is
-//    never replaced by what is older.
+//    when one is accepted, older ones about its object that wait are superseded; of one name, one file
+//    is claimed at a time. So what is newer is never replaced by what is older.
 // 5. Work on the disk: at most `workers` at once. Names: `max_waiting` in `waiting`, as many in
 //    `events`. Files: `files_in_flight`. Beyond, the directory itself is the queue, and `is_behind`
 //    says that it is to be read again.

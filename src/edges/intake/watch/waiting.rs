@@ -1,6 +1,6 @@
 //! Files that wait in the directory: which are finished, and in which order. Pure.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::ffi::OsStr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -100,6 +100,9 @@ pub(super) struct Waiting {
     seen: HashMap<Arc<OsStr>, Seen, Hashing>,
     due: BTreeSet<(Instant, Arc<OsStr>)>,
     ready: BTreeMap<u64, Arc<OsStr>>,
+    /// Names of which one is being claimed: the next one of that name waits, or it might be claimed
+    /// before it.
+    taking: HashSet<Arc<OsStr>, Hashing>,
     last: u64,
     /// Some were not taken note of: the directory has them.
     is_behind: bool,
@@ -108,7 +111,8 @@ pub(super) struct Waiting {
 impl Waiting {
     pub(super) fn new(patience: Patience, most: usize) -> Self {
         let (seen, due, ready) = (HashMap::default(), BTreeSet::new(), BTreeMap::new());
-        Self { patience, most, seen, due, ready, last: 0, is_behind: false }
+        let taking = HashSet::default();
+        Self { patience, most, seen, due, ready, taking, last: 0, is_behind: false }
     }
 
     pub(super) fn changed(&mut self, name: Arc<OsStr>, change: Change, now: Instant) {
@@ -211,12 +215,21 @@ impl Waiting {
         }
     }
 
-    /// The next one, which is known no more.
+    /// The next one, which is known no more, and being claimed until it is [`released`](Self::released).
     pub(super) fn take(&mut self) -> Option<Ready> {
         let (_, name) = self.ready.pop_first()?;
         let seen = self.seen.remove(&name)?;
         let is_closed = matches!(seen.state, State::Ready { is_closed: true, .. });
+        self.taking.insert(Arc::clone(&name));
         Some(Ready { name, since: seen.since, is_closed })
+    }
+
+    /// It was claimed, or could not be.
+    pub(super) fn released(&mut self, name: &Arc<OsStr>) {
+        self.taking.remove(name);
+        if let Some(Seen { state: State::Ready { order, .. }, .. }) = self.seen.get(name) {
+            self.ready.insert(*order, Arc::clone(name));
+        }
     }
 
     /// It could not be taken after all.
@@ -247,7 +260,8 @@ impl Waiting {
     fn make_ready(&mut self, name: Arc<OsStr>, since: Instant, is_closed: bool) {
         self.last += 1;
         let order = self.last;
-        if self.set(Arc::clone(&name), State::Ready { order, is_closed }, None, since) {
+        let is_set = self.set(Arc::clone(&name), State::Ready { order, is_closed }, None, since);
+        if is_set && !self.taking.contains(&name) {
             self.ready.insert(order, name);
         }
     }

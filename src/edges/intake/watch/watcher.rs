@@ -232,6 +232,10 @@ impl View {
         self.gauges.documents_running == documents
     }
 
+    pub(super) fn is_waiting(&self, documents: usize) -> bool {
+        self.gauges.documents_waiting == documents
+    }
+
     pub(super) fn is_in_flight(&self, files: usize) -> bool {
         self.gauges.in_flight == files
     }
@@ -327,6 +331,11 @@ impl Shared {
 
     pub(super) fn show(&self, view: View) {
         *self.view.lock() = view;
+        self.changed.notify_waiters();
+    }
+
+    pub(super) fn is_over(&self) {
+        self.view.lock().is_over = true;
         self.changed.notify_waiters();
     }
 

@@ -37,6 +37,9 @@ impl<P> Core<P> {
     ) {
         self.working -= 1;
         self.taking.remove(&no);
+        if let Some(own) = &own {
+            self.waiting.released(own);
+        }
         let Some(file) = self.files.get_mut(&no) else { return };
         if !matches!(taken, Taken::Blocked { .. }) && own.is_some() {
             self.trouble_in = None;

@@ -13,6 +13,7 @@ use crate::{Ending, Reason, Scope};
 struct Bench {
     core: Core<u32>,
     now: Instant,
+    claimed: std::collections::BTreeMap<FileNo, Arc<OsStr>>,
 }
 
 fn intent(key: &str, n: u32) -> Intent<u32> {
@@ -25,7 +26,8 @@ fn shape(n: i64) -> Shape {
 
 impl Bench {
     fn new(rules: Rules) -> Self {
-        let mut bench = Self { core: Core::new(rules), now: time::now() };
+        let claimed = std::collections::BTreeMap::new();
+        let mut bench = Self { core: Core::new(rules), now: time::now(), claimed };
         assert!(matches!(bench.next(), Some(Command::Recover)));
         bench.core.recovered(Ok((Vec::new(), 0)), bench.now);
         assert!(matches!(bench.next(), Some(Command::Scan(100))));
@@ -49,6 +51,7 @@ impl Bench {
     fn claim(&mut self) -> FileNo {
         match self.next() {
             Some(Command::Claim(no, own)) => {
+                self.claimed.insert(no, Arc::clone(&own));
                 self.core.claims(no, own);
                 no
             }
@@ -58,7 +61,8 @@ impl Bench {
 
     fn read(&mut self, no: FileNo, content: u8, documents: Vec<Result<Intent<u32>, Rejected>>) {
         let taken = Taken::Read { shape: shape(1), hash: [content; 32], documents };
-        self.core.taken(no, Some(name("x")), taken, self.now);
+        let own = self.claimed.remove(&no);
+        self.core.taken(no, own, taken, self.now);
     }
 
     /// Writes, claims and reads a file of one document.

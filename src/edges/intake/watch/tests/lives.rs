@@ -249,6 +249,40 @@ fn what_the_pipeline_restored_is_not_submitted_again() {
 }
 
 #[test]
+fn what_is_refused_for_now_waits_by_class_and_is_not_lost() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("intents");
+    runtime().block_on(async {
+        let order = Arc::new(crate::ground::primitives::Mutex::new(Vec::new()));
+        let seen = Arc::clone(&order);
+        let phase = phase_fn(move |_: &String, cx: &PhaseContext| {
+            seen.lock().push(cx.key().to_string());
+            async { Ok(()) }
+        });
+        let config_of = PipelineConfig::default().with_seats(1);
+        let pipeline = IntentPipeline::builder::<String>(config_of)
+            .phase("say", PhaseConfig::remote(), phase)
+            .build()
+            .unwrap();
+        let watcher = DirectoryWatcher::new(config(&directory)).unwrap();
+        let watching = watcher.start(pipeline.clone(), decode()).unwrap();
+        pipeline.pause();
+        for class in ["low", "high", "normal", "urgent"] {
+            let text = format!(r#"{{"key": "{class}", "priority": "{class}"}}"#);
+            fs::write(path.join(format!("{class}.json")), text).unwrap();
+        }
+        watching.shared().comes_to(|view| view.is_waiting(4)).await;
+        // Tried once each time that was said, not in a loop.
+        let refusals = watching.snapshot().refusals;
+        assert!((1..=20).contains(&refusals), "{refusals}");
+        pipeline.resume();
+        watching.drained().await;
+        assert_eq!(*order.lock(), ["urgent", "high", "normal", "low"]);
+        assert_eq!(watching.snapshot().processed, 4);
+    });
+}
+
+#[test]
 fn a_handle_that_is_dropped_takes_nothing_more() {
     let directory = tempfile::tempdir().unwrap();
     runtime().block_on(async {

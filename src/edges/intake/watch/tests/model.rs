@@ -97,6 +97,8 @@ impl World {
         match command {
             Command::Submit(no, intent) => self.answer(no, intent, how),
             Command::Claim(no, own) => {
+                let same = |job: &Command<_>| matches!(job, Command::Claim(_, it) if *it == own);
+                assert!(!self.jobs.iter().any(same), "{own:?} is claimed twice at once");
                 let own = own.to_str().unwrap().to_owned();
                 self.core.claims(no, name(&format!("c{own}-{no}")));
                 self.jobs.push(Command::Claim(no, name(&own)));

@@ -35,6 +35,13 @@ fn what_was_closed_is_ready_at_once_in_the_order_of_closing() {
     assert_eq!(taken(&mut waiting), [("b".to_owned(), true)]);
     waiting.changed(name("a"), Change::Finished, now);
     assert_eq!(taken(&mut waiting), [("a".to_owned(), true)]);
+    // The next one of that name is not claimed before this one is.
+    waiting.changed(name("b"), Change::Finished, now);
+    waiting.changed(name("a"), Change::Finished, now);
+    waiting.released(&name("b"));
+    assert_eq!(taken(&mut waiting), [("b".to_owned(), true)]);
+    waiting.released(&name("a"));
+    assert_eq!(taken(&mut waiting), [("a".to_owned(), true)]);
     assert!(waiting.is_empty() && waiting.due().is_none());
 }
 
