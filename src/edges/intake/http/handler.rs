@@ -184,8 +184,8 @@ impl Desk {
         }
         let (head, body) = request.into_parts();
         let key = idempotency_key(&head.headers)?;
-        let media_type = head.headers.get(CONTENT_TYPE);
-        let media_type = media_type.and_then(|field| media_type_of(field));
+        let claimed = head.headers.get(CONTENT_TYPE);
+        let media_type = claimed.and_then(|field| media_type(field.as_bytes()));
         let bytes = self.read(body).await?;
         let (documents, is_replay) = match key {
             None => (Arc::new(self.decode(&tenant, &bytes, media_type)?), false),
@@ -323,10 +323,6 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<Arc<str>>, Problem> {
             Err(Problem::new(Kind::BadRequest, detail))
         }
     }
-}
-
-fn media_type_of(field: &HeaderValue) -> Option<String> {
-    media_type(field.as_bytes())
 }
 
 #[derive(Serialize)]

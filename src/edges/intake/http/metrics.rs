@@ -57,6 +57,8 @@ pub struct HttpIntakeSnapshot {
     pub took: Histogram,
     /// Connections that are open.
     pub connections_open: usize,
+    /// At most ([`HttpIntakeConfig::connections`](super::HttpIntakeConfig::connections)).
+    pub connections_max: usize,
     /// Connections accepted.
     pub connections: u64,
     /// Connections that were too many.
@@ -103,6 +105,7 @@ impl HttpIntakeSnapshot {
                 state.config.connections,
                 state.connections.available_permits(),
             ),
+            connections_max: state.config.connections,
             connections: metrics.connections.get(),
             connections_refused: metrics.connections_refused.get(),
             accept_errors: metrics.accept_errors.get(),
@@ -136,7 +139,7 @@ impl HttpIntakeSnapshot {
     /// |---|---|---|
     /// | `answers_2xx_total`, `answers_3xx_total`, `answers_4xx_total`, `answers_5xx_total` | counter | answers, by class of status |
     /// | `seconds` | histogram | from a request's head to that of its answer |
-    /// | `connections_open` | gauge | of [`connections`](super::HttpIntakeConfig::connections) at most |
+    /// | `connections_open`, `connections_max` | gauge | connections, and at most |
     /// | `connections_total`, `connections_refused_total` | counter | accepted, and of those too many |
     /// | `accept_errors_total` | counter | times the system had none to give |
     /// | `event_streams` | gauge | streams that are open |
@@ -156,6 +159,7 @@ impl HttpIntakeSnapshot {
             ("http_intake_answers_5xx_total", Counter(ours)),
             ("http_intake_seconds", MetricValue::Histogram(&self.took)),
             ("http_intake_connections_open", Gauge(self.connections_open as u64)),
+            ("http_intake_connections_max", Gauge(self.connections_max as u64)),
             ("http_intake_connections_total", Counter(self.connections)),
             ("http_intake_connections_refused_total", Counter(self.connections_refused)),
             ("http_intake_accept_errors_total", Counter(self.accept_errors)),

@@ -40,7 +40,8 @@
 //!
 //! # Layers
 //! Outermost first: metrics and a cache of answers that won't change; the limit of a body; the log,
-//! one event of `tracing` for each answer and nothing in it of bodies, header fields or queries;
+//! one event of `tracing` for each answer that is not out of the cache, and nothing in it of bodies,
+//! header fields or queries;
 //! security headers; CORS; the [rate limit](crate::rate_limit::http); the [`Bearer`] token; the
 //! handler. Health and readiness are answered before the rate limit. No answer is kept for others:
 //! the cache knows who asked.

@@ -1,5 +1,6 @@
 //! One accepted document: where its run is, and what became of it.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use tokio::sync::SetOnce;
 use super::core::Id;
 use super::problem::shortened;
 use crate::Ending;
+use crate::ground::quiet::drop_quietly;
 use crate::pipeline::{Done, Ended, Failure, PhaseTrace, Progress, Stage, Trace};
 
 /// A ticket that can be asked for.
@@ -150,14 +152,18 @@ impl PhaseRecord {
     }
 }
 
-/// An error with what it comes from, as far as it is of use.
+/// An error with what it comes from, as far as it is of use. To show it is the operator's code.
 fn told(error: &Failure) -> String {
     const DEEPEST: usize = 8;
-    let mut text = error.to_string();
-    let first = std::error::Error::source(error);
-    for source in std::iter::successors(first, |error| error.source()).take(DEEPEST) {
-        text = format!("{text}: {source}");
-    }
+    let shown = catch_unwind(AssertUnwindSafe(|| {
+        let first = std::error::Error::source(error);
+        let sources = std::iter::successors(first, |error| error.source()).take(DEEPEST);
+        sources.fold(error.to_string(), |text, source| format!("{text}: {source}"))
+    }));
+    let text = shown.unwrap_or_else(|panic| {
+        drop_quietly(panic);
+        "an error that panics when it is shown".to_owned()
+    });
     shortened(text.into()).into_owned()
 }
 

@@ -1,6 +1,7 @@
 //! What is answered to whom, by requests without a socket.
 
 use super::*;
+use crate::intake::{JsonDecode, JsonDecodeConfig};
 use crate::pipeline::{CheckpointError, Checkpoints, Loaded, MemoryCheckpoints};
 use crate::rate_limit::{Quota, TieredQuota};
 
@@ -516,4 +517,34 @@ fn an_intake_needs_a_runtime_and_a_configuration_that_can_work() {
     let bind = serde_json::from_str::<HttpIntakeConfig>(r#"{"bind":{"anywhere":"0.0.0.0:80"}}"#);
     assert_eq!(bind.unwrap().bind, Bind::Anywhere("0.0.0.0:80".parse().unwrap()));
     assert!(serde_json::from_str::<HttpIntakeConfig>(r#"{"bnd":1}"#).is_err());
+}
+
+#[tokio::test]
+async fn json_that_is_deep_or_says_a_name_twice_or_is_none_is_rejected() {
+    #[derive(serde::Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Scale {
+        target: String,
+        #[serde(rename = "parameters")]
+        _parameters: serde::de::IgnoredAny,
+    }
+    let scale = |scale: Scale, _: &Origin| Ok(Intent::new(scale.target, String::new()));
+    let decode = JsonDecode::new(JsonDecodeConfig::default(), scale).unwrap();
+    let intake = HttpIntake::builder(unlimited(), &open(), decode).build().unwrap();
+    let deep = format!(r#"{{"target":"a","parameters":{}1{}}}"#, "[".repeat(100), "]".repeat(100));
+    for body in [
+        &deep,
+        r#"{"target":"a","target":"b","parameters":1}"#,
+        r#"{"target":"a","parameters":{"x":1,"x":2}}"#,
+        r#"{"target":"a","parameters":1"#,
+        r#"{"target":1,"parameters":1}"#,
+        "// no JSON",
+        "",
+    ] {
+        let said = ask(&intake, post(body)).await;
+        assert_eq!((said.status, said.problem()), (StatusCode::UNPROCESSABLE_ENTITY, "rejected"));
+        assert!(said.body["pointer"].is_string(), "{said:?}");
+    }
+    ask(&intake, post(r#"{"target":"a","parameters":{"x":[1,2]}}"#)).await.id();
+    assert_eq!((intake.snapshot().rejected, intake.snapshot().accepted), (7, 1));
 }
