@@ -173,3 +173,70 @@ async fn who_panics_or_says_again_leaves_it_to_the_next() {
         assert_eq!((calls.load(Ordering::Relaxed), cache.snapshot().abandoned), (2, 1));
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_old_output_that_may_be_given_out_is_better_than_none() {
+    let config = CacheConfig::default().with_ttl(Some(ms(1_000))).with_jitter_ratio(0.0);
+    let cache: Outputs = Cache::new(config.with_stale_for(ms(60_000))).unwrap();
+    let phase = phase_fn(|text: &String, _: &PhaseContext| {
+        let is_down = text.ends_with("down");
+        let text = text.clone();
+        async move { if is_down { Err(PhaseError::permanent("down")) } else { Ok(text) } }
+    });
+    let pipeline = cached(phase, PhaseConfig::remote(), &cache);
+    let submit = |key: &str, payload: &str| pipeline.try_submit(intent(key, payload)).unwrap();
+    assert_eq!(*submit("a", "plan:1").await.unwrap().output, "plan:1");
+    tokio::time::advance(ms(2_000)).await;
+    assert_eq!(*submit("b", "plan:down").await.unwrap().output, "plan:1");
+    assert_eq!(cache.snapshot().failed, 1);
+    tokio::time::advance(ms(60_000)).await;
+    assert_eq!(submit("c", "plan:down").await.unwrap_err().ending(), Ending::Failed);
+}
+
+/// D5, the herd: 10,000 callers, each with a key of its own, want one thing at once, and nothing is kept
+/// yet.
+async fn herd(is_cached: bool) -> (usize, headworks::Ledger) {
+    const CALLERS: usize = 10_000;
+    let calls = Arc::new(AtomicUsize::new(0));
+    let upstream = phase_fn({
+        let calls = Arc::clone(&calls);
+        move |text: &String, _: &PhaseContext| {
+            calls.fetch_add(1, Ordering::Relaxed);
+            let text = text.clone();
+            async move {
+                tokio::time::sleep(ms(50)).await;
+                Ok::<_, PhaseError>(text)
+            }
+        }
+    });
+    let config = PipelineConfig::default().with_queue_capacity(2 * CALLERS);
+    let builder = IntentPipeline::builder::<String>(config);
+    let cache = outputs();
+    let remote = PhaseConfig::remote();
+    let pipeline = match is_cached {
+        true => builder
+            .phase("ask", remote, upstream.cached(|text: &String| name(text), cache.clone()))
+            .build(),
+        false => builder.phase("ask", remote, upstream).build(),
+    };
+    let pipeline = pipeline.unwrap();
+    let submit = |n: usize| pipeline.try_submit(intent(&format!("k/{n}"), "plan:1")).unwrap();
+    let tickets: Vec<_> = (0..CALLERS).map(submit).collect();
+    for ticket in tickets {
+        assert_eq!(*ticket.await.unwrap().output, "plan:1");
+    }
+    (calls.load(Ordering::Relaxed), pipeline.shutdown(ms(1_000)).await.ledger)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_herd_that_wants_one_thing_is_one_call() {
+    let (calls, ledger) = herd(true).await;
+    assert!(ledger.is_exact());
+    assert_eq!((calls, ledger.completed), (1, 10_000));
+}
+
+/// The control: without the cache everybody asks.
+#[tokio::test(start_paused = true)]
+async fn control_without_the_cache_everybody_asks() {
+    assert_eq!(herd(false).await.0, 10_000);
+}

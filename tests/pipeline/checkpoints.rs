@@ -21,6 +21,7 @@ struct SlowInner {
     permits: Semaphore,
     saves: AtomicUsize,
     fails: AtomicBool,
+    doubts: AtomicBool,
     panics: AtomicBool,
     most: AtomicUsize,
 }
@@ -32,6 +33,7 @@ impl Slow {
             permits: Semaphore::new(permits),
             saves: AtomicUsize::new(0),
             fails: AtomicBool::new(false),
+            doubts: AtomicBool::new(false),
             panics: AtomicBool::new(false),
             most: AtomicUsize::new(usize::MAX),
         }))
@@ -90,6 +92,9 @@ impl Slow {
     fn fail(&self) -> Result<(), CheckpointError> {
         if self.0.fails.load(Ordering::SeqCst) {
             return Err(std::io::Error::other("the disk is full").into());
+        }
+        if self.0.doubts.load(Ordering::SeqCst) {
+            return Err(CheckpointError::Doubtful(std::io::Error::other("the disk is gone")));
         }
         Ok(())
     }
@@ -399,13 +404,13 @@ async fn one_that_waits_makes_way_on_disk_too_and_begins_anew() {
     assert_eq!(setup.log.take(), ["a(x)"]);
     // Its checkpoint is being written: it waits, and a newer one takes its place.
     let newer = pipeline.try_submit(Intent::new("x", "new".to_owned()).generation(2)).unwrap();
-    assert_eq!(first.await.unwrap_err().ending(), Ending::Superseded);
     store.let_through(1);
     settle().await;
     assert!(poll_once(newer.persisted()).is_pending(), "that page was the old one's");
     assert!(setup.log.take().is_empty());
     store.let_through(2);
     newer.persisted().await.unwrap();
+    assert_eq!(first.await.unwrap_err().ending(), Ending::Superseded);
     settle().await;
     assert_eq!(setup.log.take(), ["a(new)", "b(newa)", "c(newab)"]);
     dropped_at_once(pipeline).await;
@@ -629,12 +634,308 @@ async fn a_durable_last_phase_is_not_told_before_its_end_is_kept() {
     settle().await;
     assert_eq!(store.kept(), 0);
 
-    // A cancel, and a shutdown, come too late for what is done.
+    // A cancel and a deadline come too late for what is done, and tell it no sooner.
     store.only(1);
-    let ticket = pipeline.submit(intent("y")).await.unwrap();
+    let mut ticket = pipeline.submit(intent("y").within(ms(500))).await.unwrap();
     settle().await;
     ticket.cancel();
+    tokio::time::sleep(ms(5_000)).await;
+    assert!(poll_once(&mut ticket).is_pending());
+    store.let_through(1);
     assert_eq!(*ticket.await.unwrap().output, "yonly");
+    assert_eq!(store.kept(), 0);
+
+    // A shutdown waits for the disk as long as it can.
+    store.only(1);
+    let mut ticket = pipeline.submit(intent("z")).await.unwrap();
+    settle().await;
+    let (report, ()) = tokio::join!(pipeline.shutdown(ms(1_000)), async {
+        tokio::time::sleep(ms(900)).await;
+        assert!(poll_once(&mut ticket).is_pending());
+        store.let_through(1);
+    });
+    assert_eq!((report.ledger.completed, report.ledger.live), (4, 0));
+    assert_eq!(*ticket.await.unwrap().output, "zonly");
+    assert_eq!(store.kept(), 0);
+
+    store.only(1);
+    let pipeline = build();
+    pipeline.restore().await.unwrap();
+    let ticket = pipeline.submit(intent("z")).await.unwrap();
+    settle().await;
+    let report = pipeline.shutdown(ms(1_000)).await;
+    assert_eq!((report.ledger.completed, report.ledger.live), (1, 0));
+    assert_eq!(*ticket.await.unwrap().output, "zonly");
+}
+
+/// A run of generation 1 whose first checkpoint waits for the disk, and a newer one in its place that
+/// waits there, too.
+async fn overtaken(setup: &Setup, store: &Slow) -> [(Pipeline, Ticket<String, String>); 2] {
+    let pipeline = setup.build(store.clone());
+    pipeline.restore().await.unwrap();
+    let first = pipeline.submit(intent("x").generation(1)).await.unwrap();
+    settle().await;
+    assert_eq!(setup.log.take(), ["a(x)"]);
+    let newer = pipeline.try_submit(Intent::new("x", "new".to_owned()).generation(2)).unwrap();
+    settle().await;
+    [(pipeline.clone(), first), (pipeline, newer)]
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_newer_one_that_is_not_kept_has_superseded_nobody() {
+    for fails in [true, false] {
+        let (setup, store) = (Setup::new(), Slow::new(1));
+        let [(pipeline, mut first), (_, newer)] = overtaken(&setup, &store).await;
+        assert!(poll_once(&mut first).is_pending());
+        let snapshot = pipeline.snapshot();
+        assert!(snapshot.ledger.is_exact() && snapshot.runs.is_exact(), "{}", snapshot.runs);
+        assert_eq!((snapshot.ledger.live, snapshot.runs.live), (2, 2));
+        if fails {
+            // The page that is under way is the first one's; the next one is the newer one's.
+            store.let_through(1);
+            settle().await;
+            store.fails(true);
+            store.let_through(1);
+            let ended = newer.await.unwrap_err();
+            assert!(matches!(ended.error(), Some(Failure::NotPersisted(_))));
+            assert_eq!(ended.into_intent().unwrap().payload, "new");
+            store.fails(false);
+        } else {
+            newer.cancel();
+            assert_eq!(newer.await.unwrap_err().ending(), Ending::Cancelled);
+        }
+        assert!(poll_once(&mut first).is_pending());
+        store.let_through(9);
+        assert_eq!(*first.await.unwrap().output, "xabcd");
+        assert_eq!(setup.log.take(), ["b(xa)", "c(xab)", "d(xabc)"], "where it was");
+        let report = pipeline.shutdown(ms(1_000)).await;
+        assert!(report.ledger.is_exact() && report.runs.is_exact());
+        assert_eq!((report.ledger.superseded, report.ledger.live), (0, 0));
+        assert_eq!(store.kept(), 0);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_is_held_for_a_newer_one_can_be_cancelled_and_returned() {
+    let (setup, store) = (Setup::new(), Slow::new(1));
+    let [(pipeline, first), (_, newer)] = overtaken(&setup, &store).await;
+    first.cancel();
+    assert_eq!(first.await.unwrap_err().ending(), Ending::Cancelled);
+    store.let_through(9);
+    assert_eq!(*newer.await.unwrap().output, "newabcd");
+    let report = pipeline.shutdown(ms(1_000)).await;
+    assert!(report.ledger.is_exact() && report.runs.is_exact());
+    assert_eq!((report.ledger.cancelled, report.ledger.completed), (1, 1));
+
+    let (mut setup, store) = (Setup { c: closed_gate(), ..Setup::new() }, Slow::new(1));
+    let [(pipeline, first), (_, newer)] = overtaken(&setup, &store).await;
+    let report = pipeline.shutdown(ms(1_000)).await;
+    assert!(report.ledger.is_exact() && report.runs.is_exact());
+    let mut back: Vec<_> = report.returned.iter().map(|it| it.intent.generation).collect();
+    back.sort_unstable();
+    assert_eq!(back, [Some(1), Some(2)]);
+    for ticket in [first, newer] {
+        assert_eq!(ticket.await.unwrap_err().ending(), Ending::Returned);
+    }
+    // On disk is what was there, and only that.
+    store.let_through(99);
+    settle().await;
+    setup.c = None;
+    let restored = setup.build(store.clone()).restore().await.unwrap();
+    let found: Vec<_> = restored.resumed.iter().map(|it| it.generation).collect();
+    assert_eq!(found, [Some(1)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_makes_a_page_too_large_fails_and_undoes_and_who_waits_behind_it_does_not() {
+    let (setup, store) = (Setup { c: closed_gate(), ..Setup::new() }, Slow::new(99));
+    let pipeline = setup.build(store.clone());
+    pipeline.restore().await.unwrap();
+    let long = "x".repeat(2_000);
+    let large = |class| Intent::new("k", long.clone()).generation(1).content(1).priority(class);
+    let first = pipeline.submit(large(Priority::Low)).await.unwrap();
+    settle().await;
+    setup.log.take();
+    // A page is under way; what comes meanwhile is on the next one.
+    store.only(0);
+    let joined = pipeline.try_submit(large(Priority::High)).unwrap();
+    settle().await;
+    let behind = pipeline.try_submit(Intent::new("k", "n".to_owned()).generation(2)).unwrap();
+    setup.c.clone().unwrap().add_permits(9);
+    settle().await;
+    store.0.most.store(5_000, Ordering::SeqCst);
+    store.let_through(99);
+    for ticket in [first, joined] {
+        let ended = ticket.await.unwrap_err();
+        let Some(Failure::NotPersisted(error)) = ended.error() else { panic!("{ended:?}") };
+        assert!(matches!(**error, CheckpointError::TooLarge { most: 5_000, .. }));
+        assert!(ended.trace().undone().eq(["c", "b", "a"]));
+        assert_eq!(ended.trace().phases.last().unwrap().attempts, 1, "undoing is no attempt");
+    }
+    assert_eq!(*behind.await.unwrap().output, "nabcd");
+    let undone = setup.log.take();
+    let undone: Vec<_> = undone.iter().filter(|line| line.starts_with("undo")).collect();
+    assert_eq!(undone.len(), 3, "{undone:?}");
+    let report = pipeline.shutdown(ms(1_000)).await;
+    assert!(report.ledger.is_exact() && report.runs.is_exact());
+    assert_eq!((report.ledger.failed, report.ledger.completed), (2, 1));
+    assert_eq!(store.kept(), 0);
+}
+
+/// One whose second checkpoint can't be kept, and which waits for a seat to undo in.
+#[tokio::test(start_paused = true)]
+async fn what_is_to_be_undone_has_failed_whatever_comes() {
+    for drops in [true, false] {
+        let (setup, store) = (Setup::new(), Slow::new(1));
+        let pipeline = setup.build(store.clone());
+        pipeline.restore().await.unwrap();
+        let text = "y".repeat(1_000);
+        let ticket = pipeline.submit(Intent::new("k", text).within(ms(500))).await.unwrap();
+        settle().await;
+        assert_eq!(setup.log.take().len(), 1);
+        pipeline.pause();
+        store.0.most.store(2_000, Ordering::SeqCst);
+        store.let_through(99);
+        settle().await;
+        ticket.cancel();
+        tokio::time::sleep(ms(1_000)).await;
+        assert_eq!(pipeline.snapshot().ledger.live, 1, "its end is settled, and not yet told");
+        if drops {
+            dropped_at_once(pipeline).await;
+        } else {
+            pipeline.resume();
+            settle().await;
+            assert_eq!(pipeline.snapshot().ledger.failed, 1);
+        }
+        let ended = ticket.await.unwrap_err();
+        assert_eq!(ended.ending(), Ending::Failed);
+        assert!(matches!(ended.error(), Some(Failure::NotPersisted(_))));
+        assert_eq!(ended.trace().undone().count(), usize::from(!drops));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_not_kept_at_the_end_is_not_kept_after_it() {
+    let (setup, store) = (Setup::new(), Slow::new(0));
+    let pipeline = setup.build(store.clone());
+    pipeline.restore().await.unwrap();
+    // More than are written at once.
+    let tickets: Vec<_> =
+        (0..20).map(|n| pipeline.try_submit(intent(&n.to_string())).unwrap()).collect();
+    settle().await;
+    dropped_at_once(pipeline).await;
+    for ticket in tickets {
+        assert!(matches!(ticket.persisted().await, Err(NotPersisted::Ended)));
+        assert!(ticket.await.unwrap_err().into_intent().is_some(), "it is with its submitter");
+    }
+    store.let_through(999);
+    settle().await;
+    assert_eq!(store.kept(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_is_down_costs_no_more_than_so_much() {
+    let (setup, store) = (Setup::new(), Slow::new(99_999));
+    let pipeline = setup.build(store.clone());
+    pipeline.restore().await.unwrap();
+    store.fails(true);
+    for n in 0..50 {
+        let refused = pipeline.submit(intent(&n.to_string())).await.unwrap_err();
+        assert_eq!(refused.reason(), Reason::NotPersisted);
+    }
+    settle().await;
+    // The store says that it has nothing of them.
+    assert_eq!(pipeline.snapshot().checkpoints.unwrap().waiting, 0);
+    // Now it does not know: each is remembered, to be removed, but not for ever more of them.
+    store.fails(false);
+    store.0.doubts.store(true, Ordering::SeqCst);
+    for n in 0..2_000 {
+        let refused = pipeline.submit(intent(&n.to_string())).await.unwrap_err();
+        assert_eq!(refused.reason(), Reason::NotPersisted);
+    }
+    let checkpoints = pipeline.snapshot().checkpoints.unwrap();
+    assert_eq!(checkpoints.waiting, 1_024);
+    store.0.doubts.store(false, Ordering::SeqCst);
+    tokio::time::sleep(ms(20_000)).await;
+    assert_eq!(pipeline.snapshot().checkpoints.unwrap().waiting, 0);
+    assert_eq!(*pipeline.submit(intent("x")).await.unwrap().await.unwrap().output, "xabcd");
+    settle().await;
+    assert_eq!(store.kept(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_hangs_has_failed_after_its_time() {
+    let (setup, store) = (Setup::new(), Slow::new(0));
+    let pipeline = setup.build(store.clone());
+    pipeline.restore().await.unwrap();
+    let start = Instant::now();
+    let refused = pipeline.submit(intent("x")).await.unwrap_err();
+    assert_eq!(refused.reason(), Reason::NotPersisted);
+    assert!((ms(30_000)..ms(30_010)).contains(&start.elapsed()), "{:?}", start.elapsed());
+    // Perhaps it is there: it is removed when that can be.
+    assert_eq!(pipeline.snapshot().checkpoints.unwrap().waiting, 1);
+    store.let_through(9);
+    settle().await;
+    assert_eq!(pipeline.snapshot().checkpoints.unwrap().waiting, 0);
+    assert_eq!(*pipeline.submit(intent("y")).await.unwrap().await.unwrap().output, "yabcd");
+}
+
+/// Two shutdowns that cut at once, and a drop behind them: nothing twice, nothing lost.
+#[tokio::test(start_paused = true)]
+async fn two_cuts_give_everything_back_once() {
+    let (mut setup, store) = (Setup { c: closed_gate(), ..Setup::new() }, Slow::new(999));
+    let pipeline = setup.build(store.clone());
+    pipeline.restore().await.unwrap();
+    let mut tickets = Vec::new();
+    for n in 0..5 {
+        tickets.push(pipeline.submit(intent(&n.to_string()).generation(1)).await.unwrap());
+        settle().await;
+        let behind = intent(&n.to_string()).generation(2);
+        tickets.push(pipeline.submit(behind).await.unwrap());
+    }
+    settle().await;
+    let (one, other) = tokio::join!(pipeline.shutdown(ms(10)), pipeline.shutdown(ms(10)));
+    let third = pipeline.shutdown(ms(10)).await;
+    assert_eq!(one.returned.len() + other.returned.len() + third.returned.len(), 5);
+    for ledger in [one.ledger, other.ledger, third.ledger] {
+        assert!(ledger.is_exact(), "{ledger}");
+        assert_eq!((ledger.accepted, ledger.returned, ledger.cancelled), (10, 5, 5));
+    }
+    dropped_at_once(pipeline).await;
+    for ticket in tickets {
+        assert!(ticket.await.is_err());
+    }
+    setup.c = None;
+    let pipeline = setup.build(store.clone());
+    let restored = pipeline.restore().await.unwrap();
+    assert_eq!(restored.resumed.len(), 10, "each once, as it was");
+    for resumed in restored.resumed {
+        resumed.ticket.await.unwrap();
+    }
+}
+
+/// Restores that overlap, also with one that is dropped on the way: everything once.
+#[tokio::test(start_paused = true)]
+async fn restores_that_overlap_bring_everything_back_once() {
+    let store = MemoryCheckpoints::new();
+    let mut setup = Setup { d: closed_gate(), ..Setup::new() };
+    let pipeline = setup.build(store.clone());
+    pipeline.restore().await.unwrap();
+    for n in 0..5 {
+        drop(pipeline.submit(intent(&n.to_string())).await.unwrap());
+    }
+    settle().await;
+    dropped_at_once(pipeline).await;
+    setup.log.take();
+    setup.d = None;
+    let pipeline = setup.build(store.clone());
+    let _ = poll_once(async { pipeline.clone().restore().await.map(drop) });
+    let all = tokio::join!(pipeline.restore(), pipeline.restore(), pipeline.restore());
+    let all = [all.0.unwrap(), all.1.unwrap(), all.2.unwrap()];
+    let resumed: usize = all.iter().map(|restored| restored.resumed.len()).sum();
+    settle().await;
+    let begun = setup.log.take().len();
+    assert!(begun == 5 && (resumed == 5 || resumed == 0), "{begun} begun, {resumed} told");
 }
 
 #[tokio::test(start_paused = true)]

@@ -6,6 +6,7 @@
 //! of both, and the median and quartiles of ours/theirs taken round by round. Lower is better.
 
 mod alloc;
+mod cache;
 mod child;
 mod circuit_breaker;
 mod clock;
@@ -46,6 +47,7 @@ const ROOMS: &[Room] = &[
     ("retry/stack", retry::stack),
     ("retry/hedging", retry::hedging::run),
     ("object_pool", object_pool::run),
+    ("cache", cache::run),
     ("http_transport", http_transport::run),
     #[cfg(feature = "json")]
     ("json", json::run),
@@ -59,7 +61,7 @@ const ROOMS: &[Room] = &[
 const USAGE: &str = "usage: versus [ROOM | ROOM/GROUP]… [--rounds N] [--quick]
   rooms: worker_pool (submit, run, edges, depth, memory, flood, timing, work, urgent),
     semaphore, rate_limit (calls, keys), circuit_breaker (calls, faults),
-    retry (run, stack, hedging), object_pool, http_transport, json (with `--features json`),
+    retry (run, stack, hedging), object_pool, cache, http_transport, json (with `--features json`),
     pipeline (passes, keys, memory, ladder, goodput)
   no room    all of them
   --rounds N interleaved rounds a row (default 15)

@@ -57,6 +57,53 @@ where
     /// wait have it. It is not asked for what was found stale without being renewed, and not told
     /// of `set` and `remove`, only of [`store`](Cache::store) and [`invalidate`](Cache::invalidate).
     /// [`Cache::get_or_lead`] does not use it.
+    ///
+    /// What comes from it is fresh here for as long as it still lies there, at most for
+    /// [`ttl`](CacheConfig::ttl): so a value is never older in all than the longer of the two. Errors
+    /// are not written to it. It may be slow, fail, panic, or have what can't be read: each is counted
+    /// ([`CacheSnapshot::tier_errors`](super::CacheSnapshot::tier_errors)) and is as if it had nothing.
+    /// Whoever removes a value for good calls `invalidate`, and other processes go on with what they
+    /// have until it is no longer fresh there: keep `ttl` as short as that may take.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    ///
+    /// use bytes::Bytes;
+    /// use headworks::cache::{Cache, CacheConfig, Codec, MemoryTier, SecondTierConfig};
+    ///
+    /// /// Numbers, under the names of their keys, with what tells this cache from others.
+    /// struct Numbers;
+    ///
+    /// impl Codec<String, u64> for Numbers {
+    ///     fn name(&self, key: &String) -> String {
+    ///         format!("numbers/1/{key}")
+    ///     }
+    ///
+    ///     fn encode(&self, number: &u64) -> Option<Bytes> {
+    ///         Some(number.to_string().into())
+    ///     }
+    ///
+    ///     fn decode(&self, bytes: Bytes) -> Option<u64> {
+    ///         std::str::from_utf8(&bytes).ok()?.parse().ok()
+    ///     }
+    /// }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let tier = Arc::new(MemoryTier::new(1_000));
+    /// let process = || {
+    ///     let second = (SecondTierConfig::default(), tier.clone(), Numbers);
+    ///     Cache::<String, u64>::builder(CacheConfig::default())
+    ///         .second_tier(second.0, second.1, second.2)
+    ///         .build()
+    /// };
+    /// let (one, other) = (process()?, process()?);
+    /// let load = || async { Ok::<_, std::io::Error>(42) };
+    /// assert_eq!(one.get_or_load("answer", load).await?, 42);
+    /// let never = || async { Err(std::io::Error::other("it was there")) };
+    /// assert_eq!(other.get_or_load("answer", never).await?, 42);
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn second_tier(
         mut self,

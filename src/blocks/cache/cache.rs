@@ -22,6 +22,13 @@ use crate::ConfigError;
 use crate::ground::joint::Turn;
 use crate::ground::time::{self, Glance, Instant, Now};
 
+/// One who waits, its load, and what it may be told if that fails.
+struct Waits<K: Hash + Eq, V, F> {
+    flight: Boarding<K, V>,
+    load: F,
+    stale: Option<Arc<Entry<V>>>,
+}
+
 /// How long a renewal may take.
 const RENEWAL: Duration = Duration::from_secs(60);
 
@@ -202,7 +209,8 @@ where
     /// panics, and another one's `load` is called. An error is given to all who wait.
     ///
     /// A stale value ([`CacheConfig::stale_for`]) is given out at once; the first to find it renews
-    /// it in a task of the cache, with its `load`. Outside of a tokio runtime it waits instead.
+    /// it in a task of the cache, with its `load`. Outside of a tokio runtime it waits instead, and has
+    /// the stale value if the load fails.
     ///
     /// With a [second tier](CacheBuilder::second_tier) `load` is called, but its future is polled only
     /// if that has nothing.
@@ -227,15 +235,25 @@ where
         F: FnOnce() -> Fut,
         Fut: Future<Output = Result<V, E>> + Send + 'static,
     {
-        let (mut flight, load) = match self.find(key, load) {
+        let Waits { mut flight, load, stale } = match self.find(key, load) {
             Ok(known) => return known,
             Err(waits) => waits,
         };
-        let loaded = match flight.turn().await {
-            Turn::Done(loaded) => loaded,
-            Turn::Lead => flight.lead(load()).await,
+        let loaded = loop {
+            match flight.turn().await {
+                Turn::Done(loaded) => break loaded,
+                Turn::Lead if flight.is_current() => break flight.lead(load()).await,
+                // What it waited for was overtaken by a `set` or `remove`.
+                Turn::Lead => match self.wait(key, time::now()) {
+                    Ok(known) => return known,
+                    Err(newer) => flight = newer,
+                },
+            }
         };
-        loaded.and_then(|entry| entry.get())
+        match (loaded, stale) {
+            (Err(_), Some(stale)) => stale.get(),
+            (loaded, _) => loaded.and_then(|entry| entry.get()),
+        }
     }
 
     /// What is there, or the place of one who waits, and its load back.
@@ -243,7 +261,7 @@ where
         &self,
         key: &Q,
         mut load: F,
-    ) -> Result<Result<V, LoadError>, (Boarding<K, V>, F)>
+    ) -> Result<Result<V, LoadError>, Waits<K, V, F>>
     where
         K: Borrow<Q>,
         Q: Hash + Eq + ToOwned<Owned = K> + ?Sized,
@@ -252,15 +270,16 @@ where
         Fut: Future<Output = Result<V, E>> + Send + 'static,
     {
         let now = Glance::default();
+        let mut stale = None;
         match self.table.look(key, &now) {
             Look::Fresh(entry) => return Ok(self.hit(&entry)),
             Look::Stale(entry) => match self.renew(key, &entry, load, (&now).get()) {
                 None => return Ok(self.stale_hit(&entry)),
-                Some(back) => load = back,
+                Some(back) => (load, stale) = (back, Some(entry)),
             },
             Look::Absent => {}
         }
-        self.wait(key, (&now).get()).map_err(|flight| (flight, load))
+        self.wait(key, (&now).get()).map_err(|flight| Waits { flight, load, stale })
     }
 
     fn wait<Q>(&self, key: &Q, now: Instant) -> Result<Result<V, LoadError>, Boarding<K, V>>
@@ -292,7 +311,7 @@ where
     {
         let mut load = Some(load);
         let begun = self.renewals.begin(|| {
-            if !stale.may_renew(self.table.config.revalidate_pause, now) {
+            if !self.may_renew(stale, now) {
                 return None;
             }
             let Boarded::First(mut flight) = self.table.board(key, now) else { return None };
@@ -322,8 +341,9 @@ where
     /// loading, or the right to load it in the caller's own future. Who is cancelled drops its
     /// [`Lead`], and the next of those who wait has it.
     ///
-    /// There is no renewal in the background: of those who find a stale value the first leads, and
-    /// the others are given the stale value meanwhile.
+    /// There is no renewal in the background: of those who find a stale value the first leads
+    /// ([`Lead::stale`] is what it found), and the others are given the stale value meanwhile; also,
+    /// should it fail, for [`revalidate_pause`](CacheConfig::revalidate_pause).
     ///
     /// # Cancel safety
     /// Nothing is lost.
@@ -332,17 +352,25 @@ where
         K: Borrow<Q>,
         Q: Hash + Eq + ToOwned<Owned = K> + ?Sized,
     {
-        let mut flight = match self.find_or_lead(key) {
+        let Waits { mut flight, stale, .. } = match self.find_or_lead(key) {
             Ok(known) => return Lookup::Known(known),
-            Err(flight) => flight,
+            Err(waits) => waits,
         };
-        match flight.turn().await {
-            Turn::Done(loaded) => Lookup::Known(loaded.and_then(|entry| entry.get())),
-            Turn::Lead => Lookup::Lead(Lead::new(flight)),
+        loop {
+            match flight.turn().await {
+                Turn::Done(loaded) => return Lookup::Known(loaded.and_then(|entry| entry.get())),
+                Turn::Lead if flight.is_current() => {
+                    return Lookup::Lead(Lead::new(flight, stale));
+                }
+                Turn::Lead => match self.wait(key, time::now()) {
+                    Ok(known) => return Lookup::Known(known),
+                    Err(newer) => flight = newer,
+                },
+            }
         }
     }
 
-    fn find_or_lead<Q>(&self, key: &Q) -> Result<Result<V, LoadError>, Boarding<K, V>>
+    fn find_or_lead<Q>(&self, key: &Q) -> Result<Result<V, LoadError>, Waits<K, V, ()>>
     where
         K: Borrow<Q>,
         Q: Hash + Eq + ToOwned<Owned = K> + ?Sized,
@@ -350,16 +378,27 @@ where
         let now = Glance::default();
         match self.table.look(key, &now) {
             Look::Fresh(entry) => Ok(self.hit(&entry)),
+            Look::Stale(entry) if !self.may_renew(&entry, (&now).get()) => {
+                Ok(self.stale_hit(&entry))
+            }
             Look::Stale(entry) => match self.table.board(key, (&now).get()) {
                 Boarded::Found(fresh) => Ok(self.hit(&fresh)),
                 Boarded::Joined(_) => Ok(self.stale_hit(&entry)),
                 Boarded::First(flight) => {
                     self.table.metrics.misses.add(1);
-                    Err(flight)
+                    Err(Waits { flight, load: (), stale: Some(entry) })
                 }
             },
-            Look::Absent => self.wait(key, (&now).get()),
+            Look::Absent => self.wait(key, (&now).get()).map_err(|flight| Waits {
+                flight,
+                load: (),
+                stale: None,
+            }),
         }
+    }
+
+    fn may_renew(&self, stale: &Entry<V>, now: Instant) -> bool {
+        stale.may_renew(self.table.config.revalidate_pause, now)
     }
 
     fn hit(&self, entry: &Entry<V>) -> Result<V, LoadError> {

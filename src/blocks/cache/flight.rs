@@ -14,6 +14,11 @@ use super::table::{Flight, Loaded, Table};
 use crate::ground::joint::{Joint, Turn, Waiter, Work};
 use crate::ground::time::{self, Instant};
 
+// How a waker is kept and woken is `ground/joint.rs`, and modelled there (`loom_tests.rs`: two that
+// drive one future, one who leaves, a lead that is handed over). A flight adds no waking and no atomic
+// of its own: boarding, landing (`settle`) and leaving are each one critical section of `flights`, so a
+// second model would only try the mutex.
+
 /// One who waits for a key. Dropping it leaves; the last one's leaving ends the load.
 pub(super) struct Boarding<K: Hash + Eq, V> {
     pub(super) table: Arc<Table<K, V>>,
@@ -76,8 +81,8 @@ impl<K: Hash + Eq + Clone, V> Table<K, V> {
             }
             Err(error) => (self.error(&error, now), Err(error)),
         };
-        let (named, mut out) = (key.clone(), Vec::new());
-        let (flight, there);
+        let named = key.clone();
+        let (flight, there, evicted);
         {
             let mut flights = self.flights.lock();
             if flights.by_key.get(key).is_none_or(|flight| flight.id != id) {
@@ -89,14 +94,16 @@ impl<K: Hash + Eq + Clone, V> Table<K, V> {
             let is_worth_more = |there: &Arc<Entry<V>>| {
                 !there.is_error() && there.age(&self.rules, now) != Age::Gone
             };
-            if let Some(entry) = entry.filter(|entry| {
-                // An error never takes the place of a value that is still given out.
+            // An error never takes the place of a value that is still given out.
+            let is_put = |entry: &Arc<Entry<V>>| {
                 !entry.is_error() || !there.as_ref().is_some_and(is_worth_more)
-            }) {
-                self.insert(named, entry, &mut out);
-            }
+            };
+            evicted = entry
+                .as_ref()
+                .filter(|entry| is_put(entry))
+                .map(|entry| self.insert(named, Arc::clone(entry)));
         }
-        drop((flight, out));
+        drop((flight, evicted));
         (loaded, true)
     }
 }
@@ -120,6 +127,13 @@ where
 {
     pub(super) async fn turn(&mut self) -> Turn<Loaded<V>> {
         poll_fn(|cx| self.waiter.poll(cx)).await
+    }
+
+    /// Whether what this one loaded would be kept. If not, its key was put or removed meanwhile, and
+    /// there is a value, or another flight, that is newer.
+    pub(super) fn is_current(&self) -> bool {
+        let flights = self.table.flights.lock();
+        flights.by_key.get(&self.key).is_some_and(|flight| flight.id == self.id)
     }
 
     /// The leader: lets all drive this load, and waits for it.

@@ -2,7 +2,9 @@
 
 use std::fmt;
 use std::hash::Hash;
+use std::sync::Arc;
 
+use super::entry::Entry;
 use super::error::LoadError;
 use super::flight::Boarding;
 use super::metrics::Loading;
@@ -31,6 +33,7 @@ where
 {
     flight: Boarding<K, V>,
     loading: Loading,
+    stale: Option<Arc<Entry<V>>>,
 }
 
 impl<K, V> Lead<K, V>
@@ -38,9 +41,17 @@ where
     K: Hash + Eq + Clone + Send + Sync + 'static,
     V: Clone + Send + Sync + 'static,
 {
-    pub(super) fn new(flight: Boarding<K, V>) -> Self {
+    pub(super) fn new(flight: Boarding<K, V>, stale: Option<Arc<Entry<V>>>) -> Self {
         let loading = flight.table.metrics.begin();
-        Self { flight, loading }
+        Self { flight, loading, stale }
+    }
+
+    /// The stale value ([`CacheConfig::stale_for`](super::CacheConfig::stale_for)) that is to be
+    /// renewed, if there is one: for a caller that can't load it now, and would rather have an old
+    /// one than none. It stays for the others, whatever the load comes to.
+    #[must_use]
+    pub fn stale(&self) -> Option<V> {
+        self.stale.as_ref().and_then(|stale| stale.get().ok())
     }
 
     /// It is loaded: kept, and given to all who wait.
@@ -56,10 +67,11 @@ where
     }
 
     fn end(self, result: Result<V, LoadError>) {
-        let Self { mut flight, loading } = self;
+        let Self { mut flight, loading, stale } = self;
         let now = loading.end(result.is_ok());
         // For those who wait: this one has it.
         let _ = flight.finish(result, now);
+        drop(stale);
     }
 }
 

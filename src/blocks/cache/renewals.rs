@@ -1,6 +1,7 @@
 //! The tasks that renew stale values: bounded, and ended with the cache.
 
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
@@ -14,7 +15,7 @@ use crate::ground::time;
 #[derive(Debug)]
 pub(super) struct Renewals {
     /// `None` once closed.
-    tasks: Mutex<Option<JoinSet<()>>>,
+    pub(super) tasks: Mutex<Option<JoinSet<()>>>,
     most: usize,
 }
 
@@ -44,14 +45,25 @@ impl Renewals {
             return Begun::Full;
         }
         let Some(task) = make() else { return Begun::Yes };
-        let mut task = Some(task);
-        if let Some(tasks) = self.tasks.lock().as_mut().filter(|tasks| tasks.len() < self.most)
-            && let Some(task) = task.take()
-        {
-            tasks.spawn_on(task, &runtime);
-        }
-        // Dropped outside of the lock; others took the room meanwhile.
-        if task.is_some() { Begun::Full } else { Begun::Yes }
+        // A runtime that has ended drops what it is given at once: that must not be the user's, under
+        // this lock. So the task finds its future here, and whoever is last drops it.
+        let held = Arc::new(Mutex::new(Some(task)));
+        let theirs = Arc::clone(&held);
+        let renewal = async move {
+            let task = theirs.lock().take();
+            drop(theirs);
+            if let Some(task) = task {
+                task.await;
+            }
+        };
+        let has_room = {
+            let mut tasks = self.tasks.lock();
+            let tasks = tasks.as_mut().filter(|tasks| tasks.len() < self.most);
+            tasks.map(|tasks| tasks.spawn_on(renewal, &runtime)).is_some()
+        };
+        drop(held);
+        // Else others took the room meanwhile.
+        if has_room { Begun::Yes } else { Begun::Full }
     }
 
     fn has_room(&self) -> bool {

@@ -59,6 +59,14 @@ pub(super) struct Flight<V> {
     pub(super) joint: Arc<Joint<Loaded<V>>>,
 }
 
+/// What made room, and what was replaced: perhaps the last ones who hold it, if somebody who found it
+/// expired has taken it out meanwhile.
+#[must_use = "dropped where no lock is held"]
+pub(super) struct Evicted<K, V> {
+    _out: Vec<(K, Arc<Entry<V>>)>,
+    _old: Option<Arc<Entry<V>>>,
+}
+
 /// What a key has.
 pub(super) enum Look<V> {
     Fresh(Arc<Entry<V>>),
@@ -143,26 +151,24 @@ impl<K: Hash + Eq, V> Table<K, V> {
 
     /// Puts it, whatever is being loaded: that is given to those who wait for it, and not kept.
     pub(super) fn put(&self, all: impl IntoIterator<Item = (K, Arc<Entry<V>>)>) {
-        let mut out = Vec::new();
         for (key, entry) in all {
-            let flight = {
+            let left = {
                 let mut flights = self.flights.lock();
-                let flight = flights.by_key.remove_entry(&key);
-                self.insert(key, entry, &mut out);
-                flight
+                (flights.by_key.remove_entry(&key), self.insert(key, entry))
             };
-            drop(flight);
+            // Before the next one comes, however many there are.
+            drop(left);
         }
     }
 
-    /// Under `flights`. What lies in `out` is dropped outside.
-    pub(super) fn insert(&self, key: K, entry: Arc<Entry<V>>, out: &mut Vec<(K, Arc<Entry<V>>)>) {
-        let (old, before) = (self.entries.peek(&key), out.len());
-        self.entries.insert_with_lifecycle(key, entry, out);
+    /// Under `flights`.
+    pub(super) fn insert(&self, key: K, entry: Arc<Entry<V>>) -> Evicted<K, V> {
+        let (old, mut out) = (self.entries.peek(&key), Vec::new());
+        self.entries.insert_with_lifecycle(key, entry, &mut out);
         // Who is replaced comes out, too, and is no eviction.
         let is_old = |it: &Arc<_>| old.as_ref().is_some_and(|old| Arc::ptr_eq(old, it));
-        let evicted = out[before..].iter().filter(|(_, it)| !is_old(it));
-        self.metrics.evicted.add(evicted.count() as u64);
+        self.metrics.evicted.add(out.iter().filter(|(_, it)| !is_old(it)).count() as u64);
+        Evicted { _out: out, _old: old }
     }
 
     /// Whether there was something.

@@ -37,7 +37,14 @@ where
             }
             // Whoever waits looks for itself: the lead is dropped.
             Ok(again) => Ok(again),
-            Err(error) => Err(PhaseError::shared(lead.fail(error))),
+            // An old output is better than none, if the cache says that it may be given out.
+            Err(error) => match lead.stale() {
+                Some(stale) => {
+                    lead.fail(error);
+                    Ok(Step::Done(stale))
+                }
+                None => Err(PhaseError::shared(lead.fail(error))),
+            },
         }
     }
 }

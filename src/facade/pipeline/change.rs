@@ -52,7 +52,7 @@ impl<B> Core<B> {
     /// The weight of the heaviest live run: below it, that one could never go on.
     fn heaviest(&self) -> u32 {
         let runs = self.runs.tickets().filter_map(|id| self.run(id));
-        runs.map(|run| run.ask.weight.get()).max().unwrap_or(0)
+        runs.map(|run| run.ask.weight.get().max(run.former_weight())).max().unwrap_or(0)
     }
 }
 

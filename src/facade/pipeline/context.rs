@@ -27,6 +27,17 @@ impl PhaseContext {
         Self { control: Arc::clone(control), go, rules, span }
     }
 
+    /// Of nobody's first attempt.
+    #[cfg(all(test, not(headworks_loom)))]
+    pub(super) fn for_tests() -> Self {
+        let intent = super::Intent::new("key", ());
+        let control: Arc<Control> = Arc::new(Control::new(intent, tracing::Span::none()));
+        let go = Go { attempt: 1, class: Priority::Normal, started: time::now() };
+        let limit = super::limit::Limit { timeout: None, deadline_share: None };
+        let rules = AttemptRules { name: "phase", place: 0, limit, critical: false };
+        Self::new(&control, go, rules)
+    }
+
     /// When the time of the attempt is up: its phase's timeout, or its share of the deadline.
     pub(super) fn timeout_at(&self) -> Option<Instant> {
         self.rules.limit.ends(self.go.started, self.control.deadline())

@@ -198,11 +198,16 @@ impl<B> Core<B> {
         if self.paused || self.pages.as_ref().is_some_and(Pages::is_unrestored) {
             return Err(Reason::Paused);
         }
+        let is_overwhelmed = self.pages.as_ref().is_some_and(Pages::is_overwhelmed);
+        let of_its_own = |admission| match is_overwhelmed {
+            true => Err(Reason::NotPersisted),
+            false => Ok(admission),
+        };
         let Some(key) = self.keys.get(&ask.key) else {
-            return Ok(Admission::New { parked: false });
+            return of_its_own(Admission::New { parked: false });
         };
         let Some(current) = key.current else {
-            return Ok(Admission::New { parked: false });
+            return of_its_own(Admission::New { parked: false });
         };
         // A version is held against every live one, the newest first: what is older than that is
         // stale, whatever else is live. Only what is newer than all goes on.
@@ -217,7 +222,7 @@ impl<B> Core<B> {
         }
         let is_busy = self.run(current).is_some_and(Run::is_busy);
         let waiting = key.successor.or_else(|| (!is_busy).then_some(current));
-        Ok(waiting.map_or(Admission::New { parked: true }, Admission::Replace))
+        of_its_own(waiting.map_or(Admission::New { parked: true }, Admission::Replace))
     }
 
     /// Whether an attempt of this weight could ever run.
@@ -400,14 +405,19 @@ impl<B> Core<B> {
             kept,
             unsaved: None,
             left: false,
+            former: None,
             followed: false,
         });
         self.keys.add(&key, id);
         id
     }
 
-    /// Whether a parked run first has to come to the disk. Then it goes on from there.
+    /// Whether a parked run first has to come to the disk. Then it goes on from there. Once all is over
+    /// nobody tries for ever to get it there, so nobody waits for it.
     pub(super) fn saves_first(&mut self, id: RunId, then: AfterSave, now: Instant) -> bool {
+        if self.life == Life::Over {
+            return false;
+        }
         let Some(pages) = &mut self.pages else { return false };
         let Some(index) = self.runs.index(id) else { return false };
         let run = self.runs.get_mut(index);
@@ -473,6 +483,7 @@ impl<B> Core<B> {
         fx: &mut Effects<B>,
     ) {
         let Some(index) = self.runs.index(id) else { return };
+        let before = self.before(id);
         let stood_in_line = self.park(id);
         let run = self.runs.get_mut(index);
         let class = run.ask.class.max(ask.class);
@@ -494,8 +505,6 @@ impl<B> Core<B> {
         let kept = std::mem::replace(&mut run.kept, kept);
         self.ledger.accepted += 1;
         self.run_ledger.accepted += 1;
-        self.ledger.record(Ending::Superseded, tickets);
-        self.run_ledger.record(Ending::Superseded, 1);
         let ended = EndedRun {
             body,
             ending: Ending::Superseded,
@@ -506,7 +515,12 @@ impl<B> Core<B> {
             control,
             kept,
         };
-        fx.ended.push(ended);
+        // Where it is kept on disk, it is superseded when the newer one is there.
+        if let Some(ended) = self.hold(id, before, ended) {
+            self.ledger.record(Ending::Superseded, tickets);
+            self.run_ledger.record(Ending::Superseded, 1);
+            fx.ended.push(ended);
+        }
         if self.saves_first(id, AfterSave::Enter, now) {
             self.set_alarm(id, now);
         } else if is_successor {
@@ -518,6 +532,9 @@ impl<B> Core<B> {
 
     /// Ends a run that is not inside an attempt, or no longer.
     pub(super) fn end(&mut self, id: RunId, ending: Ending, now: Instant, fx: &mut Effects<B>) {
+        if self.falls_back(id, ending, now, fx) {
+            return;
+        }
         let Some(index) = self.runs.index(id) else { return };
         self.park(id);
         self.parked -= 1;
@@ -525,8 +542,12 @@ impl<B> Core<B> {
         if run.followed {
             self.moved.push(run.control.bell());
         }
-        // All its phases are done, and nobody waits for the disk any longer.
-        let ending = if run.is_done() { Ending::Completed } else { ending };
+        // Its end was settled before: nobody waits any longer for the disk, or for a seat to undo in.
+        let ending = match (run.is_done(), run.is_condemned()) {
+            (true, _) => Ending::Completed,
+            (_, true) => Ending::Failed,
+            _ => ending,
+        };
         if run.tickets > 0 {
             self.ledger.record(ending, run.tickets);
             self.run_ledger.record(ending, 1);

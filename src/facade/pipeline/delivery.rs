@@ -75,7 +75,10 @@ impl<P: Send + Sync + 'static, O: Send + Sync + 'static> Shared<P, O> {
         }
         let was_last = tells && self.telling.ends();
         if (was_last || is_over) && self.is_over_and_told() {
-            self.outlets.close();
+            // What a shutdown did not wait for still ends, and is told.
+            if self.core.lock().live() == (0, 0) {
+                self.outlets.close();
+            }
             self.emptied.notify_waiters();
         }
     }

@@ -62,11 +62,12 @@ impl<P: Send + Sync + 'static, O: Send + Sync + 'static> Shared<P, O> {
 
     /// Lists what still runs, and sends the workers home.
     pub(super) fn abandon(&self) -> Abandoned {
+        let now = time::now();
         let mut fx = Effects::none();
         let mut core = self.core.lock();
-        let abandoned = core.abandon(&mut fx);
+        let abandoned = core.abandon(now, &mut fx);
         core.over();
-        self.settle(core, &mut fx, time::now());
+        self.settle(core, &mut fx, now);
         abandoned
     }
 

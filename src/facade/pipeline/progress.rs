@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::control::{Control, Go};
 use super::core::{Core, Life};
-use super::run::{AfterSave, AttemptEnd, Doom, Effects, RunId, Running, State};
+use super::run::{AfterSave, AttemptEnd, Doom, Effects, Run, RunId, Running, State};
 use crate::circuit_breaker::OwnedCallPermit;
 use crate::gates::wait_queue::Take;
 use crate::ground::time::{self, Instant};
@@ -37,13 +37,18 @@ impl<B> Core<B> {
     pub(super) fn next_grant(&mut self, now: Instant, fx: &mut Effects<B>) -> Option<Grant> {
         loop {
             let Best { gate, head, weight, .. } = self.best(now)?;
-            if self.run(head).is_some_and(|run| run.is_overdue(now)) {
+            let is_condemned = self.run(head).is_some_and(Run::is_condemned);
+            if !is_condemned && self.run(head).is_some_and(|run| run.is_overdue(now)) {
                 self.end(head, Ending::Expired, now, fx);
                 continue;
             }
             if weight > self.seats.saturating_sub(self.busy) {
                 // Nothing of its class or below may start before it.
                 return None;
+            }
+            if is_condemned {
+                // What it undoes is no attempt, for no breaker and no limiter.
+                return self.seat(gate, None, now);
             }
             if let Ok(permit) = self.gates[gate].pass(now, &mut fx.wakers) {
                 return self.seat(gate, permit, now);
@@ -134,11 +139,15 @@ impl<B> Core<B> {
         let name = gate.name;
         let give_up_at = gate.give_up_at(now, run.ask.deadline, grace);
         run.begun = true;
-        let running =
-            Running { since: now, doom: None, give_up_at, given_up: false, undoes: false };
+        let undoes = run.is_condemned();
+        let running = Running { since: now, doom: None, give_up_at, given_up: false, undoes };
         run.state = State::Running(running);
-        let attempt = run.course.begins(run.gate, phases, name, now);
-        run.control.go(Go { attempt, class: run.ask.class, started: now });
+        if undoes {
+            run.control.undo();
+        } else {
+            let attempt = run.course.begins(run.gate, phases, name, now);
+            run.control.go(Go { attempt, class: run.ask.class, started: now });
+        }
         let control = Arc::clone(&run.control);
         if run.followed {
             self.moved.push(control.bell());
@@ -415,7 +424,7 @@ impl<B> Core<B> {
             self.ledger.record(Ending::Cancelled, 1);
             return Cancelled::Ticket;
         }
-        if run.tickets == 0 || run.undoes() {
+        if run.tickets == 0 || run.undoes() || run.is_settled() {
             return Cancelled::TooLate;
         }
         if run.is_running() {
@@ -463,21 +472,28 @@ impl<B> Core<B> {
                 // But for what somebody else had given up before; a cut does not undo another one's.
                 run.left |= run.is_wanted();
             }
-            match self.run(id).map(super::run::Run::is_running) {
-                Some(true) => self.doom(id, now, fx),
+            match self.run(id) {
+                Some(run) if run.is_running() => self.doom(id, now, fx),
+                // It is waited for, as what runs is.
+                Some(run) if run.is_settled() => {}
                 // A successor that stood up behind an ended one is among `ids` itself.
-                Some(false) => self.end(id, Ending::Returned, now, fx),
+                Some(_) => self.end(id, Ending::Returned, now, fx),
                 None => {}
             }
         }
     }
 
     /// What is still inside an attempt: critical ones are given up, all are listed by key.
-    pub(super) fn abandon(&mut self, fx: &mut Effects<B>) -> Abandoned {
+    pub(super) fn abandon(&mut self, now: Instant, fx: &mut Effects<B>) -> Abandoned {
         let mut left = Abandoned::default();
         let ids: Vec<RunId> = self.runs.tickets().collect();
         for id in ids {
             let Some(run) = self.run(id) else { continue };
+            if !run.is_running() {
+                // Only what is settled can wait now, and it ends as that.
+                self.end(id, Ending::Returned, now, fx);
+                continue;
+            }
             let key = Arc::clone(&run.ask.key);
             if self.is_critical(id) {
                 left.indeterminate.push(key);
@@ -502,9 +518,11 @@ impl<B> Core<B> {
     /// Tickets that have not ended, counted one by one.
     pub(super) fn live(&self) -> (usize, usize) {
         let wanted = self.runs.tickets().filter_map(|id| self.run(id));
-        wanted
-            .filter(|run| run.tickets > 0)
-            .fold((0, 0), |(tickets, runs), run| (tickets + run.tickets as usize, runs + 1))
+        wanted.filter(|run| run.tickets > 0).fold((0, 0), |(tickets, runs), run| {
+            let former = run.former_tickets();
+            let more = if former > 0 { 2 } else { 1 };
+            (tickets + (run.tickets + former) as usize, runs + more)
+        })
     }
 }
 

@@ -7,7 +7,7 @@ use std::task::Waker;
 use smallvec::SmallVec;
 use tokio::sync::Notify;
 
-use super::checkpoints::{Kept, Saving};
+use super::checkpoints::{Former, Kept, Saving};
 use super::control::Control;
 use super::keys::Version;
 use super::trace::{Course, Trace};
@@ -59,6 +59,8 @@ pub(super) struct Run<B> {
     pub(super) unsaved: Option<Unsaved>,
     /// A shutdown ends it: what is on disk of it stays there.
     pub(super) left: bool,
+    /// The version that it takes the place of, while it is not on disk itself.
+    pub(super) former: Option<Box<Former<B>>>,
     /// Somebody wants to know of its every step.
     pub(super) followed: bool,
 }
@@ -145,9 +147,20 @@ impl<B> Run<B> {
         !self.begun && self.unsaved.is_none() && matches!(self.state, State::Parked { .. })
     }
 
-    /// Whether nobody takes its place: it is inside an attempt, or done with its last one.
+    /// Whether nobody takes its place: it is inside an attempt, or its end is settled.
     pub(super) fn is_busy(&self) -> bool {
-        self.is_running() || self.is_done()
+        self.is_running() || self.is_settled()
+    }
+
+    /// Whether it waits only for the disk, or for a seat to undo in, and its end is known: no cancel,
+    /// deadline or newer version changes it.
+    pub(super) fn is_settled(&self) -> bool {
+        self.is_done() || self.is_condemned()
+    }
+
+    /// Whether what it made can't be kept, so that it has failed for good and undoes next.
+    pub(super) fn is_condemned(&self) -> bool {
+        self.kept.as_ref().is_some_and(|kept| kept.is_condemned())
     }
 
     /// Whether all its phases are done, and only the disk does not know yet.
@@ -165,7 +178,7 @@ impl<B> Run<B> {
             State::Running(running) => {
                 running.doom.is_none() && !running.given_up && !running.undoes
             }
-            State::Queued(_) | State::Parked { .. } => true,
+            State::Queued(_) | State::Parked { .. } => !self.is_condemned(),
         }
     }
 
@@ -182,6 +195,7 @@ impl<B> Run<B> {
     /// When something is due with no event from outside.
     pub(super) fn due(&self) -> Option<Instant> {
         match &self.state {
+            State::Queued(_) | State::Parked { .. } if self.is_settled() => None,
             State::Queued(_) => self.ask.deadline,
             State::Parked { until } => time::earlier(*until, self.ask.deadline),
             State::Running(Running { given_up: true, .. } | Running { undoes: true, .. }) => None,

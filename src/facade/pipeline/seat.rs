@@ -111,9 +111,12 @@ impl<P: Send + Sync + 'static, O: Send + Sync + 'static> Post for Shared<P, O> {
             Err(asked) => Arc::clone(&self.runs).begin(asked),
         };
         let mut may_go_on;
+        let mut was_undone;
         let (is_whole, Judged { end, output, failure, .. }) = loop {
             let polled = poll_in_seat(&mut drive, &control).await;
             let is_whole = matches!(polled, Polled::Reported(_));
+            // It was condemned before it sat down.
+            was_undone = matches!(polled, Polled::Reported(Report::Undone));
             let judged = Judged::of(polled);
             if let Some(permit) = permit.take() {
                 match judged.verdict {
@@ -145,7 +148,7 @@ impl<P: Send + Sync + 'static, O: Send + Sync + 'static> Post for Shared<P, O> {
                 drop_quietly(payload);
             }
         }
-        let undone = if undoes { control.take_undone() } else { Vec::new() };
+        let undone = if undoes || was_undone { control.take_undone() } else { Vec::new() };
         let checkpoint = self.keeper.as_ref().and_then(|_| control.take_checkpoint());
         std::mem::forget(unfinished);
         let goes_on =

@@ -79,6 +79,10 @@ impl<P, O> Claim<P, O> {
     pub(super) fn new(number: u64, promise: Arc<Promise<P, O>>) -> Self {
         Self { number, promise }
     }
+
+    pub(super) fn is(&self, number: u64) -> bool {
+        self.number == number
+    }
 }
 
 /// Mostly one.
@@ -288,7 +292,9 @@ impl<P: Send + Sync + 'static, O: Send + Sync + 'static> Shared<P, O> {
         let mut fx = Effects::none();
         let mut core = self.core.lock();
         let Some(body) = core.run_mut(run).map(|run| &mut run.body) else { return };
-        let Some(at) = body.claims.iter().position(|claim| claim.number == number) else { return };
+        let Some(at) = body.claims.iter().position(|claim| claim.is(number)) else {
+            return self.cancel_former(core, run, number, now);
+        };
         let mut alone = None;
         if core.cancel(run, now, &mut fx) == Cancelled::Ticket
             && let Some(run) = core.run_mut(run)

@@ -122,16 +122,28 @@ pub(super) trait Followed: Send + Sync {
 impl<P: Send + Sync + 'static, O: Send + Sync + 'static> Followed for Shared<P, O> {
     fn follow(&self, run: RunId, number: u64) -> Option<Arc<Notify>> {
         let mut core = self.core.lock();
-        let run = core.run_mut(run).filter(|run| run.body.has(number))?;
+        let run = core.run_mut(run)?;
+        if !run.body.has(number) {
+            return Self::follow_former(run, number);
+        }
         run.followed = true;
         Some(run.control.bell())
     }
 
     fn stage(&self, run: RunId, number: u64) -> Stage {
         let core = self.core.lock();
-        let Some(run) = core.run(run).filter(|run| run.body.has(number)) else {
-            return Stage::Over;
-        };
+        let Some(run) = core.run(run) else { return Stage::Over };
+        if !run.body.has(number) {
+            // One that waits for a newer one to come to the disk.
+            return match Self::former_waits(run, number) {
+                None => Stage::Over,
+                Some((0, 0)) => Stage::Queued,
+                Some((place, attempts)) => {
+                    let phase = self.phases.get(place).copied().unwrap_or_default();
+                    Stage::Waiting { phase, place, attempts }
+                }
+            };
+        }
         let (place, attempts) = (run.gate, run.course.attempts(run.gate));
         let phase = self.phases.get(place).copied().unwrap_or_default();
         match &run.state {

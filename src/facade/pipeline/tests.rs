@@ -718,7 +718,7 @@ fn whatever_comes_while_it_undoes_a_run_has_failed() {
         table.pass(100 * S);
         table.core.cut(table.now, &mut table.fx);
         assert_eq!(table.ended(), [("next", Ending::Returned)]);
-        let left = table.core.abandon(&mut table.fx);
+        let left = table.core.abandon(table.now, &mut table.fx);
         assert_eq!((left.indeterminate.len(), left.unresponsive), (0, vec!["a".into()]));
         assert!(table.fx.given_up.is_empty(), "its end is known");
         table.attempted(run, AttemptEnd::Permanent);
@@ -837,7 +837,7 @@ fn a_cut_returns_what_waits_in_order_and_stops_what_runs() {
         [("a", Ending::Returned), ("b", Ending::Returned), ("running", Ending::Returned)];
     assert_eq!(table.ended(), returned);
     assert!(!table.core.is_over());
-    let left = table.core.abandon(&mut table.fx);
+    let left = table.core.abandon(table.now, &mut table.fx);
     assert_eq!((left.indeterminate.len(), left.unresponsive.len()), (1, 0));
     table.check();
     table.attempted(running, AttemptEnd::Done);

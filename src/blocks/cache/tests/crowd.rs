@@ -1,5 +1,6 @@
-//! Any number of callers that come, are polled when they are woken, and leave, in any order: no key
-//! has two loads at once, and nobody waits for ever. A runtime by hand.
+//! Any number of callers that come, are polled when they are woken, and leave, in any order, while
+//! their keys are set and removed: no key has two loads at once that are to be kept, who waits has what
+//! was made while it waited, and nobody waits for ever. A runtime by hand.
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -24,6 +25,8 @@ enum Op {
     /// The nth of the loads makes a step, which wakes it.
     Step(usize),
     End(usize, End),
+    /// What is loaded from now on is newer than what is being loaded.
+    Remove(u32),
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -43,26 +46,48 @@ struct Gate {
 #[derive(Default)]
 struct World {
     /// Loads that live, by number.
-    gates: Mutex<BTreeMap<u32, (u32, Gate)>>,
+    gates: Mutex<BTreeMap<u32, (Of, Gate)>>,
     begun: AtomicUsize,
+    /// How often each key was removed.
+    removed: Mutex<[u32; KEYS as usize]>,
+    /// The last load of each key that a caller may not be given any more, as it ended before that
+    /// one came.
+    ended: Mutex<BTreeMap<u32, u32>>,
+    /// A caller's panic is the load's, or caught like it.
+    wrong: Mutex<Vec<String>>,
 }
 
+impl World {
+    fn claim(&self, holds: bool, what: &str) {
+        if !holds {
+            self.wrong.lock().unwrap().push(what.to_owned());
+        }
+    }
+}
+
+/// A load's key, and how often that had been removed.
+type Of = (u32, u32);
+
 /// A load; its drop takes it out of the world.
-struct Load(Arc<World>, u32);
+struct Load(Arc<World>, u32, u32);
 
 impl Load {
     fn begin(world: &Arc<World>, key: u32) -> Self {
         let number = world.begun.fetch_add(1, Ordering::Relaxed) as u32;
         let mut gates = world.gates.lock().unwrap();
-        assert!(gates.values().all(|(of, _)| *of != key), "two loads of one key");
-        gates.insert(number, (key, Gate::default()));
-        Self(Arc::clone(world), number)
+        let of = (key, world.removed.lock().unwrap()[key as usize]);
+        world.claim(gates.values().all(|(other, _)| *other != of), "two loads of one key");
+        gates.insert(number, (of, Gate::default()));
+        Self(Arc::clone(world), number, key)
     }
 }
 
 impl Drop for Load {
     fn drop(&mut self) {
         self.0.gates.lock().unwrap().remove(&self.1);
+        let mut ended = self.0.ended.lock().unwrap();
+        let last = ended.entry(self.2).or_default();
+        *last = (*last).max(self.1);
     }
 }
 
@@ -75,7 +100,7 @@ impl Future for Load {
         gate.waker = Some(cx.waker().clone());
         match gate.end {
             None => Poll::Pending,
-            Some(End::Value) => Poll::Ready(Ok(self.1)),
+            Some(End::Value) => Poll::Ready(Ok(KEYS * self.1 + self.2)),
             Some(End::Error) => Poll::Ready(Err(NoSuchThing)),
             Some(End::Panic) => {
                 drop(gates);
@@ -99,16 +124,25 @@ struct Sim {
 impl Sim {
     fn arrive(&mut self, key: u32, leads: bool) {
         let (cache, world) = (self.cache.clone(), Arc::clone(&self.world));
+        let before = world.ended.lock().unwrap().get(&key).copied();
         let future: Boxed<()> = Box::pin(async move {
-            if leads {
-                if let Lookup::Lead(lead) = cache.get_or_lead(&key).await {
-                    match Load::begin(&world, key).await {
-                        Ok(value) => lead.finish(value),
-                        Err(error) => drop(lead.fail(error)),
-                    }
+            let known = if leads {
+                match cache.get_or_lead(&key).await {
+                    Lookup::Known(known) => known,
+                    Lookup::Lead(lead) => match Load::begin(&world, key).await {
+                        Ok(value) => return lead.finish(value),
+                        Err(error) => return drop(lead.fail(error)),
+                    },
                 }
             } else {
-                let _ = cache.get_or_load(&key, || Load::begin(&world, key)).await;
+                let begins = Arc::clone(&world);
+                cache.get_or_load(&key, move || Load::begin(&begins, key)).await
+            };
+            if let Ok(value) = known {
+                let (load, of) = (value / KEYS, value % KEYS);
+                world.claim(of == key, "another key's value");
+                let is_new = before.is_none_or(|before| load > before);
+                world.claim(is_new, "a load that had ended before");
             }
         });
         let woken = Arc::new(Woken(AtomicUsize::new(1)));
@@ -151,6 +185,10 @@ impl Sim {
                 drop(self.callers.remove(nth % self.callers.len()));
             }
             Op::Leave(_) => {}
+            Op::Remove(key) => {
+                self.world.removed.lock().unwrap()[key as usize] += 1;
+                self.cache.remove(&key);
+            }
             Op::Step(nth) => self.step(nth, None),
             Op::End(nth, end) => self.step(nth, Some(end)),
         }
@@ -165,6 +203,7 @@ fn op() -> impl Strategy<Value = Op> {
         2 => any::<usize>().prop_map(Op::Leave),
         2 => any::<usize>().prop_map(Op::Step),
         2 => (any::<usize>(), end).prop_map(|(nth, end)| Op::End(nth, end)),
+        1 => (0..KEYS).prop_map(Op::Remove),
     ]
 }
 
@@ -182,12 +221,12 @@ proptest! {
         while sim.poll(0) || !sim.world.gates.lock().unwrap().is_empty() {
             (0..8).for_each(|nth| sim.step(nth, Some(End::Value)));
         }
+        prop_assert_eq!(&*sim.world.wrong.lock().unwrap(), &Vec::<String>::new());
         prop_assert!(sim.callers.is_empty(), "{} wait and nobody wakes them", sim.callers.len());
         prop_assert_eq!(sim.cache.table.flights.lock().by_key.len(), 0);
         let seen = sim.cache.snapshot();
         prop_assert_eq!(seen.loading, 0);
         let ended = seen.loaded + seen.failed + seen.abandoned;
-        // A lead that was dropped before its load began is one more.
-        prop_assert!(ended >= sim.world.begun.load(Ordering::Relaxed) as u64);
+        prop_assert_eq!(ended, sim.world.begun.load(Ordering::Relaxed) as u64);
     }
 }

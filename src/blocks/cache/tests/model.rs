@@ -121,7 +121,14 @@ impl Naive {
                 }
                 Some(value)
             }
+            // The pause is everybody's.
+            Found::Stale(value) if self.kept[&key].pause > self.now => {
+                self.stale += 1;
+                Some(value)
+            }
             Found::Stale(_) | Found::Nothing => {
+                let next = self.now + PAUSE;
+                self.kept.entry(key).and_modify(|kept| kept.pause = next);
                 self.misses += 1;
                 self.put(key, loads);
                 loads

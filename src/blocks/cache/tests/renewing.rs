@@ -127,3 +127,42 @@ fn outside_of_a_runtime_who_finds_it_stale_waits() {
     cache.set_at(1, 1, crate::ground::time::now() - 50 * SECOND);
     assert_eq!(at_once(cache.get_or_load(&1, || ok(2))).unwrap(), 2);
 }
+
+#[tokio::test(start_paused = true)]
+async fn who_leads_has_the_stale_value_to_fall_back_on() {
+    let cache = cache(stale_for(CacheConfig::default()));
+    cache.set(1, 10);
+    advance(10 * SECOND).await;
+    for tries in 1..=2 {
+        let Lookup::Lead(lead) = at_once(cache.get_or_lead(&1)) else { panic!("it is stale") };
+        assert_eq!(lead.stale(), Some(10));
+        assert!(matches!(at_once(cache.get_or_lead(&1)), Lookup::Known(Ok(10))));
+        lead.fail(NoSuchThing);
+        assert_eq!(cache.snapshot().failed, tries);
+        // Not again at once.
+        assert!(matches!(at_once(cache.get_or_lead(&1)), Lookup::Known(Ok(10))));
+        advance(SECOND).await;
+    }
+    let Lookup::Lead(lead) = at_once(cache.get_or_lead(&1)) else { panic!("it is stale") };
+    lead.finish(11);
+    assert!(matches!(at_once(cache.get_or_lead(&1)), Lookup::Known(Ok(11))));
+    let Lookup::Lead(lead) = at_once(cache.get_or_lead(&2)) else { panic!("nothing is there") };
+    assert_eq!(lead.stale(), None);
+    advance(200 * SECOND).await;
+    let Lookup::Lead(lead) = at_once(cache.get_or_lead(&1)) else { panic!("it is gone") };
+    assert_eq!(lead.stale(), None);
+}
+
+/// Outside of a runtime nobody renews in the background.
+#[test]
+fn without_a_runtime_a_load_that_fails_gives_the_stale_value() {
+    let now = crate::ground::time::now();
+    let config = CacheConfig::default().with_ttl(Some(std::time::Duration::from_nanos(1)));
+    let cache = cache(config.with_stale_for(1_000 * SECOND));
+    cache.set_at(1, 10, now);
+    while crate::ground::time::now() <= now {}
+    let fail = || async { Err::<u32, _>(NoSuchThing) };
+    assert_eq!(at_once(cache.get_or_load(&1, fail)).unwrap(), 10);
+    assert_eq!(cache.snapshot().failed, 1);
+    assert!(at_once(cache.get_or_load(&2, fail)).is_err());
+}

@@ -214,3 +214,158 @@ fn polled_once_and_dropped_nothing_is_lost() {
     drop(shutdown);
     assert_eq!(at_once(cache.get_or_load(&1, || ok(1))).unwrap(), 1);
 }
+
+/// Who waited for a load that a `set` has overtaken has the newer value when that load comes to
+/// nothing, and begins no other.
+#[test]
+fn whoever_inherits_an_overtaken_load_looks_again() {
+    let cache = cache(CacheConfig::default());
+    let never = std::future::pending::<Result<u32, NoSuchThing>>;
+    let Lookup::Lead(lead) = at_once(cache.get_or_lead(&1)) else { panic!("nothing is there") };
+    let mut waits = asking(&cache, unasked);
+    let mut leads = Box::pin(cache.get_or_lead(&1));
+    assert!(poll(&mut waits).is_pending() && poll(&mut leads).is_pending());
+    cache.set(1, 50);
+    drop(lead);
+    assert_eq!(poll(&mut waits).map(Result::unwrap), Poll::Ready(50));
+    assert!(matches!(poll(&mut leads), Poll::Ready(Lookup::Known(Ok(50)))));
+
+    // After a `remove` it joins the one that began then.
+    let Lookup::Lead(lead) = at_once(cache.get_or_lead(&2)) else { panic!("nothing is there") };
+    let other = cache.clone();
+    let mut waits = Box::pin(async move { other.get_or_load(&2, unasked).await });
+    assert!(poll(&mut waits).is_pending());
+    cache.remove(&2);
+    let Lookup::Lead(newer) = at_once(cache.get_or_lead(&2)) else { panic!("it was removed") };
+    drop(lead);
+    assert!(poll(&mut waits).is_pending());
+    newer.finish(7);
+    assert_eq!(poll(&mut waits).map(Result::unwrap), Poll::Ready(7));
+    assert_eq!(cache.table.flights.lock().by_key.len(), 0);
+
+    // One who is overtaken before it is first polled, too.
+    let mut early = asking(&cache, never);
+    cache.remove(&1);
+    assert!(poll(&mut early).is_pending());
+    drop(early);
+    assert_eq!(cache.table.flights.lock().by_key.len(), 0);
+}
+
+/// Calls back when it is hashed so many times.
+struct Hooked;
+
+thread_local! {
+    static IS_CALLED: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+    static HOOK: std::cell::RefCell<Option<(u32, Box<dyn Fn()>)>> = const { std::cell::RefCell::new(None) };
+}
+
+impl std::hash::Hash for Hooked {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        state.write_u8(1);
+        let mut hook = HOOK.take();
+        match &mut hook {
+            Some((0, _)) => {}
+            Some((left, _)) => {
+                *left -= 1;
+                return HOOK.set(hook);
+            }
+            None => return,
+        }
+        // It is called once.
+        if let Some((_, call)) = hook {
+            // Keys are hashed under locks: what is dropped in here is the hook's own doing.
+            IS_CALLED.set(true);
+            call();
+            IS_CALLED.set(false);
+        }
+    }
+}
+
+impl PartialEq for Hooked {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Hooked {}
+
+impl Clone for Hooked {
+    fn clone(&self) -> Self {
+        Self
+    }
+}
+
+/// Complains when it is dropped while the flights are locked.
+#[derive(Clone)]
+struct Probe(Arc<dyn Fn() -> bool + Send + Sync>, Arc<AtomicUsize>);
+
+impl Drop for Probe {
+    fn drop(&mut self) {
+        if (self.0)() {
+            self.1.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// While it is replaced, somebody else finds the old value expired, takes it out, and drops it: then
+/// whoever replaces it is the last one who holds it.
+#[test]
+fn no_value_is_dropped_under_a_lock_whoever_takes_it_out_meanwhile() {
+    for at in 0..6 {
+        let ttl = std::time::Duration::from_secs(1);
+        let cache: Cache<Hooked, Probe> =
+            Cache::new(CacheConfig::default().with_ttl(Some(ttl))).unwrap();
+        let under_lock = Arc::new(AtomicUsize::new(0));
+        let table = Arc::downgrade(&cache.table);
+        let is_locked = move || {
+            let locked =
+                |it: Arc<super::super::table::Table<_, _>>| it.flights.try_lock().is_none();
+            !IS_CALLED.get() && table.upgrade().is_some_and(locked)
+        };
+        let probe = Probe(Arc::new(is_locked), Arc::clone(&under_lock));
+        let now = crate::ground::time::now();
+        cache.set_at(Hooked, probe.clone(), now);
+        let other = cache.clone();
+        let later = now.checked_add(3 * ttl).unwrap();
+        HOOK.set(Some((at, Box::new(move || drop(other.get_at(&Hooked, later))))));
+        cache.set_at(Hooked, probe.clone(), now);
+        HOOK.set(None);
+        assert_eq!(under_lock.load(Ordering::Relaxed), 0, "at hash {at}");
+    }
+}
+
+/// What is replaced or evicted is gone before the next one comes.
+#[test]
+fn many_that_are_set_hold_no_more_than_one_that_is_not_there() {
+    let cache: Cache<u32, Arc<()>> =
+        Cache::new(CacheConfig::default().with_capacity(8).with_shards(1)).unwrap();
+    let value = Arc::new(());
+    let mut most = 0;
+    cache.set_many((0..1_000).map(|key| {
+        most = most.max(Arc::strong_count(&value));
+        (key, Arc::clone(&value))
+    }));
+    assert!(most <= 12, "{most} at once");
+}
+
+/// A task that is given to a runtime that has ended is dropped at once.
+#[test]
+fn a_renewal_is_not_dropped_under_the_lock_when_its_runtime_has_ended() {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let handle = runtime.handle().clone();
+    drop(runtime);
+    let _inside = handle.enter();
+    let renewals = Arc::new(super::super::renewals::Renewals::new(1));
+    let under_lock = Arc::new(AtomicUsize::new(0));
+    let weak = Arc::downgrade(&renewals);
+    let is_locked = move || weak.upgrade().is_some_and(|it| it.tasks.try_lock().is_none());
+    let probe = Probe(Arc::new(is_locked), Arc::clone(&under_lock));
+    let begun = renewals.begin(move || {
+        Some(async move {
+            std::future::pending::<()>().await;
+            drop(probe);
+        })
+    });
+    assert_eq!(begun, super::super::renewals::Begun::Yes);
+    assert_eq!(under_lock.load(Ordering::Relaxed), 0);
+}

@@ -8,6 +8,8 @@ use super::config::BatchConfig;
 use super::core::{Core, Place};
 use super::send::{Member, members};
 use crate::ConfigError;
+#[cfg(all(test, not(headworks_loom)))]
+use crate::Priority;
 use crate::ground::handoff::Handoff;
 use crate::ground::primitives::Mutex;
 use crate::ground::quiet::wake_quietly;
@@ -112,6 +114,22 @@ impl<In, X: BatchPhase<In>> Batched<In, X> {
                 }
             }
         }
+    }
+}
+
+#[cfg(all(test, not(headworks_loom)))]
+impl<In: Clone, X: BatchPhase<In>> Batched<In, X> {
+    /// Puts these in line, and sends nothing yet.
+    pub(super) fn fill(&self, inputs: &[In]) {
+        for input in inputs {
+            let waits = Waits { input: input.clone(), told: Arc::new(Handoff::new()) };
+            let pushed = self.line.lock().push(waits, Priority::Normal, 0, time::now());
+            assert!(pushed.is_ok(), "there is room");
+        }
+    }
+
+    pub(super) fn phase_for_tests(&self) -> &X {
+        &self.phase
     }
 }
 

@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::fmt;
 use std::future::poll_fn;
+use std::mem::take;
 use std::panic::resume_unwind;
 use std::sync::Arc;
 
@@ -21,8 +22,18 @@ pub(super) enum Fate<O> {
 /// One batch: its inputs until somebody sends it, its results until each is taken.
 pub(super) struct Batch<In, X: BatchPhase<In>> {
     phase: Arc<X>,
-    inputs: Mutex<Vec<In>>,
+    /// Each until it is sent, or its member leaves before that.
+    inputs: Mutex<Vec<Option<In>>>,
     fates: Mutex<Vec<Option<Fate<X::Out>>>>,
+}
+
+impl<In, X: BatchPhase<In>> Drop for Batch<In, X> {
+    fn drop(&mut self) {
+        // Whoever is the last to leave it has nothing to do with what others left in it.
+        let (inputs, fates) = (take(&mut *self.inputs.lock()), take(&mut *self.fates.lock()));
+        inputs.into_iter().for_each(drop_quietly);
+        fates.into_iter().for_each(drop_quietly);
+    }
 }
 
 /// One who waits for a batch. Dropping it leaves; the last one's leaving ends the batch.
@@ -39,7 +50,8 @@ pub(super) fn members<In, X: BatchPhase<In>>(
 ) -> impl Iterator<Item = Member<In, X>> + use<In, X> {
     let (joint, so_many) = (Arc::new(Joint::new()), inputs.len());
     let fates = Mutex::new(Vec::new());
-    let batch = Arc::new(Batch { phase: Arc::clone(phase), inputs: Mutex::new(inputs), fates });
+    let inputs = Mutex::new(inputs.into_iter().map(Some).collect());
+    let batch = Arc::new(Batch { phase: Arc::clone(phase), inputs, fates });
     // All are there before any of them looks.
     let all: Vec<_> = (0..so_many)
         .map(|index| Member { batch: Arc::clone(&batch), index, waiter: joint.join() })
@@ -63,11 +75,25 @@ impl<In: Send + Sync + 'static, X: BatchPhase<In>> Member<In, X> {
 
     fn work(batch: Arc<Batch<In, X>>) -> Work<()> {
         Box::pin(async move {
-            let inputs = std::mem::take(&mut *batch.inputs.lock());
-            let fates = batch.phase_by_halves(&inputs).await;
+            let inputs = take(&mut *batch.inputs.lock());
+            let mut fates: Vec<_> = inputs.iter().map(|_| None).collect();
+            let there = inputs.into_iter().enumerate();
+            let there = there.filter_map(|(place, input)| Some((place, input?)));
+            let (places, inputs): (Vec<_>, Vec<_>) = there.unzip();
+            for (place, fate) in places.into_iter().zip(batch.phase_by_halves(&inputs).await) {
+                fates[place] = fate;
+            }
             *batch.fates.lock() = fates;
-            drop_quietly(inputs);
+            inputs.into_iter().for_each(drop_quietly);
         })
+    }
+}
+
+impl<In, X: BatchPhase<In>> Drop for Member<In, X> {
+    fn drop(&mut self) {
+        // Whoever leaves before the batch is sent does not go with it.
+        let left = self.batch.inputs.lock().get_mut(self.index).and_then(Option::take);
+        drop_quietly(left);
     }
 }
 

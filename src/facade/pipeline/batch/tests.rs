@@ -16,7 +16,7 @@ use super::*;
 use crate::Priority;
 use crate::ground::cases::cases;
 use crate::ground::time::Instant;
-use crate::pipeline::PhaseError;
+use crate::pipeline::{Phase, PhaseContext, PhaseError};
 
 const MS: Duration = Duration::from_millis(1);
 
@@ -196,6 +196,89 @@ fn without_a_result_an_input_fails_and_a_batch_survives_whoever_sent_it() {
     assert!(!error.is_retryable());
 }
 
+/// Whoever leaves between the batch's making and its sending is not sent.
+#[test]
+fn who_leaves_a_batch_before_it_is_sent_does_not_go_with_it() {
+    let seen = Arc::new(Seen::default());
+    let mut all: Vec<_> = members(&seen, vec![1, 2, 3]).collect();
+    drop(all.remove(1));
+    let mut cx = Context::from_waker(Waker::noop());
+    for (member, result) in all.into_iter().zip([1, 3]) {
+        let Poll::Ready(Ok(told)) = pin!(member.result()).poll(&mut cx) else { panic!("ready") };
+        assert_eq!(told, result, "each has its own");
+    }
+    assert_eq!(*seen.0.lock().unwrap(), [[1, 3]]);
+    // With the last one goes the batch.
+    drop(members(&seen, vec![4, 5]));
+    assert_eq!(seen.0.lock().unwrap().len(), 1);
+}
+
+/// An output that panics when it is dropped, after its owner has left.
+#[test]
+fn what_one_left_in_a_batch_is_nobody_elses_when_it_is_dropped() {
+    struct Bomb(bool);
+    impl Drop for Bomb {
+        fn drop(&mut self) {
+            assert!(!self.0, "a bomb");
+        }
+    }
+    struct Bombs;
+    impl BatchPhase<bool> for Bombs {
+        type Out = Bomb;
+
+        async fn run(&self, inputs: &[bool]) -> Result<Vec<Result<Bomb, PhaseError>>, PhaseError> {
+            Ok(inputs.iter().map(|is_bomb| Ok(Bomb(*is_bomb))).collect())
+        }
+    }
+    let mut all: Vec<_> = members(&Arc::new(Bombs), vec![true, true, false]).collect();
+    let last = all.pop().unwrap();
+    let mut cx = Context::from_waker(Waker::noop());
+    let mut result = Box::pin(last.result());
+    // It drives the batch; the others leave behind what they never took.
+    let Poll::Ready(Ok(own)) = result.as_mut().poll(&mut cx) else { panic!("it has its own") };
+    assert!(!own.0);
+    assert!(catch_unwind(AssertUnwindSafe(|| drop(all))).is_ok());
+    let mut all: Vec<_> = members(&Arc::new(Bombs), vec![true, false]).collect();
+    let last = all.pop().unwrap();
+    let mut result = Box::pin(async move {
+        let own = last.result().await;
+        drop(all);
+        own
+    });
+    assert!(matches!(result.as_mut().poll(&mut cx), Poll::Ready(Ok(Bomb(false)))));
+}
+
+/// Writes down what came together.
+#[derive(Default)]
+struct Seen(Mutex<Vec<Vec<u32>>>);
+
+impl BatchPhase<u32> for Seen {
+    type Out = u32;
+
+    async fn run(&self, inputs: &[u32]) -> Result<Vec<Result<u32, PhaseError>>, PhaseError> {
+        self.0.lock().unwrap().push(inputs.to_vec());
+        Ok(inputs.iter().map(|input| Ok(*input)).collect())
+    }
+}
+
+/// The line is full only while others, on other threads, are about to send what stands in it.
+#[test]
+fn who_finds_the_line_full_is_refused_on_this_side() {
+    let config = BatchConfig::default().with_max_items(2).with_max_waiting(2);
+    let batched = Batched::new(config, Seen::default()).unwrap();
+    batched.fill(&[1, 2]);
+    let cx = PhaseContext::for_tests();
+    let mut polled = Context::from_waker(Waker::noop());
+    let Poll::Ready(Err(error)) = pin!(batched.run(&3, &cx)).poll(&mut polled) else {
+        panic!("there is no place")
+    };
+    assert!(
+        error.is_retryable() && error.verdict.is_refused(),
+        "it costs neither attempt nor budget"
+    );
+    assert!(batched.phase_for_tests().0.lock().unwrap().is_empty());
+}
+
 #[test]
 fn what_can_not_be_is_refused_by_name() {
     let config = BatchConfig::default;
@@ -203,6 +286,7 @@ fn what_can_not_be_is_refused_by_name() {
         (config().with_max_items(0), "pipeline.batch.max_items"),
         (config().with_max_waiting(0), "pipeline.batch.max_waiting"),
         (config().with_max_bytes(0), "pipeline.batch.max_bytes"),
+        (config().with_max_items(3).with_max_waiting(2), "pipeline.batch.max_waiting"),
     ] {
         let error = Batched::new(config, Short).map(|_| ()).unwrap_err().to_string();
         assert!(error.starts_with(named), "{error}");

@@ -23,10 +23,20 @@ pub enum CheckpointError {
         /// How many that are.
         most: usize,
     },
-    /// The disk, or whatever a store is made of. A store of another kind wraps what it knows with
+    /// Another pipeline uses the store, perhaps in another process.
+    #[error("another pipeline uses the store")]
+    InUse,
+    /// The disk, or whatever a store is made of; what was there before is still there. A store of another kind wraps what it knows with
     /// [`std::io::Error::other`].
     #[error("the store failed")]
     Io(#[from] std::io::Error),
+    /// The store failed so that nobody knows which it has: what was there before, or what it was to
+    /// write.
+    #[error("the store failed, and may have done it all the same")]
+    Doubtful(#[source] std::io::Error),
+    /// The store took longer than it [may](super::Checkpoints::timeout).
+    #[error("the store took too long")]
+    TimedOut,
     /// The store panicked.
     #[error("the store panicked: {0}")]
     Panicked(String),
@@ -37,6 +47,12 @@ impl CheckpointError {
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         !matches!(self, Self::Encode(_) | Self::TooLarge { .. })
+    }
+
+    /// Whether the store may have done what it was asked to all the same.
+    #[must_use]
+    pub fn is_doubtful(&self) -> bool {
+        matches!(self, Self::Doubtful(_) | Self::TimedOut | Self::Panicked(_))
     }
 }
 

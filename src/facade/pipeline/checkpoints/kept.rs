@@ -15,6 +15,7 @@ use super::store::Checkpoints;
 use crate::facade::pipeline::chain::sealed::Keeps;
 use crate::facade::pipeline::control::Control;
 use crate::facade::pipeline::{Intent, PhaseError};
+use crate::ground::primitives::atomic::AtomicUsize;
 use crate::ground::quiet::quietly;
 
 /// A pipeline's checkpoints: where they are, and how its payload gets there.
@@ -27,6 +28,8 @@ pub(in crate::facade::pipeline) struct Keeper<P> {
     /// One restore at a time.
     pub(super) restoring: Mutex<()>,
     pub(super) tally: Tally,
+    /// Scribes that have not left.
+    pub(super) scribes: AtomicUsize,
 }
 
 type Encode<T> = fn(&T) -> serde_json::Result<Box<RawValue>>;
@@ -48,6 +51,7 @@ impl<P> Keeper<P> {
             bell: Notify::new(),
             restoring: Mutex::new(()),
             tally: Tally::default(),
+            scribes: AtomicUsize::new(0),
         }
     }
 
@@ -58,7 +62,7 @@ impl<P> Keeper<P> {
     ) -> Result<Box<Kept>, CheckpointError> {
         let payload = (self.encode)(&intent.payload).map_err(CheckpointError::Encode)?.into();
         let tenant = Arc::clone(&intent.tenant);
-        Ok(Box::new(Kept { tenant, payload, checkpoints: Vec::new(), told: Saving::default() }))
+        Ok(Box::new(Kept::new(tenant, payload, Vec::new())))
     }
 
     /// A page is due.
@@ -85,18 +89,40 @@ pub(in crate::facade::pipeline) struct Kept {
     pub(super) payload: Arc<RawValue>,
     pub(super) checkpoints: Vec<Checkpoint>,
     told: Saving,
+    /// Its last checkpoint can't be kept: it has failed, and undoes next.
+    condemned: bool,
 }
 
 impl Kept {
+    fn new(tenant: Arc<str>, payload: Arc<RawValue>, checkpoints: Vec<Checkpoint>) -> Self {
+        Self { tenant, payload, checkpoints, told: Saving::default(), condemned: false }
+    }
+
     /// One that comes from the disk.
     pub(super) fn restored(
         tenant: Arc<str>,
         payload: Arc<RawValue>,
         checkpoints: Vec<Checkpoint>,
     ) -> Self {
-        let kept = Self { tenant, payload, checkpoints, told: Saving::default() };
+        let kept = Self::new(tenant, payload, checkpoints);
         kept.tell(Persisted::Yes);
         kept
+    }
+
+    /// Whether it has come to the disk once, and those who wait for that know.
+    pub(super) fn is_persisted(&self) -> bool {
+        matches!(self.told.0.get(), Some(Persisted::Yes))
+    }
+
+    pub(in crate::facade::pipeline) fn is_condemned(&self) -> bool {
+        self.condemned
+    }
+
+    /// Its last checkpoint can't be kept. What is on disk stays as it was before that phase, until
+    /// all is undone.
+    pub(super) fn condemn(&mut self) {
+        self.checkpoints.pop();
+        self.condemned = true;
     }
 
     /// For tickets, who want to know when it is on disk.

@@ -6,11 +6,12 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 use tokio::runtime::Handle;
+use tokio::sync::Notify;
 
 use super::core::Core;
 use super::intent::Intent;
-use super::run::{Run, RunId};
-use super::shared::Shared;
+use super::run::{Effects, EndedRun, Run, RunId};
+use super::shared::{Body, Guard, Shared};
 use super::ticket::Ticket;
 use crate::ground::time::Instant;
 use crate::{Ending, Refused};
@@ -44,6 +45,10 @@ impl Kept {
         match *self {}
     }
 
+    pub(super) fn is_condemned(&self) -> bool {
+        match *self {}
+    }
+
     pub(super) fn ended(self) {
         match self {}
     }
@@ -68,6 +73,9 @@ impl Past {
 }
 
 #[derive(Debug)]
+pub(super) struct Former<B>(Infallible, PhantomData<fn(B)>);
+
+#[derive(Debug)]
 pub(super) enum Pages {}
 
 impl Pages {
@@ -76,6 +84,10 @@ impl Pages {
     }
 
     pub(super) fn is_unrestored(&self) -> bool {
+        match *self {}
+    }
+
+    pub(super) fn is_overwhelmed(&self) -> bool {
         match *self {}
     }
 
@@ -90,6 +102,51 @@ impl Pages {
 
 impl<B> Core<B> {
     pub(super) fn unkeep(&mut self, _: RunId, _: &mut Run<B>, _: Ending, _: Instant) {}
+
+    pub(super) fn before(&self, _: RunId) -> Option<Infallible> {
+        None
+    }
+
+    pub(super) fn hold(
+        &mut self,
+        _: RunId,
+        _: Option<Infallible>,
+        ended: EndedRun<B>,
+    ) -> Option<EndedRun<B>> {
+        Some(ended)
+    }
+
+    pub(super) fn falls_back(
+        &mut self,
+        _: RunId,
+        _: Ending,
+        _: Instant,
+        _: &mut Effects<B>,
+    ) -> bool {
+        false
+    }
+}
+
+impl<B> Run<B> {
+    pub(super) fn former_tickets(&self) -> u64 {
+        0
+    }
+
+    pub(super) fn former_weight(&self) -> u32 {
+        0
+    }
+}
+
+impl<P: Send + Sync + 'static, O: Send + Sync + 'static> Shared<P, O> {
+    pub(super) fn former_waits(_: &Run<Body<P, O>>, _: u64) -> Option<(usize, u32)> {
+        None
+    }
+
+    pub(super) fn follow_former(_: &mut Run<Body<P, O>>, _: u64) -> Option<Arc<Notify>> {
+        None
+    }
+
+    pub(super) fn cancel_former(&self, _: Guard<'_, P, O>, _: RunId, _: u64, _: Instant) {}
 }
 
 pub(super) async fn on_disk<P, O>(ticket: Ticket<P, O>) -> Result<Ticket<P, O>, Refused<Intent<P>>>

@@ -15,6 +15,18 @@ use crate::retry::Backoff;
 const AGAIN: Backoff =
     Backoff { first: Duration::from_millis(100), factor: 2.0, most: Duration::from_secs(10) };
 
+/// Pages whose last try failed, beyond which nobody more is accepted. Those that are live are at most
+/// as many as the queue and the seats; of the others nobody knows whether the store has them.
+const MOST_TROUBLED: usize = 1_024;
+
+/// What became of a try to write or remove a page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Written {
+    Yes,
+    No,
+    Perhaps,
+}
+
 /// The pages that the store has, or should have.
 #[derive(Debug, Default)]
 pub(in crate::facade::pipeline) struct Pages {
@@ -22,6 +34,8 @@ pub(in crate::facade::pipeline) struct Pages {
     /// Those that wait to be written, by when and in which order.
     line: BTreeMap<(Instant, u64), Arc<str>>,
     writing: usize,
+    /// Pages whose last try failed.
+    troubled: usize,
     last_no: u64,
     /// What was kept in a former life is back: intents may come.
     pub(super) is_restored: bool,
@@ -31,6 +45,8 @@ pub(in crate::facade::pipeline) struct Pages {
 struct Page {
     /// The store may have one.
     is_kept: bool,
+    /// It had one, or may have, before the try that is under way.
+    was_kept: bool,
     place: Option<(Instant, u64)>,
     is_writing: bool,
     /// It changed while it was being written.
@@ -44,8 +60,9 @@ struct Page {
 #[derive(Clone, Debug)]
 pub(super) struct Entry {
     pub(super) run: RunId,
-    /// The newest change that the page says.
+    /// The newest change that the page says, and what it is for.
     pub(super) no: u64,
+    then: Option<AfterSave>,
     accept_no: u64,
     pub(super) ask: Ask,
     pub(super) kept: Kept,
@@ -55,7 +72,18 @@ impl Entry {
     fn of<B>(id: RunId, run: &Run<B>) -> Option<Self> {
         let kept = Kept::clone(run.kept.as_ref()?);
         let no = run.unsaved.map_or(0, |unsaved| unsaved.no);
-        Some(Self { run: id, no, accept_no: run.accept_no, ask: run.ask.clone(), kept })
+        let then = run.unsaved.map(|unsaved| unsaved.then);
+        Some(Self { run: id, no, then, accept_no: run.accept_no, ask: run.ask.clone(), kept })
+    }
+
+    /// One that a shutdown leaves as it is on disk.
+    pub(super) fn left(run: RunId, accept_no: u64, ask: &Ask, kept: &Kept) -> Self {
+        Self { run, no: 0, then: None, accept_no, ask: ask.clone(), kept: kept.clone() }
+    }
+
+    /// Whether the page is to accept it.
+    pub(super) fn is_new(&self) -> bool {
+        self.then == Some(AfterSave::Enter)
     }
 }
 
@@ -106,9 +134,17 @@ impl Pages {
                 if let Some(place) = page.place {
                     self.line.remove(&place);
                 }
+                self.troubled -= usize::from(page.failures > 0);
                 self.known.remove(key);
             }
             None => {}
+        }
+    }
+
+    /// A shutdown ends it, and what is on disk of it stays there.
+    pub(super) fn leave(&mut self, entry: Entry) {
+        if let Some(page) = self.known.get_mut(&entry.ask.key) {
+            page.left.push(entry);
         }
     }
 
@@ -136,6 +172,12 @@ impl Pages {
         self.line.len() + self.writing
     }
 
+    /// Whether so many pages can't be written that nobody more is accepted: each is remembered until
+    /// the store is known not to have it.
+    pub(in crate::facade::pipeline) fn is_overwhelmed(&self) -> bool {
+        self.troubled >= MOST_TROUBLED
+    }
+
     /// The page that is due, from now on being written.
     fn take(&mut self, now: Instant) -> Option<Arc<str>> {
         if !self.is_due(now) {
@@ -145,8 +187,8 @@ impl Pages {
         let page = self.known.get_mut(&key)?;
         page.place = None;
         page.is_writing = true;
-        // Whatever becomes of the try.
-        page.is_kept = true;
+        // Until it is known what becomes of the try.
+        page.was_kept = std::mem::replace(&mut page.is_kept, true);
         self.writing += 1;
         Some(key)
     }
@@ -164,14 +206,20 @@ impl Pages {
     }
 
     /// It was written, or removed, or could not be.
-    fn written(&mut self, draft: &Draft, failed: bool, now: Instant) {
+    pub(super) fn written(&mut self, draft: &Draft, written: Written, now: Instant) {
         let Some(page) = self.known.get_mut(&draft.key) else { return };
+        let failed = written != Written::Yes;
+        let failures = if failed { page.failures.saturating_add(1) } else { 0 };
+        self.troubled -= usize::from(page.failures > 0);
+        self.troubled += usize::from(failed);
         self.writing -= 1;
         page.is_writing = false;
-        page.failures = if failed { page.failures.saturating_add(1) } else { 0 };
-        if !failed {
-            page.is_kept = !draft.entries.is_empty();
-        }
+        page.failures = failures;
+        page.is_kept = match written {
+            Written::Yes => !draft.entries.is_empty(),
+            Written::No => page.was_kept,
+            Written::Perhaps => true,
+        };
         let again = std::mem::take(&mut page.again);
         if failed || again {
             let after = if failed { AGAIN.ceiling(page.failures) } else { Duration::ZERO };
@@ -224,7 +272,7 @@ impl<B> Core<B> {
         }
     }
 
-    fn is_current(&self, key: &str, id: RunId) -> bool {
+    pub(super) fn is_current(&self, key: &str, id: RunId) -> bool {
         self.keys.get(key).is_some_and(|known| known.current == Some(id))
     }
 
@@ -267,7 +315,7 @@ impl<B> Core<B> {
     /// A page is as it was drafted: what waited for it goes on.
     pub(super) fn page_written(&mut self, draft: &Draft, now: Instant, fx: &mut Effects<B>) {
         if let Some(pages) = &mut self.pages {
-            pages.written(draft, false, now);
+            pages.written(draft, Written::Yes, now);
         }
         let entries = draft.entries.iter().map(|entry| (entry.run, entry.no));
         for (id, no) in entries.chain(draft.done.iter().copied()) {
@@ -283,34 +331,13 @@ impl<B> Core<B> {
             AfterSave::Complete => self.end(id, Ending::Completed, now, fx),
             AfterSave::Advance => self.advance(id, now),
             AfterSave::Enter => {
+                self.supersede(id, now, fx);
                 if self.is_current(&key, id) {
                     self.enter(id, now);
                 } else {
                     self.park_for(id, None, now);
                 }
             }
-        }
-    }
-
-    /// A page can't be written. The runs that end by that: those that it was to accept; and, if
-    /// there is none of them and no other try can succeed, those that wait for it. All others wait
-    /// for the next try.
-    pub(super) fn lost(&self, draft: &Draft, is_retryable: bool) -> Vec<RunId> {
-        let waiting = |is_lost: &dyn Fn(AfterSave) -> bool| -> Vec<RunId> {
-            let mine = |entry: &&Entry| {
-                let unsaved = self.run(entry.run).and_then(|run| run.unsaved);
-                unsaved.is_some_and(|unsaved| unsaved.no == entry.no && is_lost(unsaved.then))
-            };
-            draft.entries.iter().filter(mine).map(|entry| entry.run).collect()
-        };
-        let lost = waiting(&|then| then == AfterSave::Enter);
-        if lost.is_empty() && !is_retryable { waiting(&|_| true) } else { lost }
-    }
-
-    /// It was not written: it is tried again, later.
-    pub(super) fn page_failed(&mut self, draft: &Draft, now: Instant) {
-        if let Some(pages) = &mut self.pages {
-            pages.written(draft, true, now);
         }
     }
 
@@ -325,9 +352,11 @@ impl<B> Core<B> {
         let Some(pages) = &mut self.pages else { return };
         let key = &run.ask.key;
         let was_cut = matches!(ending, Ending::Returned | Ending::Cancelled) || run.tickets == 0;
-        if run.left && was_cut {
-            if let Some(page) = pages.known.get_mut(key) {
-                page.left.extend(Entry::of(id, run));
+        // What never came to the disk does not come there after its end either.
+        let was_accepted = run.kept.as_ref().is_some_and(|kept| kept.is_persisted());
+        if run.left && was_cut && was_accepted {
+            if let Some(entry) = Entry::of(id, run) {
+                pages.leave(entry);
             }
         } else {
             let is_live = self.keys.get(key).is_some_and(|known| known.current.is_some());

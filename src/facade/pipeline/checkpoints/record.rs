@@ -47,6 +47,15 @@ pub(super) fn encode(entries: &[Entry]) -> Result<Bytes, CheckpointError> {
     serde_json::to_vec(&Page { runs }).map(Bytes::from).map_err(CheckpointError::Encode)
 }
 
+/// Whether a page that is too large would be so without what is new on it: what was there before
+/// has grown.
+pub(super) fn is_too_large_without_new(entries: &[Entry], error: &CheckpointError) -> bool {
+    let CheckpointError::TooLarge { bytes, most } = *error else { return false };
+    let old: Vec<Entry> = entries.iter().filter(|entry| !entry.is_new()).cloned().collect();
+    let (Ok(all), Ok(old)) = (encode(entries), encode(&old)) else { return false };
+    bytes.saturating_sub(all.len().saturating_sub(old.len())) > most
+}
+
 pub(super) fn decode(page: &[u8]) -> Result<Vec<Record>, String> {
     let page: Page = serde_json::from_slice(page).map_err(|error| error.to_string())?;
     match page.runs.len() {

@@ -10,12 +10,12 @@ use super::error::CheckpointError;
 use super::kept::{Keeper, Persisted};
 use super::pages::{Draft, Next};
 use super::record;
-use crate::Ending;
 use crate::blocks::worker_pool::crew::{Crew, Leaving};
 use crate::facade::pipeline::chain::message_of;
 use crate::facade::pipeline::run::Effects;
 use crate::facade::pipeline::shared::Shared;
 use crate::facade::pipeline::ticket::Failure;
+use crate::ground::primitives::atomic::Ordering;
 use crate::ground::quiet::{caught, drop_quietly, quietly};
 use crate::ground::time;
 
@@ -28,24 +28,36 @@ where
     P: Send + Sync + 'static,
     O: Send + Sync + 'static,
 {
-    let scribes = if shared.keeper.is_some() { SCRIBES } else { 0 };
-    for _ in 0..scribes {
-        runtime.spawn(keep_pages(Crew::enlist(shared)));
+    let Some(keeper) = &shared.keeper else { return };
+    keeper.scribes.store(SCRIBES, Ordering::Relaxed);
+    for _ in 0..SCRIBES {
+        runtime.spawn(keep_pages(Crew::enlist(shared), AtWork(Arc::clone(shared))));
     }
 }
 
 /// One scribe. It leaves when all is over and written.
-async fn keep_pages<P, O>(me: Leaving<Shared<P, O>>)
+async fn keep_pages<P, O>(me: Leaving<Shared<P, O>>, _at_work: AtWork<P, O>)
 where
     P: Send + Sync + 'static,
     O: Send + Sync + 'static,
 {
     let shared = me.post();
     let Some(keeper) = &shared.keeper else { return };
-    loop {
-        match next_page(shared, keeper).await {
-            Some(draft) => shared.write(keeper, draft).await,
-            None => return,
+    while let Some(draft) = next_page(shared, keeper).await {
+        shared.write(keeper, draft).await;
+    }
+}
+
+/// One of the scribes. The last one to go, by the end of all or of the runtime, closes the store; it
+/// does so before it has left the crew, so that after a shutdown the store is free.
+struct AtWork<P: Send + Sync + 'static, O: Send + Sync + 'static>(Arc<Shared<P, O>>);
+
+impl<P: Send + Sync + 'static, O: Send + Sync + 'static> Drop for AtWork<P, O> {
+    fn drop(&mut self) {
+        let Some(keeper) = &self.0.keeper else { return };
+        // AcqRel: what the others did with the store comes before its end.
+        if keeper.scribes.fetch_sub(1, Ordering::AcqRel) == 1 {
+            quietly(|| keeper.store.close());
         }
     }
 }
@@ -115,24 +127,25 @@ impl<P: Send + Sync + 'static, O: Send + Sync + 'static> Shared<P, O> {
 
     /// Ends what can't be without the page; all else goes on as it was.
     fn lose(&self, draft: &Draft, error: CheckpointError) {
-        let is_retryable = error.is_retryable();
+        let grew = record::is_too_large_without_new(&draft.entries, &error);
         let error = Arc::new(error);
         // Before the ending, and so before the lock that decides it: nobody else writes this page.
-        let lost = self.core.lock().lost(draft, is_retryable);
+        let lost = self.core.lock().lost(draft, &error, grew);
         for entry in draft.entries.iter().filter(|entry| lost.contains(&entry.run)) {
             entry.kept.tell(Persisted::Failed(Arc::clone(&error)));
         }
         let now = time::now();
         let (mut fx, mut forgotten) = (Effects::none(), Vec::new());
         let mut core = self.core.lock();
-        for id in core.lost(draft, is_retryable) {
+        let lost = core.lost(draft, &error, grew);
+        core.page_failed(draft, error.is_doubtful(), now);
+        for id in lost {
             if let Some(run) = core.run_mut(id) {
                 let failure = Arc::new(Failure::NotPersisted(Arc::clone(&error)));
                 forgotten.push(run.body.failure.replace(failure));
             }
-            core.end(id, Ending::Failed, now, &mut fx);
+            core.lose(id, now, &mut fx);
         }
-        core.page_failed(draft, now);
         self.settle(core, &mut fx, now);
         drop_quietly(forgotten);
     }
@@ -141,22 +154,27 @@ impl<P: Send + Sync + 'static, O: Send + Sync + 'static> Shared<P, O> {
 /// Writes or removes a page. Whatever the store does, a scribe goes on.
 async fn put<P>(keeper: &Keeper<P>, draft: &Draft) -> Result<(), CheckpointError> {
     if draft.entries.is_empty() {
-        guarded(async { keeper.store.remove(&draft.key).await }).await?;
+        guarded(keeper, async { keeper.store.remove(&draft.key).await }).await?;
         keeper.tally.removed.add(1);
         return Ok(());
     }
     let page = record::encode(&draft.entries)?;
     let bytes = page.len() as u64;
-    guarded(async { keeper.store.save(&draft.key, page).await }).await?;
+    guarded(keeper, async { keeper.store.save(&draft.key, page).await }).await?;
     keeper.tally.written.add(1);
     keeper.tally.bytes.add(bytes);
     Ok(())
 }
 
-/// What the store says; a panic of it is a failure.
-async fn guarded<T>(
+/// What the store says in its time; a panic of it is a failure.
+async fn guarded<P, T>(
+    keeper: &Keeper<P>,
     asked: impl Future<Output = Result<T, CheckpointError>>,
 ) -> Result<T, CheckpointError> {
+    let asked = async {
+        let until = time::later(time::now(), keeper.store.timeout());
+        time::until(until, asked).await.unwrap_or(Err(CheckpointError::TimedOut))
+    };
     caught(asked).await.unwrap_or_else(|payload| {
         let message = message_of(&*payload);
         drop_quietly(payload);

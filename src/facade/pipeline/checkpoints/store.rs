@@ -1,6 +1,7 @@
 //! The seam to whatever keeps pages.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -26,7 +27,8 @@ pub trait Checkpoints: Send + Sync + 'static {
     async fn load(&self) -> Result<Loaded, CheckpointError>;
 
     /// Keeps this page in the place of what was kept of this key. `Ok` means that it outlives a
-    /// loss of power, and an error that the one before it is still there.
+    /// loss of power, and an error that the one before it is still there, or that it is
+    /// [not known](CheckpointError::is_doubtful) which of the two is.
     ///
     /// # Errors
     /// The page is too large, there are too many, or the store failed.
@@ -44,6 +46,15 @@ pub trait Checkpoints: Send + Sync + 'static {
     /// # Errors
     /// The store failed, and still has it.
     async fn set_aside(&self, key: &str) -> Result<String, CheckpointError>;
+
+    /// The longest a save or a removal may take. One that takes longer is dropped, counts as
+    /// [failed](CheckpointError::TimedOut), and is tried again. Default: 30 s.
+    fn timeout(&self) -> Duration {
+        Duration::from_secs(30)
+    }
+
+    /// The pipeline is over and asks for nothing more: what keeps others out of the store may go.
+    fn close(&self) {}
 }
 
 /// What a store had.

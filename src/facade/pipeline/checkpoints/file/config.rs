@@ -10,7 +10,7 @@ use crate::ConfigError;
 #[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 #[non_exhaustive]
 pub struct FileCheckpointsConfig {
-    /// The directory; made if it is not there. One process at a time: nothing else writes in it.
+    /// The directory; made if it is not there. One pipeline at a time; nothing else writes in it.
     /// Default: `checkpoints`, in the current directory.
     pub directory: PathBuf,
     /// Keys that may be kept at once. Default: 16,384.

@@ -8,7 +8,9 @@
 //!    inside, so nothing is ever read from a name, and no key leads out of the directory.
 //! 3. What is not as it was written, or is of another version, is renamed into `set-aside/` and
 //!    reported. Nothing is overwritten there, nor deleted.
-//! 4. All of it runs on tokio's threads for blocking work, each call awaited by who asked for it:
+//! 4. From the first look to the pipeline's end the directory is locked: for one store of one process.
+//! 5. A file is touched by one call at a time, also by one that nobody waits for any more.
+//! 6. All of it runs on tokio's threads for blocking work, each call awaited by who asked for it:
 //!    as many at once as the pipeline has scribes.
 
 mod config;
