@@ -120,12 +120,12 @@ impl Case for Miss {
             key += 1;
             at_once(shelf.get_or_load(key, std::future::ready(key)))
         };
-        (0..1_000).for_each(|_| drop(load()));
+        (0..1_000).for_each(|_| _ = load());
         let from = Instant::now();
-        (0..self.0).for_each(|_| drop(black_box(load())));
+        (0..self.0).for_each(|_| _ = black_box(load()));
         let took = from.elapsed();
         let count = Count::start();
-        (0..1_000).for_each(|_| drop(load()));
+        (0..1_000).for_each(|_| _ = load());
         let allocations = count.stop().allocations as f64 / 1e3;
         vec![took.as_nanos() as f64 / self.0 as f64, allocations]
     }

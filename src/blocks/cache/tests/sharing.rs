@@ -254,9 +254,11 @@ fn whoever_inherits_an_overtaken_load_looks_again() {
 /// Calls back when it is hashed so many times.
 struct Hooked;
 
+type Hook = std::cell::RefCell<Option<(u32, Box<dyn Fn()>)>>;
+
 thread_local! {
     static IS_CALLED: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
-    static HOOK: std::cell::RefCell<Option<(u32, Box<dyn Fn()>)>> = const { std::cell::RefCell::new(None) };
+    static HOOK: Hook = const { std::cell::RefCell::new(None) };
 }
 
 impl std::hash::Hash for Hooked {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::file::{File, Stage, State};
-use super::folder::Shape;
+use super::folder::{Listing, Shape};
 use super::known::Known;
 use super::line::{DocumentNo, FileNo, Line};
 use super::metrics::Counts;
@@ -169,11 +169,7 @@ impl<P> Core<P> {
         }
     }
 
-    pub(super) fn scanned(
-        &mut self,
-        found: Result<(Vec<(Arc<OsStr>, Shape)>, bool), String>,
-        now: Instant,
-    ) {
+    pub(super) fn scanned(&mut self, found: Result<Listing, String>, now: Instant) {
         self.working -= 1;
         self.scanning = false;
         self.counts.scans += 1;
@@ -338,7 +334,7 @@ impl<P> Core<P> {
             self.working += 1;
             return Some(Command::Recover);
         }
-        let names = self.waiting.to_look_at(LOOKS, now);
+        let names = self.waiting.next_looks(LOOKS, now);
         if !names.is_empty() {
             self.working += 1;
             return Some(Command::Look(names));
@@ -357,19 +353,21 @@ impl<P> Core<P> {
         if self.files.len() >= self.rules.files_in_flight || self.trouble_out.is_some() {
             return None;
         }
-        let (file, command): (_, fn(FileNo, Arc<OsStr>) -> Command<P>) =
-            if let Some(claimed) = self.left.pop_front() {
-                (File::new(claimed, now, false), Command::Read)
-            } else {
+        let left = self.left.pop_front();
+        let is_left = left.is_some();
+        let file = match left {
+            Some(claimed) => File::new(claimed, now, false),
+            None => {
                 let ready = self.waiting.take()?;
-                (File::new(ready.name, ready.since, ready.is_closed), Command::Claim)
-            };
+                File::new(ready.name, ready.since, ready.is_closed)
+            }
+        };
         self.last += 1;
         let (no, name) = (self.last, Arc::clone(&file.claimed));
         self.files.insert(no, file);
         self.taking.insert(no);
         self.working += 1;
-        Some(command(no, name))
+        Some(if is_left { Command::Read(no, name) } else { Command::Claim(no, name) })
     }
 
     // What is shown.

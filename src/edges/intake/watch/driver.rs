@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 use super::core::{Command, Core, Told};
 use super::events::Events;
 use super::finish::{self, Finished};
-use super::folder::{Folder, Shape};
+use super::folder::{Folder, Listing};
 use super::line::{DocumentNo, FileNo};
 use super::names::Names;
 use super::steps::Step;
@@ -51,7 +51,7 @@ pub(super) struct Driver<P: Send + Sync + 'static, O: Send + Sync + 'static> {
 /// Something that was waited for.
 pub(super) enum Work<P> {
     Recovered(Result<(Vec<Arc<OsStr>>, u64), String>),
-    Scanned(Result<(Vec<(Arc<OsStr>, Shape)>, bool), String>),
+    Scanned(Result<Listing, String>),
     Looked(Vec<(Arc<OsStr>, u64, Option<Found>)>),
     Taken(FileNo, Option<Arc<OsStr>>, Taken<Intent<P>>),
     Finished(FileNo, Finished),

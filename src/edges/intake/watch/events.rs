@@ -87,7 +87,7 @@ impl EventHandler for Ear {
             Ok(event) if event.need_rescan() => self.events.lose(),
             Ok(event) => {
                 // The directory itself was moved or removed: reading it will tell.
-                let is_self = event.paths.iter().any(|path| *path == self.directory);
+                let is_self = event.paths.contains(&self.directory);
                 if is_self && !matches!(event.kind, EventKind::Access(_)) {
                     self.events.lose();
                 } else {

@@ -23,6 +23,9 @@ use super::waiting::Found;
 
 const PROCESSING: &str = "processing";
 
+/// Names with what each is, and whether there are more.
+pub(super) type Listing = (Vec<(Arc<OsStr>, Shape)>, bool);
+
 /// The watched directory and its three folders.
 pub(super) struct Folder {
     pub(super) path: PathBuf,
@@ -127,7 +130,7 @@ impl Folder {
     }
 
     /// Names of waiting files, the oldest first, so many at most, and whether there are more.
-    pub(super) fn scan(&self, most: usize) -> io::Result<(Vec<(Arc<OsStr>, Shape)>, bool)> {
+    pub(super) fn scan(&self, most: usize) -> io::Result<Listing> {
         self.is_in_place()?;
         let mut found = Vec::new();
         for entry in Dir::read_from(&self.inbox)? {

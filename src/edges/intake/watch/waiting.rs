@@ -162,7 +162,7 @@ impl Waiting {
     }
 
     /// Names to be looked at now, with their rounds; so many at most.
-    pub(super) fn to_look_at(&mut self, most: usize, now: Instant) -> Vec<(Arc<OsStr>, u64)> {
+    pub(super) fn next_looks(&mut self, most: usize, now: Instant) -> Vec<(Arc<OsStr>, u64)> {
         let mut names = Vec::new();
         while names.len() < most && self.due.first().is_some_and(|(due, _)| *due <= now) {
             let Some((_, name)) = self.due.pop_first() else { break };

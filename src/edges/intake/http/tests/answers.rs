@@ -433,7 +433,7 @@ async fn ready_is_what_takes_intents() {
     assert_eq!(ready().await, "ready");
     for number in 0..11 {
         let intent = Intent::new(format!("t{number}"), String::new()).priority(Priority::Urgent);
-        let _ = pipeline.try_submit(intent).unwrap();
+        drop(pipeline.try_submit(intent).unwrap());
         while pipeline.snapshot().busy == 0 {
             tokio::task::yield_now().await;
         }

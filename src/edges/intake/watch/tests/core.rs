@@ -132,9 +132,10 @@ fn a_file_is_claimed_read_run_and_put_away() {
 
 #[test]
 fn the_end_of_a_file_is_that_of_its_documents() {
+    type Documents = Vec<Result<Intent<u32>, Rejected>>;
     let invalid = || Err(Rejected::invalid("/a", "no"));
     let skipped = || Err(Rejected::skipped("a schema"));
-    let table: [(Vec<Result<Intent<u32>, Rejected>>, Option<Ending>, Verdict); 8] = [
+    let table: [(Documents, Option<Ending>, Verdict); 8] = [
         (vec![], None, Verdict::Processed),
         (vec![skipped()], None, Verdict::Processed),
         (vec![skipped(), invalid()], None, Verdict::Failed),

@@ -109,7 +109,7 @@ impl World {
 
     fn answer(&mut self, no: DocumentNo, intent: Intent<Content>, how: u8) {
         assert!(self.running.iter().all(|(other, _)| *other != no), "{no:?} runs already");
-        let after = (how % 2 == 0).then(|| ms(u64::from(how)));
+        let after = how.is_multiple_of(2).then(|| ms(u64::from(how)));
         let reason = match how / 16 {
             0 => Reason::QueueFull,
             1 => Reason::RateLimited { scope: Scope::Key },

@@ -23,7 +23,7 @@ fn taken(waiting: &mut Waiting) -> Vec<(String, bool)> {
 
 /// What is to be looked at.
 fn looks(waiting: &mut Waiting, now: Instant) -> Vec<u64> {
-    waiting.to_look_at(9, now).into_iter().map(|(_, round)| round).collect()
+    waiting.next_looks(9, now).into_iter().map(|(_, round)| round).collect()
 }
 
 #[test]
@@ -65,13 +65,13 @@ fn the_trailing_edge_counts_where_it_is_asked_for() {
     let patience = Patience { debounce: ms(100), ..rules().patience };
     let (mut waiting, now) = (Waiting::new(patience, 3), time::now());
     for after in [0, 90, 180] {
-        assert!(waiting.to_look_at(9, at(now, after)).is_empty() && !waiting.has_ready());
+        assert!(waiting.next_looks(9, at(now, after)).is_empty() && !waiting.has_ready());
         waiting.changed(name("a"), Change::Finished, at(now, after));
     }
     assert_eq!(waiting.due(), Some(at(now, 280)));
-    waiting.to_look_at(9, at(now, 279));
+    waiting.next_looks(9, at(now, 279));
     assert!(!waiting.has_ready());
-    waiting.to_look_at(9, at(now, 280));
+    waiting.next_looks(9, at(now, 280));
     assert_eq!(taken(&mut waiting), [("a".to_owned(), true)]);
 }
 
@@ -126,10 +126,10 @@ fn what_is_gone_is_forgotten_and_what_does_not_fit_is_read_later() {
         waiting.found(name(file), Shape::planted(1, 10, 1), now);
     }
     assert!(waiting.len() == 3 && !waiting.catches_up());
-    for (file, round) in waiting.to_look_at(9, at(now, 10)) {
+    for (file, round) in waiting.next_looks(9, at(now, 10)) {
         waiting.looked(file, round, None, at(now, 10));
     }
-    assert!(waiting.len() == 0 && !waiting.is_empty());
+    assert_eq!((waiting.len(), waiting.is_empty()), (0, false));
     assert!(waiting.catches_up() && !waiting.catches_up() && waiting.is_empty());
 }
 
