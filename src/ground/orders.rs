@@ -119,8 +119,8 @@ impl<O> Drop for Inbox<O> {
 mod tests {
     use std::task::Wake;
 
-    use super::super::primitives::atomic::AtomicUsize;
     use super::*;
+    use crate::ground::primitives::atomic::AtomicUsize;
 
     #[derive(Default)]
     struct Count(AtomicUsize);
