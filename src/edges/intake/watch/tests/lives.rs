@@ -3,7 +3,7 @@
 use std::os::unix::fs::symlink;
 
 use super::*;
-use crate::pipeline::{FileCheckpoints, FileCheckpointsConfig, MemoryCheckpoints};
+use crate::pipeline::{FileCheckpoints, FileCheckpointsConfig};
 
 /// Watches while `act` runs, and until all has ended.
 fn watched(directory: &TempDir, act: impl FnOnce(&Path)) -> WatchReport {
