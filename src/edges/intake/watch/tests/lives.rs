@@ -102,7 +102,10 @@ fn bounds_hold_and_a_decoder_that_panics_fails_its_file_only() {
         let config = config(&directory).with_max_file_bytes(100).with_max_documents(2);
         let path = config.directory.clone();
         let decode = |bytes: &[u8], _: &Origin| -> Vec<Result<Intent<String>, Rejected>> {
-            assert!(bytes != b"panic", "as it was told");
+            if bytes == b"panic" {
+                // Without the hook, which may look for a backtrace for seconds.
+                std::panic::resume_unwind(Box::new("as it was told"));
+            }
             let lines = bytes.split(|byte| *byte == b'\n');
             lines
                 .map(|line| Ok(Intent::new(String::from_utf8_lossy(line), String::new())))
