@@ -271,9 +271,12 @@ impl Life {
             match waits.submit.as_mut().poll(&mut cx) {
                 Poll::Ready(Ok(ticket)) => self.took(id, waits.key, waits.lane, ticket),
                 Poll::Ready(Err(refused)) if refused.reason() == Reason::NotPersisted => {
-                    // Accepted, and given back when its page failed; or refused at once.
-                    refuse(world, id, refused);
-                    self.touched.insert(id);
+                    // Accepted, and given back when its page failed; or refused at once. One that had
+                    // joined another gets that one's, which nobody else holds any more.
+                    world.meet("NotPersisted");
+                    let load = refused.into_inner().payload;
+                    self.touched.extend([id, load.id]);
+                    load.disarm();
                 }
                 Poll::Ready(Err(refused)) => drop(refuse(world, id, refused)),
                 Poll::Pending => self.waiting.push(waits),

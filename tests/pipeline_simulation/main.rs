@@ -10,7 +10,7 @@
 //!
 //! | variable | |
 //! |---|---|
-//! | `HEADWORKS_SEEDS=10000`, `HEADWORKS_SEEDS=500-1500` | so many seeds, or these (default: 200) |
+//! | `HEADWORKS_SEEDS=10000`, `HEADWORKS_SEEDS=500-1500` | so many seeds, or these (default: 1,000) |
 //! | `HEADWORKS_SEED=17` | this one only |
 //!
 //! A failure names its seed. The long run:
@@ -63,7 +63,7 @@ fn seeds(few: u64) -> Range<u64> {
 fn every_seed(mode: Mode) -> Met {
     quiet_bombs();
     let mut all = BTreeSet::new();
-    for seed in seeds(200) {
+    for seed in seeds(1_000) {
         match catch_unwind(|| run(seed, mode)) {
             Ok((wrong, met)) => {
                 assert!(wrong.is_empty(), "HEADWORKS_SEED={seed}: {wrong:#?}");
@@ -95,7 +95,7 @@ fn quiet_bombs() {
 #[test]
 fn under_fire_everything_holds_that_is_promised() {
     let met = every_seed(Mode::Wild);
-    if seeds(200).count() < 200 {
+    if seeds(1_000).count() < 1_000 {
         return;
     }
     // The load is what it says: everything that can happen has happened.

@@ -92,7 +92,7 @@ impl<P: Send + Sync + 'static, O: Send + Sync + 'static> IntentPipeline<P, O> {
     /// who waits.
     ///
     /// # Cost
-    /// One lock; O(phases) and the key's look-up. About four small allocations when admitted.
+    /// One lock; O(phases) and the key's look-up. Two small allocations when admitted.
     pub fn try_submit(&self, intent: Intent<P>) -> Result<Ticket<P, O>, Refused<Intent<P>>> {
         self.shared().try_submit(intent)
     }
@@ -107,8 +107,9 @@ impl<P: Send + Sync + 'static, O: Send + Sync + 'static> IntentPipeline<P, O> {
     /// # Errors
     /// What no waiting mends is refused at once: `Conflict`, `Stale`, `TooLarge`, `CircuitOpen`,
     /// `DeadlineInfeasible`, `Paused`, `Closed`; and, in a pipeline with checkpoints, `NotPersisted`,
-    /// of which the ledger says that it was accepted and `Failed`. While it waits: `Evicted` by something more important,
-    /// `Expired` at its deadline, `Closed`. `QueueFull` when even the room is full.
+    /// of which the ledger says that it was accepted and `Failed` (where it had joined a run, the intent
+    /// that comes back is that run's, its equal). While it waits: `Evicted` by something more
+    /// important, `Expired` at its deadline, `Closed`. `QueueFull` when even the room is full.
     ///
     /// # Panics
     /// If it has to wait, for its deadline or for the ingress limiter, outside of a tokio runtime
