@@ -60,6 +60,7 @@ pub(super) struct Run<B> {
     /// A shutdown ends it: what is on disk of it stays there.
     pub(super) left: bool,
     /// The version that it takes the place of, while it is not on disk itself.
+    #[cfg_attr(not(feature = "json"), expect(dead_code, reason = "it is never there"))]
     pub(super) former: Option<Box<Former<B>>>,
     /// Somebody wants to know of its every step.
     pub(super) followed: bool,
