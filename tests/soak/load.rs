@@ -167,19 +167,19 @@ async fn submitter(of: u64, pipeline: Pipeline, is_over: Arc<AtomicBool>) {
     while !is_over.load(Ordering::Relaxed) {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
         let n = state >> 33;
-        let end = if n % 97 == 0 { " panics" } else { "" };
+        let end = if n.is_multiple_of(97) { " panics" } else { "" };
         let mut intent = Intent::new(format!("k/{}", n % KEYS), format!("{n}{end}"))
             .tenant(format!("tenant {}", n % 300))
             .priority(Priority::ALL[(n % 4) as usize]);
-        if n % 5 == 0 {
+        if n.is_multiple_of(5) {
             intent = intent.generation(n).content(u128::from(n));
         }
-        if n % 7 == 0 {
+        if n.is_multiple_of(7) {
             intent = intent.within(ms(20 + n % 200));
         }
-        if n % 3 == 0 {
+        if n.is_multiple_of(3) {
             match pipeline.try_submit(intent) {
-                Ok(ticket) if n % 2 == 0 => drop(ticket.cancel_on_drop()),
+                Ok(ticket) if n.is_multiple_of(2) => drop(ticket.cancel_on_drop()),
                 Ok(ticket) => drop(ticket.await),
                 // Who is refused comes back later.
                 Err(_) => tokio::time::sleep(ms(1)).await,
@@ -198,7 +198,7 @@ async fn reader(cache: Cache<u64, String>, is_over: Arc<AtomicBool>) {
         let key = 10_000 + n % 1_500;
         let load = move || async move {
             tokio::task::yield_now().await;
-            if n % 50 == 0 { Err(std::io::Error::other("no")) } else { Ok(n.to_string()) }
+            if n.is_multiple_of(50) { Err(std::io::Error::other("no")) } else { Ok(n.to_string()) }
         };
         let asked = cache.get_or_load(&key, load);
         drop(tokio::time::timeout(ms(n % 2), asked).await);
