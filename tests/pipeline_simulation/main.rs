@@ -27,6 +27,8 @@ mod history;
 mod life;
 mod phases;
 mod recount;
+#[allow(dead_code, reason = "the scenarios use the rest of it")]
+#[path = "../scenarios/harness/rng.rs"]
 mod rng;
 mod told;
 mod world;

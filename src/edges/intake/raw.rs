@@ -9,7 +9,7 @@
 //!
 //! Beside a [`serde_json::Value`] that takes less than half of the time and a fifth of the allocations
 //! on the project's samples, and a quarter of the time where much is passed on (`benches/versus`, room
-//! `json`). sonic-rs behind the same types took 1.3 to 2.1 times as long there, on x86-64 as it is
+//! `json`). sonic-rs behind the same types took 1.3 to 1.7 times as long there, on x86-64 as it is
 //! compiled by default: so serde_json it is, and there is no seam for another parser.
 //!
 //! What is passed on is one JSON value, as serde_json reads it, and nothing more is known of it: that

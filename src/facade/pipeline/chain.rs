@@ -9,8 +9,7 @@ use std::task::{Context, Poll};
 
 use super::checkpoints::{Past, Undecodable};
 use super::context::PhaseContext;
-use super::control::{Control, Go, Report, Turn};
-use super::intent::Intent;
+use super::control::{Asked, Control, Go, Report, Turn};
 use super::limit::Limit;
 use super::phase::{Phase, PhaseError, Step};
 use crate::Priority;
@@ -20,23 +19,20 @@ use crate::ground::time;
 /// A run: one future through all phases, boxed once. Ends with the last output, or is dropped.
 pub(super) type Drive<O> = Pin<Box<dyn Future<Output = Arc<O>> + Send>>;
 
-/// What was asked for, in the cell of its run.
-pub(super) type Asked<P> = Arc<Control<Intent<P>>>;
-
 /// What is driven: one cell, with its type and without.
 #[derive(Debug)]
-pub(super) struct Run<'a, P> {
+pub(super) struct Driven<'a, P> {
     asked: &'a Asked<P>,
     control: &'a Arc<Control>,
 }
 
-impl<P> Clone for Run<'_, P> {
+impl<P> Clone for Driven<'_, P> {
     fn clone(&self) -> Self {
         *self
     }
 }
 
-impl<P> Copy for Run<'_, P> {}
+impl<P> Copy for Driven<'_, P> {}
 
 /// The phases so far: the output of one is the input of the next, checked by the compiler.
 ///
@@ -74,7 +70,7 @@ pub(super) struct AttemptRules {
 }
 
 pub(super) mod sealed {
-    use super::{Arc, Asked, Control, Future, Past, PhaseError, Run, Undecodable};
+    use super::{Arc, Asked, Control, Driven, Future, Past, PhaseError, Undecodable};
 
     pub trait Link<P>: Send + Sync + 'static {
         type Output: Send + Sync + 'static;
@@ -82,7 +78,7 @@ pub(super) mod sealed {
 
         /// Drives the run through all phases up to this one.
         #[allow(private_interfaces, reason = "sealed: only the pipeline calls it")]
-        fn drive(&self, run: Run<'_, P>) -> impl Future<Output = Self::Held> + Send;
+        fn drive(&self, run: Driven<'_, P>) -> impl Future<Output = Self::Held> + Send;
 
         /// What the phases up to this one had made before a restart, as far as it was kept.
         #[allow(private_interfaces, reason = "sealed: only the pipeline calls it")]
@@ -170,7 +166,7 @@ impl<P: Send + Sync + 'static> Link<P> for Start {
     type Held = Payload<P>;
 
     #[allow(private_interfaces, reason = "sealed: only the pipeline calls it")]
-    async fn drive(&self, run: Run<'_, P>) -> Payload<P> {
+    async fn drive(&self, run: Driven<'_, P>) -> Payload<P> {
         Payload(Arc::clone(run.asked))
     }
 
@@ -210,7 +206,7 @@ where
     type Held = Made<C::Held, X::Out>;
 
     #[allow(private_interfaces, reason = "sealed: only the pipeline calls it")]
-    async fn drive(&self, run: Run<'_, P>) -> Self::Held {
+    async fn drive(&self, run: Driven<'_, P>) -> Self::Held {
         let control = run.control;
         if let Some(past) = control.past(self.rules.place) {
             return self.restore(run.asked, past);
@@ -379,7 +375,7 @@ impl<P: Send + Sync + 'static, C: Chain<P>> Runs<P, C::Out> for C {
     fn begin(self: Arc<Self>, asked: Asked<P>) -> Drive<C::Out> {
         Box::pin(async move {
             let control = Arc::clone(&asked) as Arc<Control>;
-            let run = Run { asked: &asked, control: &control };
+            let run = Driven { asked: &asked, control: &control };
             match self.drive(run).await.share() {
                 Some(output) => output,
                 // Unreachable: what was driven is there, and what has no phase left is not driven.

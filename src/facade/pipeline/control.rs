@@ -82,6 +82,9 @@ pub(super) struct Control<T: ?Sized = dyn Any + Send + Sync> {
     asked: T,
 }
 
+/// A run's cell with its type: what was asked for is there.
+pub(super) type Asked<P> = Arc<Control<Intent<P>>>;
+
 /// The attempt is done: by far the most frequent report, and one that has nothing else to say.
 const DONE: u64 = 1;
 /// The report is in the cell.

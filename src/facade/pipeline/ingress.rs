@@ -12,7 +12,8 @@ use crate::rate_limit::{Quota, RateLimiterSnapshot, TieredRateLimiter};
 /// changed. Those who wait to be accepted look again at once.
 ///
 /// What a change does to the tokens that are there: see
-/// [`RateLimiter::set_quota`](crate::RateLimiter::set_quota).
+/// [`RateLimiter::set_quota`](crate::RateLimiter::set_quota). Each costs a lock of the limiter's and then
+/// one of the pipeline's, beside what it says.
 pub struct Ingress<'a, P: Send + Sync + 'static, O: Send + Sync + 'static> {
     shared: &'a Shared<P, O>,
     limiter: &'a TieredRateLimiter<Arc<str>>,

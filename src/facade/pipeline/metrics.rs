@@ -101,7 +101,7 @@ impl PipelineSnapshot {
         use MetricValue::{Counter, Gauge};
         let total = |counts: &[(Reason, u64)]| counts.iter().map(|(_, count)| count).sum();
         let ended = |ending| Counter(self.ledger.count(ending));
-        [
+        Metric::all([
             ("intent_pipeline_queue_depth", Gauge(self.queued.iter().sum::<usize>() as u64)),
             ("intent_pipeline_parked", Gauge(self.parked as u64)),
             ("intent_pipeline_queue_capacity", Gauge(self.capacity as u64)),
@@ -121,19 +121,17 @@ impl PipelineSnapshot {
             ("intent_pipeline_refused_total", Counter(total(&self.refused))),
             ("intent_pipeline_would_refuse_total", Counter(total(&self.would_refuse))),
             ("intent_pipeline_loops_total", Counter(self.loops)),
-        ]
-        .into_iter()
+        ])
         .chain(self.checkpoints())
-        .map(|(name, value)| Metric { name, value })
     }
 
     #[cfg(feature = "json")]
-    fn checkpoints(&self) -> impl Iterator<Item = (&'static str, MetricValue<'_>)> {
+    fn checkpoints(&self) -> impl Iterator<Item = Metric<'_>> {
         self.checkpoints.iter().flat_map(CheckpointsSnapshot::metrics)
     }
 
     #[cfg(not(feature = "json"))]
-    fn checkpoints(&self) -> impl Iterator<Item = (&'static str, MetricValue<'_>)> {
+    fn checkpoints(&self) -> impl Iterator<Item = Metric<'_>> {
         std::iter::empty()
     }
 }

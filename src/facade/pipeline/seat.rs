@@ -7,9 +7,8 @@ use std::time::Duration;
 
 use super::chain::{Drive, message_of};
 use super::checkpoints::Checkpoint;
-use super::control::{Control, Report};
+use super::control::{Asked, Control, Report};
 use super::core::{Core, Life};
-use super::intent::Intent;
 use super::progress::Grant;
 use super::run::{AttemptEnd, Effects, RunId};
 use super::shared::{Body, Shared};
@@ -29,7 +28,7 @@ const STRETCH: Duration = Duration::from_micros(100);
 pub(super) struct Attempt<P, O> {
     run: RunId,
     /// The run's coroutine, or what to begin it with.
-    drive: Result<Drive<O>, Arc<Control<Intent<P>>>>,
+    drive: Result<Drive<O>, Asked<P>>,
     control: Arc<Control>,
     permit: Option<OwnedCallPermit>,
     /// When it was given.
@@ -125,20 +124,12 @@ impl<P: Send + Sync + 'static, O: Send + Sync + 'static> Post for Shared<P, O> {
                     None => drop(permit),
                 }
             }
-            may_go_on = judged.end == AttemptEnd::Done && judged.output.is_none();
-            if !may_go_on {
-                break (is_whole, judged);
-            }
-            let now = time::now();
-            if now.saturating_duration_since(since) >= STRETCH {
-                break (is_whole, judged);
-            }
-            match self.goes_on(run, now) {
+            let has_more = judged.end == AttemptEnd::Done && judged.output.is_none();
+            let now = has_more.then(time::now);
+            may_go_on = now.is_some_and(|now| now.saturating_duration_since(since) >= STRETCH);
+            match now.filter(|_| !may_go_on).and_then(|now| self.goes_on(run, now)) {
                 Some(next) => permit = next.permit,
-                None => {
-                    may_go_on = false;
-                    break (is_whole, judged);
-                }
+                None => break (is_whole, judged),
             }
         };
         let undoes = is_whole && end == AttemptEnd::Permanent && self.may_undo(run);

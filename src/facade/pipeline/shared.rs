@@ -8,7 +8,7 @@ use tokio::sync::Notify;
 
 use super::chain::{Drive, Runs};
 use super::checkpoints::{Keeper, Kept};
-use super::control::Control;
+use super::control::{Asked, Control};
 use super::core::{Admission, Core, Way};
 use super::delivery;
 use super::drain::Returned;
@@ -59,7 +59,7 @@ pub(super) struct Brought {
 /// What a run carries besides what the core knows.
 pub(super) struct Body<P, O> {
     /// With the intent; also the coroutine's, and the core's.
-    pub(super) asked: Arc<Control<Intent<P>>>,
+    pub(super) asked: Asked<P>,
     /// The tenant whose ingress token it has, if it took one: its own, or that of whom it replaced.
     pub(super) payer: Option<Arc<str>>,
     /// The coroutine, while no worker has it. `None` before the first attempt.
@@ -89,7 +89,7 @@ impl<P, O> Claim<P, O> {
 pub(super) type Claims<P, O> = SmallVec<[Claim<P, O>; 1]>;
 
 impl<P, O> Body<P, O> {
-    pub(super) fn new(asked: Arc<Control<Intent<P>>>, claim: Claim<P, O>) -> Self {
+    pub(super) fn new(asked: Asked<P>, claim: Claim<P, O>) -> Self {
         let claims = smallvec![claim];
         Self { asked, payer: None, drive: None, claims, output: None, failure: None }
     }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// SplitMix64 (Steele, Lea and Flood, 2014).
-#[derive(Clone)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Rng(pub(crate) u64);
 
 impl Rng {

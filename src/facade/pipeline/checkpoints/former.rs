@@ -40,6 +40,10 @@ pub(in crate::facade::pipeline) struct Before {
 }
 
 impl<B> Run<B> {
+    fn is_on_disk(&self) -> bool {
+        self.kept.as_ref().is_some_and(|kept| kept.is_persisted())
+    }
+
     /// Tickets of the version that is held.
     pub(in crate::facade::pipeline) fn former_tickets(&self) -> u64 {
         self.former.as_ref().map_or(0, |former| former.held.tickets)
@@ -55,8 +59,7 @@ impl<B> Core<B> {
     pub(in crate::facade::pipeline) fn before(&self, id: RunId) -> Option<Before> {
         let run = self.run(id)?;
         // One that is not on disk itself has nothing to come back to.
-        let is_on_disk = run.kept.as_ref().is_some_and(|kept| kept.is_persisted());
-        if run.former.is_some() || !is_on_disk {
+        if run.former.is_some() || !run.is_on_disk() {
             return None;
         }
         let Run { failures, agains, refusals, .. } = *run;
@@ -185,8 +188,9 @@ impl<B> Core<B> {
 
     /// A shutdown ends both: what is on disk stays there, and that is the one or the other.
     fn leave_former(&mut self, id: RunId, former: &Former<B>) {
-        let is_on_disk = |run: &Run<B>| run.kept.as_ref().is_some_and(|kept| kept.is_persisted());
-        let Some(run) = self.run_mut(id).filter(|run| run.left && !is_on_disk(run)) else { return };
+        let Some(run) = self.run_mut(id).filter(|run| run.left && !run.is_on_disk()) else {
+            return;
+        };
         run.left = false;
         let Former { before, held } = former;
         let accept_no = run.accept_no;

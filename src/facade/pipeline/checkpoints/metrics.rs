@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::facade::pipeline::core::Core;
 use crate::facade::pipeline::shared::{Body, Shared};
-use crate::ground::metrics::{Counter, MetricValue, Recorder};
+use crate::ground::metrics::{Counter, Metric, MetricValue, Recorder};
 use crate::worker_pool::Histogram;
 
 /// Counts, since the pipeline was built.
@@ -36,19 +36,16 @@ pub struct CheckpointsSnapshot {
 }
 
 impl CheckpointsSnapshot {
-    pub(in crate::facade::pipeline) fn metrics(
-        &self,
-    ) -> impl Iterator<Item = (&'static str, MetricValue<'_>)> {
+    pub(in crate::facade::pipeline) fn metrics(&self) -> impl Iterator<Item = Metric<'_>> {
         use MetricValue::{Counter, Gauge};
-        [
+        Metric::all([
             ("intent_pipeline_checkpoints_written_total", Counter(self.written)),
             ("intent_pipeline_checkpoints_removed_total", Counter(self.removed)),
             ("intent_pipeline_checkpoints_failed_total", Counter(self.failed)),
             ("intent_pipeline_checkpoints_bytes_total", Counter(self.bytes)),
             ("intent_pipeline_checkpoints_waiting", Gauge(self.waiting as u64)),
             ("intent_pipeline_checkpoints_seconds", MetricValue::Histogram(&self.times)),
-        ]
-        .into_iter()
+        ])
     }
 }
 

@@ -10,7 +10,7 @@ use super::error::RestoreError;
 use super::kept::{Keeper, Kept, Past};
 use super::record::{self, Record, WallClock};
 use super::store::SetAside;
-use crate::facade::pipeline::control::Control;
+use crate::facade::pipeline::control::{Asked, Control};
 use crate::facade::pipeline::core::Core;
 use crate::facade::pipeline::run::{Carried, Effects};
 use crate::facade::pipeline::shared::{Body, Claim, Shared, ask_of};
@@ -72,7 +72,7 @@ struct Read<P> {
 
 /// One intent and what it had done: so many phases.
 struct Life<P> {
-    asked: Arc<Control<Intent<P>>>,
+    asked: Asked<P>,
     kept: Box<Kept>,
     covered: usize,
 }
