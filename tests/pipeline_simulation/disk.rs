@@ -1,7 +1,7 @@
 //! A store that is slow, fails, and leaves doubt, as chance says; and what is left of it when the
 //! process dies.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -23,6 +23,8 @@ struct Platter {
     /// The control: now and then it says that it has what it has not.
     forgets: AtomicBool,
     writing: Mutex<HashSet<String>>,
+    /// Pages whose last change did not say that it succeeded.
+    troubled: Mutex<HashSet<String>>,
 }
 
 /// The disk as one life has it: nothing of that one arrives after its death.
@@ -50,23 +52,30 @@ impl Disk {
         self.platter.pages.lock().unwrap().contains_key(key)
     }
 
+    /// Whether its last change may not be what is there.
+    pub(crate) fn is_troubled(&self, key: &str) -> bool {
+        self.platter.troubled.lock().unwrap().contains(key)
+    }
+
     pub(crate) fn keys(&self) -> Vec<String> {
         self.platter.pages.lock().unwrap().keys().cloned().collect()
     }
 
-    /// Every checkpoint that is there: whose, and of which phase.
-    pub(crate) fn kept(&self) -> HashSet<(u64, String)> {
-        let mut kept = HashSet::new();
+    /// Every run that is there: whose, and which phases are done.
+    pub(crate) fn runs(&self) -> HashMap<u64, Vec<String>> {
+        let mut runs = HashMap::new();
         for page in self.platter.pages.lock().unwrap().values() {
             let page: serde_json::Value = serde_json::from_slice(page).unwrap();
             for run in page["runs"].as_array().unwrap() {
                 let id = run["payload"]["id"].as_u64().unwrap();
-                for checkpoint in run["checkpoints"].as_array().unwrap() {
-                    kept.insert((id, checkpoint["phase"].as_str().unwrap().to_owned()));
-                }
+                let done = run["checkpoints"].as_array().unwrap().iter();
+                runs.insert(
+                    id,
+                    done.map(|done| done["phase"].as_str().unwrap().to_owned()).collect(),
+                );
             }
         }
-        kept
+        runs
     }
 
     /// Does it, if nothing goes wrong; and perhaps also then.
@@ -75,6 +84,7 @@ impl Disk {
         let is_alone = self.platter.writing.lock().unwrap().insert(key.to_owned());
         self.world.claim(is_alone, || format!("{key} is written twice at once"));
         let _ends = Ends(self, key);
+        self.platter.troubled.lock().unwrap().insert(key.to_owned());
         match self.world.below(3) {
             0 => tokio::time::sleep(ms(self.world.below(20))).await,
             1 => tokio::task::yield_now().await,
@@ -92,7 +102,10 @@ impl Disk {
         match chance {
             1 | 3 => Err(CheckpointError::Doubtful(std::io::Error::other("perhaps"))),
             4 if self.world.below(4) == 0 => std::panic::panic_any("a phase"),
-            _ => Ok(()),
+            _ => {
+                self.platter.troubled.lock().unwrap().remove(key);
+                Ok(())
+            }
         }
     }
 }

@@ -117,7 +117,7 @@ fn one_life(asker: &mut Asker, setup: u64, disk: &mut Option<Disk>, is_last: boo
         *disk = disk.as_ref().map(Disk::next_life);
     }
     if let Some(disk) = disk {
-        *asker.world.kept.lock().unwrap() = disk.kept();
+        *asker.world.kept.lock().unwrap() = disk.runs();
     }
     asker.world.turn_over();
     resumed
@@ -173,6 +173,7 @@ async fn shut_down(mut life: Life, asker: &mut Asker, within: Option<u64>) {
     returned.iter().for_each(|returned| life.came_back(&returned.intent));
     drop(returned);
     tokio::time::sleep(ms(60_000)).await;
+    life.is_as_told_on_disk(&world);
     assert_eq!(alive_tasks(), 0, "somebody lives on");
     life.hear(&world, true).await;
     // What was undone at the end of the time has ended since.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Waker};
 
-use headworks::pipeline::{Intent, IntentPipeline, Ticket};
+use headworks::pipeline::{Intent, IntentPipeline, NotPersisted, Ticket};
 use headworks::rate_limit::{Quota, RateLimiter};
 use headworks::{Ending, Priority, Reason, Refused};
 use tokio::time::Instant;
@@ -351,6 +351,21 @@ impl Life {
             let is_done = world.done.lock().unwrap().contains(key);
             let holds = !is_live || is_kept != Poll::Ready(true) || is_done || disk.has(key);
             world.claim(holds, || format!("{key} is live, was kept, and is not on disk"));
+        }
+    }
+
+    /// Everything is over: what is said to have ended before it came to the disk is not there, unless
+    /// the store failed when it was to be removed.
+    pub(crate) fn is_as_told_on_disk(&mut self, world: &World) {
+        let Some(disk) = &self.disk else { return };
+        let (runs, mut cx) = (disk.runs(), Context::from_waker(Waker::noop()));
+        for Held { id, key, ticket } in &mut self.held {
+            let told = pin!(ticket.persisted()).poll(&mut cx);
+            let never_came = matches!(told, Poll::Ready(Err(NotPersisted::Ended)));
+            let holds = !never_came || !runs.contains_key(id) || disk.is_troubled(key);
+            world.claim(holds, || {
+                format!("{id} of {key} ended before it came to the disk: it is there")
+            });
         }
     }
 

@@ -58,7 +58,12 @@ async fn attempt<T>(
 
 /// What a durable phase that is on disk never does.
 fn begins_durable(world: &World, id: u64, phase: usize) {
-    let is_kept = world.kept.lock().unwrap().contains(&(id, NAMES[phase].to_owned()));
+    let is_kept = world
+        .kept
+        .lock()
+        .unwrap()
+        .get(&id)
+        .is_some_and(|done| done.iter().any(|done| done == NAMES[phase]));
     world.claim(!is_kept, || format!("{id}: {} was on disk, and runs again", NAMES[phase]));
 }
 

@@ -1,7 +1,7 @@
 //! What is seen from outside of the pipeline, and what of it is wrong.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -39,7 +39,7 @@ pub(crate) struct World {
     /// Attempts of the phase behind the egress limiter, since this life began.
     pub(crate) sent: AtomicUsize,
     /// Durable phases whose outputs were on disk when a life ended.
-    pub(crate) kept: Mutex<HashSet<(u64, String)>>,
+    pub(crate) kept: Mutex<HashMap<u64, Vec<String>>>,
     pub(crate) wrong: Mutex<Vec<String>>,
     pub(crate) met: Mutex<Met>,
     /// Payloads that live, by number.
