@@ -18,9 +18,10 @@ use rustls::server::WebPkiClientVerifier;
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{RootCertStore, ServerConfig};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 
-use crate::server::{OK, Peer, Server, at_rest, patiently, transport};
+use crate::server::{OK, Peer, Server, at_rest, counts, patiently, transport, until};
 
 /// A root of the test's own.
 pub(crate) struct Root {
@@ -361,6 +362,40 @@ async fn a_session_is_resumed_and_counted() {
     let other = other.transport(trusting(Trust::Only(root.der.clone()))).unwrap();
     assert_eq!(get(&other, &server).await.unwrap(), "ok");
     assert_eq!(other.snapshot().timings.tls_resumed, 0);
+}
+
+#[tokio::test]
+async fn of_a_server_that_was_restarted_every_session_is_resumed() {
+    const CONNECTIONS: usize = 30;
+    let root = Root::new();
+    let leaf = root.signs(|_| {});
+    let acceptor = TlsAcceptor::from(Arc::new(Says::only(&leaf).config()));
+    let cut = Arc::new(Semaphore::new(0));
+    let server = Server::running({
+        let cut = Arc::clone(&cut);
+        move |peer: Peer| {
+            let (accepting, cut) = (acceptor.accept(peer.stream), Arc::clone(&cut));
+            async move {
+                let Ok(mut stream) = accepting.await else { return };
+                cut.acquire().await.unwrap().forget();
+                let _ = stream.shutdown().await;
+            }
+        }
+    })
+    .await;
+    let config = trusting(Trust::Only(root.der)).with_idle_per_host(CONNECTIONS);
+    let transport = transport(config);
+    let mut resumed = 0;
+    for must in [0, CONNECTIONS as u64] {
+        let warm = patiently(transport.warm_up(url(&server), CONNECTIONS)).await.unwrap();
+        assert_eq!(warm.opened, CONNECTIONS);
+        let before = resumed;
+        resumed = transport.snapshot().timings.tls_resumed;
+        // The last of the first ones may already have the tickets of the first.
+        assert!(resumed - before >= must, "{} of {CONNECTIONS}", resumed - before);
+        cut.add_permits(CONNECTIONS);
+        until(|| counts(&transport).idle == 0).await;
+    }
 }
 
 #[test]

@@ -135,7 +135,7 @@ impl TransportFactory {
         let connector = Connector::new(
             Names::System,
             #[cfg(feature = "tls")]
-            Tls::new(&config.tls, config.protocol)?,
+            Tls::new(&config)?,
         );
         let shared = Arc::new(Shared::new(config, connector));
         if pools.is_closed {

@@ -136,6 +136,8 @@ mod tls;
 mod tls_config;
 #[cfg(feature = "tls")]
 mod tls_failure;
+#[cfg(feature = "tls")]
+mod tls_sessions;
 mod transport;
 mod wait;
 mod warm_up;

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use rustls::client::Resumption;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
@@ -11,11 +12,12 @@ use rustls::{ClientConfig, DigitallySignedStruct, HandshakeKind, RootCertStore, 
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use super::config::Protocol;
+use super::config::{Protocol, TransportConfig};
 use super::dial::Io;
 use super::error::{Cause, TlsFailure, TransportError};
 use super::host::HostKey;
-use super::tls_config::{Identity, TlsConfig, Trust};
+use super::tls_config::{Identity, Trust};
+use super::tls_sessions::Sessions;
 use crate::ground::config_error::ConfigError;
 
 /// The client side of TLS, with its sessions. Cheap to clone.
@@ -27,18 +29,21 @@ pub(super) struct Tls {
 }
 
 impl Tls {
-    pub(super) fn new(config: &TlsConfig, protocol: Protocol) -> Result<Self, ConfigError> {
-        let believed = Believed::of(&config.trust)?;
+    pub(super) fn new(config: &TransportConfig) -> Result<Self, ConfigError> {
+        let believed = Believed::of(&config.tls.trust)?;
         let (h1, h2) = (b"http/1.1".to_vec(), b"h2".to_vec());
-        let mut hosts = believed.client(config.identity.as_ref())?;
-        hosts.alpn_protocols = match protocol {
+        let mut hosts = believed.client(config.tls.identity.as_ref())?;
+        hosts.alpn_protocols = match config.protocol {
             Protocol::Http1 => vec![h1.clone()],
             Protocol::Negotiated => vec![h2, h1.clone()],
             Protocol::Http2 => vec![h2],
         };
         let mut proxies = believed.client(None)?;
         proxies.alpn_protocols = vec![h1];
-        let [hosts, proxies] = [hosts, proxies].map(|it| TlsConnector::from(Arc::new(it)));
+        let [hosts, proxies] = [hosts, proxies].map(|mut it| {
+            it.resumption = Resumption::store(Arc::new(Sessions::new(config)));
+            TlsConnector::from(Arc::new(it))
+        });
         Ok(Self { hosts, proxies })
     }
 

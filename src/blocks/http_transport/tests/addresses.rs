@@ -222,7 +222,7 @@ mod real {
         let connector = Connector::new(
             Names::These(addresses),
             #[cfg(feature = "tls")]
-            Tls::new(&config.tls, config.protocol).unwrap(),
+            Tls::new(&config).unwrap(),
         );
         Transport::new(Arc::new(InUse(Arc::new(Shared::new(config, connector)))))
     }
