@@ -167,6 +167,7 @@ fn enforcement_refuses_its_share() {
 fn a_configuration_error_names_field_value_and_range() {
     let error = ConfigError::unless(false, "pool.cap", 0, "at least 1").unwrap_err();
     assert_eq!(error.to_string(), "pool.cap is 0, but must be at least 1");
+    assert_eq!(error.of("x").to_string(), "pool.cap of \"x\" is 0, but must be at least 1");
     assert_eq!(ConfigError::unless(true, "pool.cap", 1, "at least 1"), Ok(()));
     assert!(ConfigError::NoRuntime.to_string().contains("no tokio runtime"));
 }

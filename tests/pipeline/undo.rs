@@ -299,6 +299,7 @@ async fn a_share_of_nothing_or_of_more_than_all_is_refused() {
         let built = IntentPipeline::builder::<String>(PipelineConfig::default())
             .phase("x", PhaseConfig::remote().with_deadline_share(share), Ends(End::Done))
             .build();
-        assert!(built.unwrap_err().to_string().contains("deadline_share"));
+        let error = built.unwrap_err().to_string();
+        assert!(error.starts_with("pipeline.phase.deadline_share of \"x\" is "), "{error}");
     }
 }

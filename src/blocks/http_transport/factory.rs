@@ -115,7 +115,7 @@ impl TransportFactory {
     }
 
     fn pool(&self, mut config: TransportConfig) -> Result<Arc<InUse>, ConfigError> {
-        config.check()?;
+        config.check().map_err(|error| error.of(&config.name))?;
         config.proxy = config.proxy.settled()?;
         let mut pools = self.pools.lock();
         let in_use = pools.known.iter().filter_map(|pool| pool.in_use.upgrade());

@@ -22,7 +22,7 @@ use crate::ground::enforcement::Enforcement;
 /// assert!(limiter.try_acquire(1).is_err());
 ///
 /// let error = RateLimiter::new(Quota::per_second(0)).unwrap_err();
-/// assert!(error.to_string().starts_with("rate_limit.quota.rate is 0, but must be "));
+/// assert!(error.to_string().starts_with("rate_limit.quota.rate is 0 per 1s, but "));
 /// # Ok::<(), headworks::ConfigError>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -59,8 +59,9 @@ impl Gcra {
             && period.as_nanos() >= 100 * u128::from(rate)
             && period.as_nanos() <= 86_400_000_000_000 * u128::from(rate);
         let [rate_field, burst_field] = fields;
-        let allowed = "from one token a day to one every 100 ns, with `period`";
-        ConfigError::unless(fits, rate_field, rate, allowed)?;
+        let shown = format_args!("{rate} per {period:?}");
+        let allowed = "from one token a day to one every 100 ns";
+        ConfigError::unless(fits, rate_field, shown, allowed)?;
         let bits = if per_token(0) < 1_000_000 { FINE_BITS } else { TAG_BITS };
         let each = per_token(bits - TAG_BITS) << TAG_BITS;
         let all = each * u128::from(burst);

@@ -116,7 +116,7 @@ impl<P: Send + Sync + 'static, C: Chain<P>> Builder<P, C> {
         config.check()?;
         ConfigError::unless(!phases.is_empty(), "pipeline.phases", 0, "at least 1")?;
         for (position, (name, phase)) in phases.iter().enumerate() {
-            phase.check()?;
+            phase.check().map_err(|error| error.of(name))?;
             let is_first = phases.iter().position(|(other, _)| other == name) == Some(position);
             let shown = format_args!("{name:?}");
             let allowed = "another one in each phase";
