@@ -42,7 +42,7 @@ fn directory() -> Option<PathBuf> {
     Some(PathBuf::from(std::env::var_os(DIRECTORY)?).join("intents"))
 }
 
-fn block_on(scenario: impl Future<Output = ()>) {
+pub(crate) fn block_on(scenario: impl Future<Output = ()>) {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     runtime.unwrap().block_on(scenario);
@@ -80,7 +80,7 @@ fn child_full() {
 }
 
 /// Each of the twenty files was run once and processed.
-async fn all_ended_once(harness: Harness) {
+pub(crate) async fn all_ended_once(harness: Harness) {
     let ended = harness.end().await;
     assert_eq!((ended.processed.len(), ended.failed.len()), (20, 0));
     let once = ended.run.values().all(|it| it.len() == 1);

@@ -9,3 +9,4 @@
 mod disks;
 mod half_written;
 mod harness;
+mod permissions;

@@ -1,12 +1,18 @@
 //! The HTTP intake, for clients that others wrote: curl, and wrk for the load.
 
+use std::future::poll_fn;
 use std::process::{Output, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
+use eventsource_stream::Eventsource;
+use futures_core::Stream;
+use headworks::TransportFactory;
+use headworks::http_transport::TransportConfig;
 use headworks::intake::http::{Bind, HttpIntake, HttpIntakeConfig};
 use headworks::intake::{Origin, Rejected};
 use headworks::{Intent, IntentPipeline, PhaseConfig, PhaseContext, PipelineConfig, phase_fn};
+use http_body_util::BodyDataStream;
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{ChildStdout, Command};
@@ -195,6 +201,40 @@ async fn curl_follows_the_phases_of_a_ticket() {
     let (name, data) = told.last().unwrap();
     assert_eq!((name.as_str(), &data["ending"]), ("ended", &"completed".into()));
     assert!(follower.wait().await.unwrap().success(), "the stream ends");
+}
+
+/// The same for a library that others wrote to read event streams, over our own transport: so this
+/// needs no service.
+#[tokio::test]
+async fn an_event_stream_is_what_a_reader_of_event_streams_reads() {
+    let gate = Arc::new(Semaphore::new(0));
+    let pipeline = pipeline(&gate);
+    let config = HttpIntakeConfig::default().with_heartbeat(Duration::from_millis(1));
+    let (intake, url) = intake(&pipeline, config).await;
+    let transport = TransportFactory::new().unwrap().transport(TransportConfig::default()).unwrap();
+    let document: Value = serde_json::from_str(BODY).unwrap();
+    let said: Value = transport.post_json(&format!("{url}/intent"), &document).await.unwrap();
+    let path = format!("{url}/{}/events", said["href"].as_str().unwrap());
+    let answer = transport.get(&path).await.unwrap();
+    assert_eq!(answer.headers()["content-type"], "text/event-stream");
+    let mut events = Box::pin(BodyDataStream::new(answer.into_body()).eventsource());
+    let mut told = Vec::new();
+    while let Some(event) = poll_fn(|cx| events.as_mut().poll_next(cx)).await {
+        let event = event.unwrap();
+        let data: Value = serde_json::from_str(&event.data).unwrap();
+        if data["phase"] == "scale" && data["state"] == "running" {
+            // Comments in between are none of its events.
+            gate.add_permits(1);
+        }
+        told.push((event.id, event.event, data));
+    }
+    let ids: Vec<u64> = told.iter().map(|(id, ..)| id.parse().unwrap()).collect();
+    assert_eq!(ids, (1..=told.len() as u64).collect::<Vec<_>>());
+    let done = told.iter().filter(|(_, name, data)| name == "phase" && data["state"] == "done");
+    assert_eq!(done.count(), 2, "{told:?}");
+    let (_, name, data) = told.last().unwrap();
+    assert_eq!((name.as_str(), &data["ending"]), ("ended", &"completed".into()));
+    assert_eq!(intake.snapshot().event_streams, 0, "the stream has ended");
 }
 
 /// As many small intents as wrk can send for some seconds, and then every one is accounted for.

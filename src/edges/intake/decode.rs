@@ -1,6 +1,7 @@
 //! What bytes mean, said by the operator.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use crate::Intent;
 
@@ -37,6 +38,9 @@ pub enum Origin {
     Request {
         /// The media type that its `Content-Type` claims, without parameters, in lower case.
         media_type: Option<String>,
+        /// Whose request it is, as the intake's `Bearer` found; empty where nobody is asked. Who lets
+        /// clients name a tenant, or an object, says here whether this one may.
+        tenant: Arc<str>,
     },
 }
 

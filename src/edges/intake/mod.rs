@@ -5,6 +5,8 @@
 //! a directory.
 
 mod decode;
+#[cfg(any(feature = "ingest", all(feature = "watch", unix)))]
+mod failure;
 #[cfg(feature = "ingest")]
 #[cfg_attr(docsrs, doc(cfg(feature = "ingest")))]
 pub mod http;

@@ -15,8 +15,8 @@ use crate::ConfigError;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Caller {
-    /// Whose request it is. Without a [`Bearer`] all are one, the empty one. (An intent's own tenant
-    /// is whatever the decoder says.)
+    /// Whose request it is. Without a [`Bearer`] all are one, the empty one. An intent's own tenant is
+    /// what the decoder says, who is told this one ([`Origin::Request`](crate::intake::Origin)).
     pub tenant: Arc<str>,
 }
 
@@ -49,8 +49,8 @@ pub enum Denied {
 /// [`StaticTokens`] where a few that never change will do.
 ///
 /// Asked for every request but health and readiness, after the rate limit. A request without a
-/// token is refused unasked. An answer that takes long holds its connection: it should have a
-/// timeout of its own.
+/// token is refused unasked. An answer that takes long holds its connection, for
+/// [`answer_timeout`](super::HttpIntakeConfig::answer_timeout) at most: then it is 503.
 #[async_trait]
 pub trait Bearer: Send + Sync + 'static {
     /// Whose token this is: 1 to 4,096 characters that a token may have (RFC 6750).

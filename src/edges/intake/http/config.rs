@@ -51,22 +51,23 @@ pub struct HttpIntakeConfig {
     /// How long a connection may take for the head of a request, and how long it may idle between
     /// two. Who has begun one is told so with 408. Default: 10 s.
     pub header_timeout: Duration,
-    /// The longest head of a request; beyond, 431. It has 100 fields at most. Default: 16 KiB.
+    /// The longest head of a request; beyond, 431. It has 100 fields at most. (What is four times as
+    /// long, or has more fields, is answered without a document.) Default: 16 KiB.
     pub header_bytes: usize,
     /// The longest body; beyond, 413. Default: 1 MiB.
     pub body_bytes: usize,
     /// How long a whole body may take; beyond, 408. Default: 10 s.
     pub body_timeout: Duration,
-    /// What all bodies that are being read may come to; beyond, 503. One without `Content-Length`
-    /// counts as the longest. Default: 64 MiB.
+    /// What has come, in all, of bodies that are being read; beyond, 503. Default: 64 MiB.
     pub bodies_bytes: usize,
     /// Documents in one body; beyond, 422. Default: 64.
     pub documents: usize,
-    /// How long an answer waits until its intents are on disk; beyond, 503, and the ticket in it.
-    /// Default: 30 s.
+    /// How long an answer waits until its intents are on disk; beyond, 503, and the ticket in it. And
+    /// how long for the [`Bearer`](super::Bearer) before that. Default: 30 s.
     pub answer_timeout: Duration,
     /// How long a client may take nothing of what is written to it, an event stream included; then
-    /// its connection is closed. Default: 30 s.
+    /// its connection is closed. (What the client's system takes for it counts as taken. Who has
+    /// vanished from the network is noticed as soon, on Linux.) Default: 30 s.
     pub write_timeout: Duration,
     /// Event streams at once; beyond, 503. Default: 256.
     pub event_streams: usize,

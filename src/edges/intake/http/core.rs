@@ -208,6 +208,14 @@ impl<V: Clone> Keys<V> {
         Begun::New(number)
     }
 
+    /// What was answered may turn out to be worth nothing: then it is as if it had never come.
+    pub(super) fn forget_if(&mut self, name: &KeyName, is_void: impl FnOnce(&V) -> bool) {
+        let answer = self.known.get(name).and_then(|known| known.answer.as_ref());
+        if answer.is_some_and(|answer| is_void(&answer.value)) {
+            self.forget(name);
+        }
+    }
+
     /// Its answer, and how much that weighs. What is forgotten for it, to be dropped after the
     /// unlock.
     #[must_use]

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName, LOCATION};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, LengthLimitError};
 use serde::Serialize;
+use tokio::sync::SemaphorePermit;
 use tower_service::Service;
 
 use super::backend::{Backend, Documents, readiness};
@@ -99,7 +100,11 @@ impl Desk {
         };
         let unknown = "a bearer token is needed that somebody here knows";
         let Some(token) = token else { return Err(Problem::new(Kind::Unauthorized, unknown)) };
-        bearer.caller(token).await.map_err(|denied| match denied {
+        let until = time::later(time::now(), self.state.config.answer_timeout);
+        let Some(caller) = time::until(until, bearer.caller(token)).await else {
+            return Err(Problem::busy("nobody has said in time whose token this is"));
+        };
+        caller.map_err(|denied| match denied {
             Denied::Unknown => Problem::new(Kind::Unauthorized, unknown),
             Denied::Forbidden => Problem::new(Kind::Forbidden, "this token is not for that"),
             Denied::Unavailable { retry_after } => {
@@ -187,10 +192,13 @@ impl Desk {
         let claimed = head.headers.get(CONTENT_TYPE);
         let media_type = claimed.and_then(|field| media_type(field.as_bytes()));
         let bytes = self.read(body).await?;
+        drop(head);
         let (documents, is_replay) = match key {
             None => (Arc::new(self.decode(&tenant, &bytes, media_type)?), false),
             Some(key) => self.once(KeyName { tenant, key }, &bytes, media_type)?,
         };
+        // Not kept while the disk is waited for.
+        drop(bytes);
         if is_replay {
             self.state.metrics.replayed.add(1);
         }
@@ -204,20 +212,36 @@ impl Desk {
 
     /// The whole body, within its time.
     async fn read(&self, body: Incoming) -> Result<Bytes, Problem> {
-        let config = &self.state.config;
-        let most = body.most();
-        let kilobytes = u32::try_from(most.div_ceil(1 << 10)).unwrap_or(u32::MAX);
-        let Ok(_room) = self.state.bodies.try_acquire_many(kilobytes) else {
-            return Err(Problem::busy("too much is being read"));
-        };
-        let until = time::later(time::now(), config.body_timeout);
-        let read = pin!(body.collect());
-        match time::until(until, read).await {
-            None => Err(Problem::new(Kind::BodyTimeout, "the body took too long")),
-            Some(Ok(collected)) => Ok(collected.to_bytes()),
-            Some(Err(error)) if error.is::<LengthLimitError>() => Err(self.too_large()),
-            Some(Err(_)) => Err(Problem::new(Kind::BadRequest, "the body can't be read")),
+        let until = time::later(time::now(), self.state.config.body_timeout);
+        let read = pin!(self.collected(body));
+        let late = || Err(Problem::new(Kind::BodyTimeout, "the body took too long"));
+        time::until(until, read).await.unwrap_or_else(late)
+    }
+
+    /// What comes is counted as it comes, and copied: a client that says much and sends little holds
+    /// no room, and pieces of a byte hold no more than what they say.
+    async fn collected(&self, mut body: Incoming) -> Result<Bytes, Problem> {
+        let mut whole = BytesMut::new();
+        let mut room = None::<SemaphorePermit<'_>>;
+        while let Some(frame) = body.frame().await {
+            let frame = frame.map_err(|error| match error.is::<LengthLimitError>() {
+                true => self.too_large(),
+                false => Problem::new(Kind::BadRequest, "the body can't be read"),
+            })?;
+            let Ok(data) = frame.into_data() else { continue };
+            let held = room.as_ref().map_or(0, SemaphorePermit::num_permits);
+            let kilobytes = (whole.len() + data.len()).div_ceil(1 << 10).saturating_sub(held);
+            let more = u32::try_from(kilobytes).unwrap_or(u32::MAX);
+            let Ok(more) = self.state.bodies.try_acquire_many(more) else {
+                return Err(Problem::busy("too much is being read"));
+            };
+            match &mut room {
+                Some(room) => room.merge(more),
+                None => room = Some(more),
+            }
+            whole.extend_from_slice(&data);
         }
+        Ok(whole.freeze())
     }
 
     fn too_large(&self) -> Problem {
@@ -230,7 +254,8 @@ impl Desk {
         bytes: &[u8],
         media_type: Option<String>,
     ) -> Result<Documents, Problem> {
-        self.backend.submit(&self.state, tenant, bytes, &Origin::Request { media_type })
+        let origin = Origin::Request { media_type, tenant: Arc::clone(tenant) };
+        self.backend.submit(&self.state, tenant, bytes, &origin)
     }
 
     /// The documents of a request that may have come before; whether it had.
@@ -241,7 +266,11 @@ impl Desk {
         media_type: Option<String>,
     ) -> Result<(Arc<Documents>, bool), Problem> {
         let body = self.state.secret_hash(&(&media_type, bytes));
-        let begun = self.state.keys.lock().begin(&name, body, time::now());
+        let begun = {
+            let mut keys = self.state.keys.lock();
+            keys.forget_if(&name, |documents| is_void(documents));
+            keys.begin(&name, body, time::now())
+        };
         let number = match begun {
             Begun::New(number) => number,
             Begun::Again(documents) => return Ok((documents, true)),
@@ -281,6 +310,12 @@ impl Desk {
         }
         saved
     }
+}
+
+/// Nothing of it could be kept on disk, so all of it has ended: it may come again.
+fn is_void(documents: &Documents) -> bool {
+    let counts = |filed: &Arc<Filed>| filed.saved.get() != Some(&false);
+    !documents.iter().flatten().any(counts)
 }
 
 fn not_saved(is_known: bool) -> Problem {

@@ -16,7 +16,7 @@
 //! `Idempotency-Key` (1 to 255 visible ASCII characters) makes a `POST` safe to repeat: among a
 //! tenant's requests the same key with the same body has the same tickets, with
 //! `Idempotency-Replayed: true`; with another body it is 422, while the first is being worked on 409.
-//! A request of which nothing was accepted is not remembered.
+//! A request of which nothing was accepted, or nothing could be kept on disk, is not remembered.
 //!
 //! # What goes wrong
 //! Everything that is refused is a problem document (RFC 9457, `application/problem+json`) with the type
@@ -32,10 +32,12 @@
 //! | 413 | `body-too-large`, `too-large` |
 //! | 422 | `rejected` (with the decoder's `pointer` and rule), `not-an-intent`, `no-document`, `too-many-documents`, `idempotency-key-reused` |
 //! | 429 | `too-many-requests` (of a client), `rate-limited` (by the pipeline) |
+//! | 431 | `head-too-large` |
 //! | 500 | `internal-error`: the operator's code panicked |
 //! | 503 | `queue-full`, `circuit-open`, `deadline-infeasible`, `paused`, `closed`, `not-persisted`, `busy`, `not-ready` |
 //!
-//! Where a request is no HTTP at all the library that reads it answers, with a bare 400, 414 or 431.
+//! Where a request is no HTTP at all the library that reads it answers, with a bare 400 or 414, and with
+//! a bare 431 where its head is far too long.
 //! Of several documents in one body each has its own answer; the whole is 202 if any was accepted.
 //!
 //! # Layers

@@ -27,6 +27,7 @@ pub(super) enum Kind {
     BodyTimeout,
     KeyInUse,
     BodyTooLarge,
+    HeadTooLarge,
     Rejected,
     NotAnIntent,
     NoDocument,
@@ -53,6 +54,7 @@ impl Kind {
             Self::BodyTimeout => "body-timeout",
             Self::KeyInUse => "idempotency-key-in-use",
             Self::BodyTooLarge => "body-too-large",
+            Self::HeadTooLarge => "head-too-large",
             Self::Rejected => "rejected",
             Self::NotAnIntent => "not-an-intent",
             Self::NoDocument => "no-document",
@@ -91,6 +93,7 @@ impl Kind {
                 StatusCode::CONFLICT
             }
             Self::BodyTooLarge | Self::Refused(Reason::TooLarge) => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::HeadTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::Rejected
             | Self::NotAnIntent
             | Self::NoDocument
@@ -119,7 +122,7 @@ pub(super) struct Problem {
 }
 
 /// Texts that come from elsewhere end here.
-const LONGEST_TEXT: usize = 1_024;
+pub(super) const LONGEST_TEXT: usize = 1_024;
 
 /// Nobody is sent away for longer.
 const LONGEST_WAIT: Duration = Duration::from_secs(3_600);
@@ -238,7 +241,7 @@ impl Serialize for Problem {
 }
 
 /// At most so many bytes of it.
-pub(super) fn shortened(text: Cow<'static, str>) -> Cow<'static, str> {
+fn shortened(text: Cow<'static, str>) -> Cow<'static, str> {
     if text.len() <= LONGEST_TEXT {
         return text;
     }

@@ -86,8 +86,7 @@ async fn serve(
     place: OwnedSemaphorePermit,
 ) {
     let state = Arc::clone(&service.whole.state);
-    // Answers are small, and complete when they are written.
-    let _ = stream.set_nodelay(true);
+    prepare(&stream, &state);
     let io = TokioIo::new(Paced::new(stream, state.config.write_timeout));
     let mut connection =
         builder(&state).serve_connection(io, OnConnection { service, peer: PeerAddr(peer) });
@@ -116,16 +115,28 @@ async fn serve(
     drop(place);
 }
 
+/// Neither is worth a connection, if the system can't do it.
+pub(super) fn prepare(stream: &TcpStream, state: &State) {
+    // Answers are small, and complete when they are written.
+    let _ = stream.set_nodelay(true);
+    // Who has vanished takes nothing, and what is written lies in the system's buffers.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    let _ = socket2::SockRef::from(stream).set_tcp_user_timeout(Some(state.config.write_timeout));
+}
+
 fn builder(state: &State) -> http1::Builder {
     /// The least that hyper has.
     const LEAST_BUFFER: usize = 8 << 10;
+    /// A head that is so many times too long is still answered with a problem document.
+    const TOLD: usize = 4;
     let config = &state.config;
     let mut builder = http1::Builder::new();
     builder
         .timer(TokioTimer::new())
         .header_read_timeout(config.header_timeout)
-        .max_header_size(config.header_bytes)
-        .max_buf_size(config.header_bytes.max(LEAST_BUFFER) * 4);
+        // Up to there it can be told; beyond, the library says it in its own words.
+        .max_header_size(config.header_bytes * TOLD)
+        .max_buf_size(config.header_bytes.max(LEAST_BUFFER) * TOLD);
     builder
 }
 

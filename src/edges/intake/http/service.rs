@@ -65,7 +65,7 @@ impl Whole {
             return kept;
         }
         let line = Line::new(request.method(), route, PeerAddr::of(&request), since);
-        let response = match limited(request, state.config.body_bytes) {
+        let response = match limited(request, &state.config) {
             Ok(request) => match caught(self.stack.serve(request)).await {
                 Ok(response) => response,
                 Err(panic) => {

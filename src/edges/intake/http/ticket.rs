@@ -1,6 +1,5 @@
 //! One accepted document: where its run is, and what became of it.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,10 +7,10 @@ use serde::Serialize;
 use tokio::sync::SetOnce;
 
 use super::core::Id;
-use super::problem::shortened;
+use super::problem::LONGEST_TEXT;
 use crate::Ending;
-use crate::ground::quiet::drop_quietly;
-use crate::pipeline::{Done, Ended, Failure, PhaseTrace, Progress, Stage, Trace};
+use crate::edges::intake::failure;
+use crate::pipeline::{Done, Ended, PhaseTrace, Progress, Stage, Trace};
 
 /// A ticket that can be asked for.
 #[derive(Debug)]
@@ -116,7 +115,7 @@ impl Record {
             Ok(done) => Self::new(Ending::Completed, &done.trace),
             Err(ended) => Self {
                 phase: ended.phase(),
-                error: ended.error().map(told),
+                error: ended.error().map(|error| failure::told(error, LONGEST_TEXT)),
                 indeterminate: ended.is_indeterminate(),
                 ..Self::new(ended.ending(), ended.trace())
             },
@@ -150,21 +149,6 @@ impl PhaseRecord {
         let PhaseTrace { name, attempts, waited, ran, .. } = *phase;
         Self { name, attempts, waited_ms: ms(waited), ran_ms: ms(ran) }
     }
-}
-
-/// An error with what it comes from, as far as it is of use. To show it is the operator's code.
-fn told(error: &Failure) -> String {
-    const DEEPEST: usize = 8;
-    let shown = catch_unwind(AssertUnwindSafe(|| {
-        let first = std::error::Error::source(error);
-        let sources = std::iter::successors(first, |error| error.source()).take(DEEPEST);
-        sources.fold(error.to_string(), |text, source| format!("{text}: {source}"))
-    }));
-    let text = shown.unwrap_or_else(|panic| {
-        drop_quietly(panic);
-        "an error that panics when it is shown".to_owned()
-    });
-    shortened(text.into()).into_owned()
 }
 
 /// Milliseconds, to the microsecond.

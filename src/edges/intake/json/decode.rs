@@ -60,7 +60,7 @@ pub trait ReadJson<P>: Send + Sync + 'static {
 ///     }
 ///     Ok(Intent::new(format!("default/{}", scale.target), scale.replicas))
 /// })?;
-/// let origin = Origin::Request { media_type: None };
+/// let origin = Origin::Request { media_type: None, tenant: "".into() };
 /// let read = |text: &str| decode.decode(text.as_bytes(), &origin).remove(0);
 ///
 /// assert_eq!(read(r#"{"target": "web", "replicas": 5}"#).unwrap().payload, 5);

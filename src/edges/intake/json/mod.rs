@@ -17,6 +17,8 @@ mod tests;
 
 pub use config::JsonDecodeConfig;
 pub use decode::{JsonDecode, ReadJson};
+#[cfg(any(feature = "ingest", all(feature = "watch", unix)))]
+pub(super) use rejections::bounded;
 #[cfg(feature = "schema")]
 #[cfg_attr(docsrs, doc(cfg(feature = "schema")))]
 pub use schema::SchemaError;

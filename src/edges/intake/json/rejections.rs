@@ -36,7 +36,7 @@ fn pointer<'a>(way: impl IntoIterator<Item = Step<'a>>) -> String {
 }
 
 /// The first bytes of what it says.
-pub(super) fn bounded(text: impl Display, most: usize) -> String {
+pub(in crate::edges::intake) fn bounded(text: impl Display, most: usize) -> String {
     let mut short = Bounded::new(most);
     let _ = write!(short, "{text}");
     short.end()

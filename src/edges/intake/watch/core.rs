@@ -1,7 +1,10 @@
 //! The decisions: `(&mut self, event, now)`, and then [`Core::next`] until there is nothing to do.
 //! Pure.
 
+mod ends;
+mod next;
 mod progress;
+mod taken;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ffi::OsStr;
@@ -22,6 +25,9 @@ use crate::{Ending, Intent};
 /// How long after something failed on the disk it is tried again.
 const DISK: Backoff =
     Backoff { first: Duration::from_millis(100), factor: 2.0, most: Duration::from_secs(10) };
+
+/// Nor is one that changes whenever it is looked at looked at without end.
+const RESTLESS: Duration = Duration::from_secs(10);
 
 /// Names that are looked at in one go.
 const LOOKS: usize = 256;
@@ -85,6 +91,10 @@ pub(super) struct Core<P> {
     taking: BTreeSet<FileNo>,
     again: BTreeSet<(Instant, FileNo)>,
     ended: VecDeque<FileNo>,
+    /// To be put away once more, each at its time: it failed for a reason of its own.
+    ended_later: BTreeSet<(Instant, FileNo)>,
+    /// What can't be moved for a reason of its own, by name, and why.
+    stuck: BTreeMap<Arc<OsStr>, String>,
     line: Line,
     known: Known,
     submitted: usize,
@@ -115,6 +125,8 @@ impl<P> Core<P> {
             taking: BTreeSet::new(),
             again: BTreeSet::new(),
             ended: VecDeque::new(),
+            ended_later: BTreeSet::new(),
+            stuck: BTreeMap::new(),
             line: Line::default(),
             known: Known::default(),
             submitted: 0,
@@ -220,6 +232,7 @@ impl<P> Core<P> {
         let idle: Vec<FileNo> = idle.map(|(no, _)| *no).collect();
         idle.into_iter().for_each(|no| self.leave(no));
         self.ended.clear();
+        self.ended_later.clear();
         self.again.clear();
     }
 
@@ -238,144 +251,12 @@ impl<P> Core<P> {
             && self.files.is_empty()
     }
 
-    // What is to be done.
-
-    pub(super) fn next(&mut self, now: Instant) -> Option<Command<P>> {
-        self.next_finish(now)
-            .or_else(|| self.next_submit(now))
-            .or_else(|| self.next_read(now))
-            .or_else(|| if self.may_take(now) { self.next_from_directory(now) } else { None })
-    }
-
-    /// The earliest time at which something is to be done that is not now.
-    ///
-    /// What was due and did not happen waits for work to end, or for a trouble to pass.
-    pub(super) fn due(&self, now: Instant) -> Option<Instant> {
-        let again = self.again.first().map(|(due, _)| *due);
-        let until = |trouble: &Option<Trouble>| trouble.as_ref().map(|trouble| trouble.until);
-        let troubles = [until(&self.trouble_in), until(&self.trouble_out)];
-        let waiting = [self.waiting.due(), self.next_scan];
-        let waiting = if self.is_closed { [None; 2] } else { waiting };
-        let all = [again, self.line.due(now)].into_iter().chain(troubles).chain(waiting);
-        all.flatten().filter(|due| *due > now).min()
-    }
-
-    fn next_finish(&mut self, now: Instant) -> Option<Command<P>> {
-        if self.working >= self.rules.workers || is_held(&self.trouble_out, now) {
-            return None;
-        }
-        while let Some(no) = self.ended.pop_front() {
-            if let Some(file) = self.files.get_mut(&no) {
-                file.stage = Stage::Finishing;
-                self.working += 1;
-                let (claimed, status) = (Arc::clone(&file.claimed), file.status());
-                return Some(Command::Finish(no, claimed, file.shape, status));
-            }
-        }
-        None
-    }
-
-    fn next_submit(&mut self, now: Instant) -> Option<Command<P>> {
-        if self.is_pipeline_closed || self.line.len() == 0 {
-            return None;
-        }
-        let barrier = self.taking.first().copied().unwrap_or(FileNo::MAX);
-        let Self { files, line, .. } = self;
-        let tenant_of = |(no, index): DocumentNo| {
-            let document = files.get(&no)?.documents.get(index)?;
-            Some(Arc::clone(&document.standing.as_ref()?.tenant))
-        };
-        let no = line.next(barrier, tenant_of, now)?;
-        let document = self.document(no)?;
-        let standing = document.standing.clone()?;
-        let intent = match std::mem::replace(&mut document.state, State::Submitted) {
-            State::Waiting(intent) => intent,
-            // Nothing else stands in the line.
-            other => {
-                document.state = other;
-                self.line.leave(no, &standing);
-                return None;
-            }
-        };
-        self.line.leave(no, &standing);
-        Some(Command::Submit(no, intent))
-    }
-
-    /// One that was taken already.
-    fn next_read(&mut self, now: Instant) -> Option<Command<P>> {
-        if self.working >= self.rules.workers {
-            return None;
-        }
-        while let Some((_, no)) = self.again.first().copied().filter(|(due, _)| *due <= now) {
-            self.again.pop_first();
-            if let Some(file) = self.files.get_mut(&no) {
-                file.stage = Stage::Taking;
-                self.taking.insert(no);
-                self.working += 1;
-                return Some(Command::Read(no, Arc::clone(&file.claimed)));
-            }
-        }
-        None
-    }
-
-    fn may_take(&self, now: Instant) -> bool {
-        !self.is_closed
-            && !self.is_pipeline_closed
-            && self.working < self.rules.workers
-            && !is_held(&self.trouble_in, now)
-    }
-
-    fn next_from_directory(&mut self, now: Instant) -> Option<Command<P>> {
-        if !self.is_recovered {
-            if self.recovering {
-                return None;
-            }
-            self.recovering = true;
-            self.working += 1;
-            return Some(Command::Recover);
-        }
-        let names = self.waiting.next_looks(LOOKS, now);
-        if !names.is_empty() {
-            self.working += 1;
-            return Some(Command::Look(names));
-        }
-        let is_late = self.next_scan.is_some_and(|due| due <= now);
-        if !self.scanning && (self.wants_scan || is_late || self.waiting.catches_up()) {
-            (self.scanning, self.wants_scan, self.next_scan) = (true, false, None);
-            self.working += 1;
-            return Some(Command::Scan(self.rules.max_waiting));
-        }
-        self.next_claim(now)
-    }
-
-    fn next_claim(&mut self, now: Instant) -> Option<Command<P>> {
-        // What could not be put away would be run again, should the process die.
-        if self.files.len() >= self.rules.files_in_flight || self.trouble_out.is_some() {
-            return None;
-        }
-        let left = self.left.pop_front();
-        let is_left = left.is_some();
-        let file = match left {
-            Some(claimed) => File::new(claimed, now, false),
-            None => {
-                let ready = self.waiting.take()?;
-                File::new(ready.name, ready.since, ready.is_closed)
-            }
-        };
-        self.last += 1;
-        let (no, name) = (self.last, Arc::clone(&file.claimed));
-        self.files.insert(no, file);
-        self.taking.insert(no);
-        self.working += 1;
-        Some(if is_left { Command::Read(no, name) } else { Command::Claim(no, name) })
-    }
-
     // What is shown.
 
     /// What of the disk does not work, in words.
     pub(super) fn trouble(&self) -> Option<&str> {
-        let trouble = self.trouble_out.as_ref().or(self.trouble_in.as_ref())?;
-        Some(&trouble.why)
+        let trouble = self.trouble_out.as_ref().or(self.trouble_in.as_ref());
+        trouble.map(|trouble| &*trouble.why).or_else(|| Some(self.stuck.values().next()?))
     }
 
     pub(super) fn waiting(&self) -> usize {
@@ -389,6 +270,12 @@ impl<P> Core<P> {
     pub(super) fn documents(&self) -> (usize, usize) {
         (self.line.len(), self.submitted)
     }
+}
+
+/// How long after one that was found changed so often in a row it is looked at again.
+fn restless(settle: Duration, changes: u32) -> Duration {
+    let most = RESTLESS.max(settle);
+    Backoff { first: settle, factor: 2.0, most }.ceiling(changes)
 }
 
 /// Several that fail at once are one failure.

@@ -1,9 +1,9 @@
 //! What the core decides is done here, by one task.
 
 use std::collections::HashMap;
-use std::error::Error;
 use std::ffi::OsStr;
 use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
@@ -21,13 +21,15 @@ use super::steps::Step;
 use super::take::{self, Source, Taken};
 use super::waiting::Found;
 use super::watcher::{Shared, View};
-use crate::edges::intake::Decode;
+use crate::edges::intake::{Decode, failure};
 use crate::ground::primitives::Hashing;
+use crate::ground::quiet::drop_quietly;
 use crate::ground::time::{self, Instant};
 use crate::pipeline::{Done, Ended, Failure, Resumed, Ticket};
 use crate::{Ending, Intent, IntentPipeline};
 
-/// Ends of work that are looked at before what they make possible is begun.
+/// Ends of work that are looked at before what they make possible is begun; and so much is begun
+/// before others of the runtime have their turn.
 const TURN: usize = 256;
 
 /// Bytes of what is told of a failure.
@@ -92,13 +94,15 @@ impl<P: Send + Sync + 'static, O: Send + Sync + 'static> Driver<P, O> {
             } else if orders.is_closed {
                 self.core.close();
             }
-            while let Some(command) = self.core.next(now) {
-                self.carry_out(command, now);
-            }
+            let is_more = self.act(now);
             if self.core.is_over() {
                 return;
             }
             self.shared.show(View::of(&self.core, orders.scans));
+            if is_more {
+                tokio::task::yield_now().await;
+                continue;
+            }
             let due = self.core.due(now);
             let mut rung = pin!(bell.notified());
             let jobs = &mut self.jobs;
@@ -130,6 +134,15 @@ impl<P: Send + Sync + 'static, O: Send + Sync + 'static> Driver<P, O> {
             Work::Finished(no, finished) => self.core.finished(no, finished, now),
             Work::Told(no, told) => self.core.told(no, told, now),
         }
+    }
+
+    /// Does what is to be done. Whether there may be more, when others have had their turn.
+    fn act(&mut self, now: Instant) -> bool {
+        for _ in 0..TURN {
+            let Some(command) = self.core.next(now) else { return false };
+            self.carry_out(command, now);
+        }
+        true
     }
 
     fn carry_out(&mut self, command: Command<P>, now: Instant) {
@@ -223,33 +236,22 @@ impl Drop for Over {
 }
 
 fn told<P, O>(result: Result<Done<O>, Ended<P>>) -> Told<P> {
-    let Err(ended) = result else {
-        let ending = Ending::Completed;
-        return Told { ending, phase: None, error: None, intent: None, is_unkept: false };
+    let ended = match result {
+        Err(ended) => ended,
+        Ok(done) => {
+            drop_quietly(done);
+            let ending = Ending::Completed;
+            return Told { ending, phase: None, error: None, intent: None, is_unkept: false };
+        }
     };
-    Told {
-        ending: ended.ending(),
-        phase: ended.phase(),
-        error: ended.error().map(chain),
-        is_unkept: matches!(ended.error(), Some(Failure::NotPersisted(_))),
-        intent: ended.into_intent(),
-    }
-}
-
-/// An error and its causes.
-fn chain(error: &Failure) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source
-        && text.len() < MOST_ERROR
-    {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        source = error.source();
-    }
-    if let Some((end, _)) = text.char_indices().find(|(at, _)| *at >= MOST_ERROR) {
-        text.truncate(end);
-        text.push('…');
-    }
-    text
+    let (ending, phase) = (ended.ending(), ended.phase());
+    let error = ended.error().map(|error| failure::told(error, MOST_ERROR));
+    let is_unkept = matches!(ended.error(), Some(Failure::NotPersisted(_)));
+    // With the intent goes the error, whose `Drop` may panic: then it is read again.
+    let intent = catch_unwind(AssertUnwindSafe(|| ended.into_intent()));
+    let intent = intent.unwrap_or_else(|panic| {
+        drop_quietly(panic);
+        None
+    });
+    Told { ending, phase, error, intent, is_unkept }
 }

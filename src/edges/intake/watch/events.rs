@@ -126,14 +126,16 @@ pub(super) fn listen(
     config: &WatchConfig,
     events: &Arc<Events>,
 ) -> Result<RecommendedWatcher, WatchError> {
-    let path = &config.directory;
+    // As the library names it, whatever the configuration says.
+    let path = std::path::absolute(&config.directory)
+        .map_err(|error| WatchError::Folder { path: config.directory.clone(), error })?;
     let unwatched = |error: notify::Error| WatchError::Unwatched {
         path: path.clone(),
         said: error.to_string(),
     };
     let ear = Ear { events: Arc::clone(events), directory: path.clone() };
     let mut watcher = notify::recommended_watcher(ear).map_err(unwatched)?;
-    watcher.watch(path, RecursiveMode::NonRecursive).map_err(unwatched)?;
+    watcher.watch(&path, RecursiveMode::NonRecursive).map_err(unwatched)?;
     Ok(watcher)
 }
 

@@ -10,6 +10,7 @@ use super::status::{DocumentStatus, End, Status, VERSION, Verdict, shown};
 use super::take::Hash;
 use crate::Intent;
 use crate::edges::intake::Rejected;
+use crate::ground::quiet::drop_quietly;
 use crate::ground::time::Instant;
 
 #[derive(Debug)]
@@ -29,8 +30,10 @@ pub(super) struct File<P> {
     /// Files with the same content, that end with it.
     pub(super) twins: Vec<FileNo>,
     pub(super) is_duplicate: bool,
-    /// How often it could not be read, or put away, in a row.
+    /// How often it could not be taken, read, or put away, in a row.
     pub(super) failures: u32,
+    /// How often it was found changed, in a row.
+    pub(super) changes: u32,
 }
 
 /// What becomes of it next.
@@ -61,12 +64,36 @@ pub(super) struct Document<P> {
 #[derive(Debug)]
 pub(super) enum State<P> {
     /// In the line.
-    Waiting(Intent<P>),
+    Waiting(Kept<P>),
     /// To be read again: the pipeline gave its intent to somebody else.
     Lost,
     /// With the pipeline.
     Submitted,
     Ended(End),
+}
+
+/// An intent, whose payload is the operator's: a panic in its `Drop` ends nothing here.
+#[derive(Debug)]
+pub(super) struct Kept<P>(Option<Intent<P>>);
+
+impl<P> Kept<P> {
+    pub(super) fn take(mut self) -> Option<Intent<P>> {
+        self.0.take()
+    }
+}
+
+impl<P> From<Intent<P>> for Kept<P> {
+    fn from(intent: Intent<P>) -> Self {
+        Self(Some(intent))
+    }
+}
+
+impl<P> Drop for Kept<P> {
+    fn drop(&mut self) {
+        if let Some(intent) = self.0.take() {
+            drop_quietly(intent);
+        }
+    }
 }
 
 impl<P> Document<P> {
@@ -80,7 +107,7 @@ impl<P> Document<P> {
                     class: intent.priority,
                 };
                 let generation = intent.generation;
-                Self { standing: Some(standing), generation, state: State::Waiting(intent) }
+                Self { standing: Some(standing), generation, state: State::Waiting(intent.into()) }
             }
             Err(Rejected::Invalid { pointer, rule }) => rejected(End::Rejected { pointer, rule }),
             Err(Rejected::Skipped { kind }) => rejected(End::Skipped { kind }),
@@ -114,11 +141,19 @@ impl<P> File<P> {
             twins: Vec::new(),
             is_duplicate: false,
             failures: 0,
+            changes: 0,
         }
     }
 
     pub(super) fn keys(&self) -> impl Iterator<Item = &Arc<str>> {
         self.documents.iter().filter_map(|document| Some(&document.standing.as_ref()?.key))
+    }
+
+    /// Whether it has the same documents, as far as that can be seen.
+    pub(super) fn says_the_same_as(&self, other: &Self) -> bool {
+        let about = |it: &Document<P>| it.standing.as_ref().map(|it| Arc::clone(&it.key));
+        let (own, others) = (&self.documents, &other.documents);
+        own.len() == others.len() && own.iter().map(about).eq(others.iter().map(about))
     }
 
     pub(super) fn count(&self, is: impl Fn(&State<P>) -> bool) -> usize {

@@ -6,7 +6,7 @@ use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use super::folder::{Folder, Place, Shape, kind, rename};
+use super::folder::{Folder, Place, Shape, is_of_one, kind, rename};
 use super::names;
 use super::status::{Status, Verdict};
 use super::steps::Step;
@@ -20,6 +20,7 @@ pub(super) enum Finished {
     /// Not now.
     Blocked {
         why: String,
+        is_of_one: bool,
     },
 }
 
@@ -32,7 +33,10 @@ pub(super) fn finish(
 ) -> Finished {
     match put_away(folder, claimed, shape, status) {
         Ok(finished) => finished,
-        Err(error) => Finished::Blocked { why: format!("putting a file away: {error}") },
+        Err(error) => Finished::Blocked {
+            why: format!("putting a file away: {error}"),
+            is_of_one: is_of_one(&error),
+        },
     }
 }
 
@@ -126,11 +130,16 @@ fn has_ended(folder: &Folder, claimed: &OsStr) -> io::Result<bool> {
             Err(error) => return Err(error),
         };
         if is_whole(file)? {
+            folder.steps.at(Step::Recovers)?;
             move_beside(folder, place, claimed)?;
             return Ok(true);
         }
         // Left by a loss of power, without what it said.
         place.remove(&name)?;
+    }
+    // Of a status that was being written. It may end in the other folder this time.
+    for place in Verdict::ALL.map(|verdict| folder.place(verdict)) {
+        let _ = place.remove(&names::part(claimed));
     }
     Ok(false)
 }
@@ -139,5 +148,5 @@ fn has_ended(folder: &Folder, claimed: &OsStr) -> io::Result<bool> {
 fn is_whole(file: File) -> io::Result<bool> {
     let mut bytes = Vec::new();
     file.take(256 << 20).read_to_end(&mut bytes)?;
-    Ok(Status::decode(&bytes).is_some())
+    Ok(Status::is_one(&bytes))
 }

@@ -242,10 +242,34 @@ impl Place {
 pub(super) fn rename(from: impl AsFd, old: &OsStr, to: impl AsFd, new: &OsStr) -> io::Result<()> {
     #[cfg(any(target_os = "linux", target_os = "android", target_vendor = "apple"))]
     match fs::renameat_with(&from, old, &to, new, fs::RenameFlags::NOREPLACE) {
-        // The file system can't do that in one step.
+        // The file system can't refuse to replace.
         Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {}
         done => return Ok(done?),
     }
-    fs::linkat(&from, old, &to, new, AtFlags::empty())?;
-    Ok(fs::unlinkat(&from, old, AtFlags::empty())?)
+    rename_after_a_look(from, old, to, new)
+}
+
+/// Nobody else gives the names that are given here, so a look before is enough. (A link to the new
+/// name would not need one, but has the file under two names if the process dies before the old one
+/// is gone; and some file systems have no links.)
+pub(super) fn rename_after_a_look(
+    from: impl AsFd,
+    old: &OsStr,
+    to: impl AsFd,
+    new: &OsStr,
+) -> io::Result<()> {
+    match fs::statat(&to, new, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(_) => Err(Errno::EXIST.into()),
+        Err(Errno::NOENT) => Ok(fs::renameat(&from, old, &to, new)?),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Whether what failed is a matter of that one file, so that others may be moved nevertheless: it is
+/// somebody else's in a sticky directory, it is immutable, it is a mount of its own, or its new name is
+/// taken.
+pub(super) fn is_of_one(error: &io::Error) -> bool {
+    const OF_ONE: [Errno; 6] =
+        [Errno::PERM, Errno::BUSY, Errno::XDEV, Errno::EXIST, Errno::ISDIR, Errno::NOTEMPTY];
+    Errno::from_io_error(error).is_some_and(|errno| OF_ONE.contains(&errno))
 }

@@ -1,7 +1,6 @@
 //! Documents that wait to be told to the pipeline: the highest class first, then as their files were
 //! taken. Pure.
 
-use std::cmp::Reverse;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
@@ -43,29 +42,59 @@ struct Gate {
     is_for_room: bool,
 }
 
+/// However many wait, and whoever is held: one step costs the logarithm of it.
 #[derive(Debug, Default)]
 pub(super) struct Line {
-    waiting: BTreeSet<(Reverse<Priority>, DocumentNo)>,
+    /// By tenant, and class.
+    waiting: HashMap<Arc<str>, [BTreeSet<DocumentNo>; 4], Hashing>,
+    /// By class, the first document of each tenant that is not held.
+    fronts: [BTreeSet<(DocumentNo, Arc<str>)>; 4],
+    count: usize,
     by_key: HashMap<Arc<str>, BTreeSet<DocumentNo>, Hashing>,
     gates: [Option<Gate>; 4],
     held: HashMap<Arc<str>, Instant, Hashing>,
+    /// The same, by time.
+    held_until: BTreeSet<(Instant, Arc<str>)>,
     /// Refusals in a row that did not say when to come back.
     unsaid: u32,
 }
 
 impl Line {
     pub(super) fn enter(&mut self, no: DocumentNo, standing: &Standing) {
-        self.waiting.insert((Reverse(standing.class), no));
+        self.change(standing, |lane| lane.insert(no).into());
         self.by_key.entry(Arc::clone(&standing.key)).or_default().insert(no);
     }
 
     pub(super) fn leave(&mut self, no: DocumentNo, standing: &Standing) {
-        self.waiting.remove(&(Reverse(standing.class), no));
+        self.change(standing, |lane| -isize::from(lane.remove(&no)));
         if let Some(same) = self.by_key.get_mut(&standing.key) {
             same.remove(&no);
             if same.is_empty() {
                 self.by_key.remove(&standing.key);
             }
+        }
+    }
+
+    /// Changes a lane, by so many, and what stands at its front.
+    fn change(
+        &mut self,
+        standing: &Standing,
+        act: impl FnOnce(&mut BTreeSet<DocumentNo>) -> isize,
+    ) {
+        let (tenant, class) = (&standing.tenant, standing.class as usize);
+        let lanes = self.waiting.entry(Arc::clone(tenant)).or_default();
+        let before = lanes[class].first().copied();
+        self.count = self.count.saturating_add_signed(act(&mut lanes[class]));
+        let after = lanes[class].first().copied();
+        if lanes.iter().all(BTreeSet::is_empty) {
+            self.waiting.remove(tenant);
+        }
+        if before != after && !self.held.contains_key(tenant) {
+            let front = &mut self.fronts[class];
+            if let Some(no) = before {
+                front.remove(&(no, Arc::clone(tenant)));
+            }
+            front.extend(after.map(|no| (no, Arc::clone(tenant))));
         }
     }
 
@@ -76,23 +105,41 @@ impl Line {
     }
 
     /// Whose turn it is: of a file before `barrier`, whose class and tenant are not held.
-    pub(super) fn next(
-        &mut self,
-        barrier: FileNo,
-        tenant_of: impl Fn(DocumentNo) -> Option<Arc<str>>,
-        now: Instant,
-    ) -> Option<DocumentNo> {
-        self.held.retain(|_, until| *until > now);
+    pub(super) fn next(&mut self, barrier: FileNo, now: Instant) -> Option<DocumentNo> {
+        while let Some((until, tenant)) = self.held_until.first().cloned()
+            && until <= now
+        {
+            self.let_go(until, &tenant);
+        }
         for gate in &mut self.gates {
             *gate = gate.filter(|gate| gate.until > now);
         }
-        let is_open = |class: Priority| self.gates[class as usize].is_none();
-        let is_held = |no| tenant_of(no).is_some_and(|tenant| self.held.contains_key(&tenant));
-        let mut waiting = self.waiting.iter();
-        let turn = waiting.find(|&&(Reverse(class), no)| {
-            no.0 < barrier && is_open(class) && (self.held.is_empty() || !is_held(no))
-        });
-        turn.map(|&(_, no)| no)
+        let open = self.fronts.iter().zip(&self.gates).rev().filter(|(_, gate)| gate.is_none());
+        let mut first = open.filter_map(|(front, _)| front.first().map(|(no, _)| *no));
+        first.find(|no| no.0 < barrier)
+    }
+
+    /// Nothing of this tenant is tried before.
+    fn hold(&mut self, tenant: &Arc<str>, until: Instant) {
+        if let Some(before) = self.held.insert(Arc::clone(tenant), until) {
+            self.held_until.remove(&(before, Arc::clone(tenant)));
+        }
+        self.held_until.insert((until, Arc::clone(tenant)));
+        let Some(lanes) = self.waiting.get(tenant) else { return };
+        for (front, lane) in self.fronts.iter_mut().zip(lanes) {
+            if let Some(no) = lane.first() {
+                front.remove(&(*no, Arc::clone(tenant)));
+            }
+        }
+    }
+
+    fn let_go(&mut self, until: Instant, tenant: &Arc<str>) {
+        self.held_until.remove(&(until, Arc::clone(tenant)));
+        self.held.remove(tenant);
+        let Some(lanes) = self.waiting.get(tenant) else { return };
+        for (front, lane) in self.fronts.iter_mut().zip(lanes) {
+            front.extend(lane.first().map(|no| (*no, Arc::clone(tenant))));
+        }
     }
 
     /// One was refused, and may be accepted later: what else need not be tried until when.
@@ -108,7 +155,7 @@ impl Line {
         let until = time::later(now, after.max(Duration::from_millis(1))).unwrap_or(now);
         match reason {
             Reason::RateLimited { scope: Scope::Key } if self.held.len() < MOST_HELD => {
-                self.held.insert(Arc::clone(&standing.tenant), until);
+                self.hold(&standing.tenant, until);
             }
             // Who finds no place leaves none for those below.
             Reason::QueueFull | Reason::Evicted => {
@@ -131,7 +178,7 @@ impl Line {
     }
 
     pub(super) fn len(&self) -> usize {
-        self.waiting.len()
+        self.count
     }
 
     /// When somebody's time comes who is held.
@@ -140,6 +187,8 @@ impl Line {
             return None;
         }
         let gates = self.gates.iter().flatten().map(|gate| gate.until);
-        gates.chain(self.held.values().copied()).filter(|until| *until > now).min()
+        let held = self.held_until.iter().map(|(until, _)| *until);
+        let held = held.filter(|until| *until > now).take(1);
+        gates.filter(|until| *until > now).chain(held).min()
     }
 }

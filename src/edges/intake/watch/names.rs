@@ -1,7 +1,8 @@
 //! What a file is called once it is taken: a name that no other file ever had, and its own behind it.
 //!
-//! `019a8f3c2b1-5d0e7c4a9b3f2-scale-up.json`: milliseconds since 1970, a number by chance, and as
-//! much of its own name as a name may have.
+//! `019a8f3c2b1-0001f7c4a9b3f-scale-up.json`: milliseconds since 1970, how many were taken in that one
+//! before, a number by chance, and as much of its own name as a name may have. So names sort as their
+//! files were taken, and a life that finds them knows which is the newer.
 
 use std::ffi::{OsStr, OsString};
 use std::hash::BuildHasher;
@@ -26,20 +27,37 @@ const PART: &str = ".part";
 #[derive(Debug, Default)]
 pub(super) struct Names {
     chance: Hashing,
-    given: u64,
+    /// Milliseconds, and the number in that one, of the last that was given.
+    last: (u64, u64),
 }
+
+/// Numbers in one millisecond.
+const NUMBERS: u64 = 1 << 20;
 
 impl Names {
     /// A new one for this file.
     pub(super) fn claim(&mut self, own: &OsStr) -> OsString {
-        self.given += 1;
         let at_ms = u64::try_from(time::wall().as_millis()).unwrap_or(u64::MAX);
-        claimed(at_ms, self.chance.hash_one((self.given, at_ms)), own)
+        self.claim_at(at_ms, own)
+    }
+
+    /// Never before the one that was given last, whatever the clock says.
+    pub(super) fn claim_at(&mut self, at_ms: u64, own: &OsStr) -> OsString {
+        let (last_ms, number) = self.last;
+        self.last = if at_ms > last_ms {
+            (at_ms, 0)
+        } else if number + 1 < NUMBERS {
+            (last_ms, number + 1)
+        } else {
+            (last_ms.saturating_add(1), 0)
+        };
+        claimed(self.last, self.chance.hash_one(self.last), own)
     }
 }
 
-fn claimed(at_ms: u64, chance: u64, own: &OsStr) -> OsString {
-    let mut name = format!("{:011x}-{:013x}-", at_ms & ((1 << 44) - 1), chance >> 12).into_bytes();
+fn claimed((at_ms, number): (u64, u64), chance: u64, own: &OsStr) -> OsString {
+    let at_ms = at_ms & ((1 << 44) - 1);
+    let mut name = format!("{at_ms:011x}-{number:05x}{:08x}-", chance >> 32).into_bytes();
     let own = own.as_bytes();
     let room = MOST - SPARE - PREFIX;
     if own.len() <= room {
@@ -104,8 +122,11 @@ pub(crate) fn claims(own: &[u8]) {
     if own.is_empty() || own == "." || own == ".." {
         return;
     }
-    let given =
-        [Names::default().claim(&own), claimed(0, 0, &own), claimed(u64::MAX, u64::MAX, &own)];
+    let given = [
+        Names::default().claim(&own),
+        claimed((0, 0), 0, &own),
+        claimed((u64::MAX, 9), u64::MAX, &own),
+    ];
     for name in &given {
         assert!(status(name).len() <= MOST && part(name).len() <= MOST, "{name:?}");
         assert!(!name.as_bytes().contains(&b'/') && !name.as_bytes().starts_with(b"."));

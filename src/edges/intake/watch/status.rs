@@ -115,7 +115,18 @@ impl Status {
         text
     }
 
-    /// As it was written, whole. `None`: a loss of power left something else.
+    /// Whether these are the bytes of a status, of this version or a later one: a loss of power may
+    /// have left something else.
+    pub(super) fn is_one(bytes: &[u8]) -> bool {
+        #[derive(Deserialize)]
+        struct OfAnyVersion {
+            version: u32,
+        }
+        serde_json::from_slice(bytes).is_ok_and(|it: OfAnyVersion| it.version > 0)
+    }
+
+    /// As it was written, whole.
+    #[cfg(any(test, fuzzing))]
     pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
         let status: Self = serde_json::from_slice(bytes).ok()?;
         (status.version == VERSION).then_some(status)
@@ -130,6 +141,7 @@ pub(super) fn shown(name: &OsStr) -> String {
 #[cfg(any(test, fuzzing))]
 pub(crate) fn claims(bytes: &[u8]) {
     if let Some(status) = Status::decode(bytes) {
+        assert!(Status::is_one(bytes));
         assert_eq!(Status::decode(&status.encode()), Some(status));
     }
 }

@@ -21,6 +21,8 @@ pub(super) enum Step {
     Status,
     /// Moved beside it.
     Moved,
+    /// The next life has found a file that had ended, and is about to move it.
+    Recovers,
 }
 
 /// Called at every step; nothing, but in tests.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use rustix::fs;
 use sha2::{Digest, Sha256};
 
-use super::folder::{Folder, Shape, kind, rename};
+use super::folder::{Folder, Shape, is_of_one, kind, rename};
 use super::names;
 use super::steps::Step;
 use crate::Intent;
@@ -36,6 +36,8 @@ pub(super) enum Taken<I> {
     /// It could not be moved, and is where it was.
     Blocked {
         why: String,
+        /// Others may be moved nevertheless.
+        is_of_one: bool,
     },
     /// It was moved, and could not be read; it might be later.
     Unread {
@@ -76,7 +78,15 @@ pub(super) fn take<P: 'static>(
             });
             match moved.and_then(|()| steps.at(Step::Claimed)) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => return Taken::Gone,
-                Err(error) => return Taken::Blocked { why: format!("taking a file: {error}") },
+                Err(error) => {
+                    let is_of_one = is_of_one(&error);
+                    let name = name.to_string_lossy();
+                    let why = match is_of_one {
+                        true => format!("taking {name:?}: {error}"),
+                        false => format!("taking a file: {error}"),
+                    };
+                    return Taken::Blocked { why, is_of_one };
+                }
                 Ok(()) => claimed,
             }
         }

@@ -60,6 +60,8 @@ pub(super) struct Ready {
     pub(super) since: Instant,
     /// It was seen closed; else it only stopped changing.
     pub(super) is_closed: bool,
+    /// How often it could not be taken, in a row.
+    pub(super) failures: u32,
 }
 
 #[derive(Debug)]
@@ -89,6 +91,12 @@ enum State {
     Ready {
         order: u64,
         is_closed: bool,
+        failures: u32,
+    },
+    /// It could not be taken, for a reason of its own: to be tried again.
+    Aside {
+        is_closed: bool,
+        failures: u32,
     },
 }
 
@@ -118,7 +126,9 @@ impl Waiting {
     pub(super) fn changed(&mut self, name: Arc<OsStr>, change: Change, now: Instant) {
         let Patience { closes, debounce, settle_small, unclosed_after, .. } = self.patience;
         let (state, after) = match (change, closes) {
-            (Change::Finished, _) if debounce.is_zero() => return self.make_ready(name, now, true),
+            (Change::Finished, _) if debounce.is_zero() => {
+                return self.make_ready(name, now, true, 0);
+            }
             (Change::Finished, _) => (State::Closed, debounce),
             (Change::Made, Closes::Told) => (State::Made, settle_small),
             (Change::Touched, Closes::Told) => (State::Open, unclosed_after),
@@ -171,7 +181,11 @@ impl Waiting {
             match seen.state {
                 State::Closed => {
                     let since = seen.since;
-                    self.make_ready(name, since, true);
+                    self.make_ready(name, since, true, 0);
+                }
+                State::Aside { is_closed, failures } => {
+                    let since = seen.since;
+                    self.make_ready(name, since, is_closed, failures);
                 }
                 State::Ready { .. } | State::Looking { .. } => {}
                 State::Made | State::Open | State::Unproven(_) => {
@@ -202,7 +216,7 @@ impl Waiting {
         match found {
             None => self.forget(&name),
             Some(Found { shape, .. }) if before == Some(shape) => {
-                self.make_ready(name, since, false);
+                self.make_ready(name, since, false, 0);
             }
             Some(Found { is_plain: true, .. }) if is_made => {
                 let due = time::later(now, self.patience.unclosed_after);
@@ -219,9 +233,9 @@ impl Waiting {
     pub(super) fn take(&mut self) -> Option<Ready> {
         let (_, name) = self.ready.pop_first()?;
         let seen = self.seen.remove(&name)?;
-        let is_closed = matches!(seen.state, State::Ready { is_closed: true, .. });
+        let State::Ready { is_closed, failures, .. } = seen.state else { return None };
         self.taking.insert(Arc::clone(&name));
-        Some(Ready { name, since: seen.since, is_closed })
+        Some(Ready { name, since: seen.since, is_closed, failures })
     }
 
     /// It was claimed, or could not be.
@@ -235,7 +249,15 @@ impl Waiting {
     /// It could not be taken after all.
     pub(super) fn put_back(&mut self, ready: Ready) {
         if !self.seen.contains_key(&ready.name) {
-            self.make_ready(ready.name, ready.since, ready.is_closed);
+            self.make_ready(ready.name, ready.since, ready.is_closed, ready.failures);
+        }
+    }
+
+    /// The same, for a reason of its own: others may go before it.
+    pub(super) fn set_aside(&mut self, ready: Ready, due: Option<Instant>) {
+        let Ready { name, since, is_closed, failures } = ready;
+        if !self.seen.contains_key(&name) {
+            self.set(name, State::Aside { is_closed, failures }, due, since);
         }
     }
 
@@ -257,10 +279,11 @@ impl Waiting {
         self.due.first().map(|(due, _)| *due)
     }
 
-    fn make_ready(&mut self, name: Arc<OsStr>, since: Instant, is_closed: bool) {
+    fn make_ready(&mut self, name: Arc<OsStr>, since: Instant, is_closed: bool, failures: u32) {
         self.last += 1;
         let order = self.last;
-        let is_set = self.set(Arc::clone(&name), State::Ready { order, is_closed }, None, since);
+        let ready = State::Ready { order, is_closed, failures };
+        let is_set = self.set(Arc::clone(&name), ready, None, since);
         if is_set && !self.taking.contains(&name) {
             self.ready.insert(order, name);
         }

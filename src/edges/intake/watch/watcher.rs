@@ -334,8 +334,14 @@ impl Shared {
         self.changed.notify_waiters();
     }
 
+    /// Its task has ended. Unless it was told to, that is trouble.
     pub(super) fn is_over(&self) {
-        self.view.lock().is_over = true;
+        let mut view = self.view.lock();
+        if !view.is_over {
+            view.is_over = true;
+            view.gauges.trouble = Some("it has stopped: its task was ended".to_owned());
+        }
+        drop(view);
         self.changed.notify_waiters();
     }
 

@@ -162,8 +162,31 @@ async fn the_decoder_is_told_the_media_type() {
     let intake = HttpIntake::builder(unlimited(), &open(), decode).build().unwrap();
     ask(&intake, with(post("x"), "content-type", "Text/Plain; charset=utf-8")).await;
     ask(&intake, post("x")).await;
-    let of = |media_type: Option<&str>| Origin::Request { media_type: media_type.map(Into::into) };
+    let of = |media_type: Option<&str>| Origin::Request {
+        media_type: media_type.map(Into::into),
+        tenant: "".into(),
+    };
     assert_eq!(*seen.lock(), [of(Some("text/plain")), of(None)]);
+}
+
+/// So that it can say whose objects these are.
+#[tokio::test]
+async fn the_decoder_is_told_who_asks() {
+    let tokens = StaticTokens::new().with("0123456789abcdef", "red").unwrap();
+    let tokens = tokens.with("fedcba9876543210", "blue").unwrap();
+    let decode = |bytes: &[u8], origin: &Origin| {
+        let Origin::Request { tenant, .. } = origin else { panic!("{origin:?}") };
+        let key = String::from_utf8_lossy(bytes).into_owned();
+        if key.split('/').next() != Some(tenant) {
+            return vec![Err(Rejected::invalid("/namespace", format!("one of {tenant}'s")))];
+        }
+        vec![Ok(Intent::new(key.clone(), key).tenant(Arc::clone(tenant)))]
+    };
+    let intake = HttpIntake::builder(unlimited(), &open(), decode).bearer(tokens).build().unwrap();
+    let red = |body| with(post(body), "authorization", "Bearer 0123456789abcdef");
+    ask(&intake, red("red/1")).await.id();
+    let said = ask(&intake, red("blue/1")).await;
+    assert_eq!((said.problem(), &said.body["detail"]), ("rejected", &"one of red's".into()));
 }
 
 #[tokio::test]
@@ -396,6 +419,82 @@ async fn what_can_not_be_kept_is_refused_with_its_ticket() {
     assert_eq!((said.status, said.problem()), (StatusCode::SERVICE_UNAVAILABLE, "not-persisted"));
     let ended = end_of(&intake, said.body["ticket"].as_str().unwrap()).await;
     assert_eq!(ended["ending"], "failed");
+}
+
+/// A store that fails once, and is well again.
+struct Flaky {
+    inner: MemoryCheckpoints,
+    fails: Arc<std::sync::atomic::AtomicBool>,
+}
+
+#[async_trait::async_trait]
+impl Checkpoints for Flaky {
+    async fn save(&self, key: &str, page: Bytes) -> Result<(), CheckpointError> {
+        if self.fails.swap(false, std::sync::atomic::Ordering::SeqCst) {
+            return Err(CheckpointError::TooLarge { bytes: 2, most: 1 });
+        }
+        self.inner.save(key, page).await
+    }
+
+    async fn remove(&self, key: &str) -> Result<(), CheckpointError> {
+        self.inner.remove(key).await
+    }
+
+    async fn set_aside(&self, key: &str) -> Result<String, CheckpointError> {
+        self.inner.set_aside(key).await
+    }
+
+    async fn load(&self) -> Result<Loaded, CheckpointError> {
+        self.inner.load().await
+    }
+}
+
+/// Who is told to come back may: the key stands for nothing that is left.
+#[tokio::test]
+async fn a_key_of_what_could_not_be_kept_may_come_again() {
+    let fails = Arc::new(std::sync::atomic::AtomicBool::new(true));
+    let store = Flaky { inner: MemoryCheckpoints::default(), fails };
+    let measure = phase_fn(|text: &String, _: &PhaseContext| {
+        let length = text.len();
+        async move { Ok(length) }
+    });
+    let pipeline = IntentPipeline::builder::<String>(PipelineConfig::default())
+        .phase("parse", PhaseConfig::local(), measure)
+        .checkpoints(store)
+        .build()
+        .unwrap();
+    let _ = pipeline.restore().await.unwrap();
+    let intake = intake(&pipeline);
+    let keyed = || with(post("a/1"), "idempotency-key", "k");
+    let said = ask(&intake, keyed()).await;
+    assert_eq!((said.problem(), said.header("retry-after")), ("not-persisted", "1"));
+    end_of(&intake, said.body["ticket"].as_str().unwrap()).await;
+    let id = ask(&intake, keyed()).await.id();
+    assert_eq!(end_of(&intake, &id).await["ending"], "completed");
+    assert_eq!(ask(&intake, keyed()).await.id(), id);
+    assert_eq!((intake.snapshot().replayed, intake.snapshot().idempotency_keys), (1, 1));
+}
+
+/// Whoever could tell whose token it is hangs.
+#[cfg(feature = "test-util")]
+struct Hangs;
+
+#[cfg(feature = "test-util")]
+#[async_trait::async_trait]
+impl Bearer for Hangs {
+    async fn caller(&self, _: &str) -> Result<Caller, Denied> {
+        std::future::pending().await
+    }
+}
+
+#[cfg(feature = "test-util")]
+#[tokio::test(start_paused = true)]
+async fn nobody_waits_for_ever_for_whose_token_it_is() {
+    let intake = HttpIntake::builder(unlimited(), &open(), lines).bearer(Hangs).build().unwrap();
+    let since = tokio::time::Instant::now();
+    let said = ask(&intake, with(post("a"), "authorization", "Bearer a")).await;
+    assert_eq!((said.status, said.problem()), (StatusCode::SERVICE_UNAVAILABLE, "busy"));
+    assert_eq!((since.elapsed().as_secs(), said.header("retry-after")), (30, "1"));
 }
 
 #[cfg(feature = "test-util")]

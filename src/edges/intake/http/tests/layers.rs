@@ -69,16 +69,79 @@ async fn what_is_being_read_is_bounded_over_all() {
     let config = unlimited().with_body_bytes(10 << 10).with_bodies_bytes(25 << 10);
     let intake = HttpIntake::builder(config, &open(), lines).build().unwrap();
     let mut held = Vec::new();
-    for _ in 0..2 {
-        let mut sending = Box::pin(send(&intake, Pieces { left: 0, bytes: 0, ends: false }));
+    for left in [0, 0, 0, 10, 10] {
+        // Who has sent nothing yet holds nothing.
+        let mut sending = Box::pin(send(&intake, Pieces { left, bytes: 1 << 10, ends: false }));
         assert!(poll(&mut sending).is_pending());
         held.push(sending);
     }
-    let said = send(&intake, Pieces { left: 1, bytes: 1, ends: true }).await;
+    let said = send(&intake, Pieces { left: 10, bytes: 1 << 10, ends: true }).await;
     assert_eq!((said.status, said.problem()), (StatusCode::SERVICE_UNAVAILABLE, "busy"));
+    assert_eq!(said.header("retry-after"), "1");
     ask(&intake, post("small")).await.id();
     held.pop();
-    send(&intake, Pieces { left: 1, bytes: 1, ends: true }).await.id();
+    send(&intake, Pieces { left: 10, bytes: 1 << 10, ends: true }).await.id();
+}
+
+/// A piece that comes with the whole buffer it was read into.
+struct Pinning {
+    _held: Arc<()>,
+}
+
+impl AsRef<[u8]> for Pinning {
+    fn as_ref(&self) -> &[u8] {
+        b"a"
+    }
+}
+
+/// So many of those, and no end.
+struct Crumbs {
+    left: usize,
+    buffers: Arc<()>,
+}
+
+impl Body for Crumbs {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let Some(left) = self.left.checked_sub(1) else { return Poll::Pending };
+        self.left = left;
+        let piece = Bytes::from_owner(Pinning { _held: Arc::clone(&self.buffers) });
+        Poll::Ready(Some(Ok(Frame::data(piece))))
+    }
+}
+
+#[tokio::test]
+async fn pieces_of_a_byte_hold_no_more_than_a_byte() {
+    let buffers = Arc::new(());
+    let intake = intake(&open());
+    let body = Crumbs { left: 1_000, buffers: Arc::clone(&buffers) };
+    let request = Request::builder().method("POST").uri("/intent").body(body).unwrap();
+    let mut service = intake.service();
+    let mut sending = Box::pin(service.call(request));
+    // Whatever turns it takes to come to where no more is sent.
+    for _ in 0..100 {
+        assert!(poll(&mut sending).is_pending());
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(Arc::strong_count(&buffers), 2, "the body's own, and this one");
+}
+
+#[tokio::test]
+async fn a_head_that_is_too_long_is_a_problem() {
+    let config = unlimited().with_header_bytes(1 << 10);
+    let intake = HttpIntake::builder(config, &open(), lines).build().unwrap();
+    let long = "a".repeat(600);
+    ask(&intake, with(post("a"), "x-long", &long)).await.id();
+    let said = ask(&intake, with(with(post("a"), "x-long", &long), "x-other", &long)).await;
+    let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
+    assert_eq!((said.status, said.problem()), (status, "head-too-large"));
+    let path = format!("/intent?{}", "a".repeat(1 << 10));
+    assert_eq!(ask(&intake, get(&path)).await.status, status);
 }
 
 #[tokio::test]

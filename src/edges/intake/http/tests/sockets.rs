@@ -105,7 +105,7 @@ async fn a_body_that_is_too_long_is_answered_before_it_comes() {
 #[tokio::test]
 async fn what_is_no_request_ends_its_connection_with_a_4xx() {
     let intake = bound(unlimited().with_header_bytes(2_048), &open()).await;
-    let long = format!("GET /healthz HTTP/1.1\r\nX-Long: {}\r\n\r\n", "a".repeat(4_000));
+    let long = format!("GET /healthz HTTP/1.1\r\nX-Long: {}\r\n\r\n", "a".repeat(40_000));
     let many = format!("GET /healthz HTTP/1.1\r\n{}\r\n", "a: b\r\n".repeat(200));
     for (sent, status) in [
         ("\0\0\0\0\r\n\r\n", "400"),
@@ -123,6 +123,31 @@ async fn what_is_no_request_ends_its_connection_with_a_4xx() {
     let mut stream = connect(&intake).await;
     stream.write_all(b"GET /healthz HTTP/1.1\r\nConnection: close\r\n\r\n").await.unwrap();
     assert!(heard(stream).await.starts_with("HTTP/1.1 200 "));
+}
+
+#[tokio::test]
+async fn a_head_that_is_somewhat_too_long_is_answered_with_a_problem() {
+    let intake = bound(unlimited().with_header_bytes(2_048), &open()).await;
+    let mut stream = connect(&intake).await;
+    let long = "a".repeat(4_000);
+    let head = format!("GET /healthz HTTP/1.1\r\nConnection: close\r\nX-Long: {long}\r\n\r\n");
+    stream.write_all(head.as_bytes()).await.unwrap();
+    assert_eq!(problem(&heard(stream).await), (431, "head-too-large".to_owned()));
+}
+
+/// Its system answers no more, so nothing that is sent to it is taken: but as long as there is little
+/// to send, no write waits.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_client_that_has_vanished_is_noticed_in_the_time_of_a_write() {
+    let intake = bound(unlimited().with_write_timeout(Duration::from_secs(7)), &open()).await;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let _client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+    let (stream, _) = listener.accept().await.unwrap();
+    server::prepare(&stream, &intake.service().whole.state);
+    let socket = socket2::SockRef::from(&stream);
+    assert_eq!(socket.tcp_user_timeout().unwrap(), Some(Duration::from_secs(7)));
+    assert!(stream.nodelay().unwrap());
 }
 
 #[tokio::test]

@@ -361,7 +361,7 @@ fn a_disk_that_fails_stops_the_intake_and_loses_nothing() {
     let document = bench.admit();
     bench.told(document, Ending::Completed, None);
     let (no, _) = bench.finishes();
-    let full = || Finished::Blocked { why: "no space".to_owned() };
+    let full = || Finished::Blocked { why: "no space".to_owned(), is_of_one: false };
     bench.core.finished(no, full(), bench.now);
     bench.write("b");
     bench.rests();
@@ -378,11 +378,109 @@ fn a_disk_that_fails_stops_the_intake_and_loses_nothing() {
     assert_eq!(bench.core.trouble(), None);
     // And a claim that fails leaves the file where it is.
     let no = bench.claim();
-    let why = "read-only".to_owned();
-    bench.core.taken(no, Some(name("b")), Taken::Blocked { why }, bench.now);
+    let blocked = Taken::Blocked { why: "read-only".to_owned(), is_of_one: false };
+    bench.core.taken(no, Some(name("b")), blocked, bench.now);
     bench.rests();
     bench.pass(100);
     bench.claim();
+}
+
+/// Say, one that is somebody else's in a sticky directory, beside others that are not.
+#[test]
+fn a_file_that_cannot_be_taken_holds_up_no_other_one() {
+    let blocked = || Taken::Blocked { why: "not permitted".to_owned(), is_of_one: true };
+    let mut bench = Bench::new(rules());
+    bench.write("odd");
+    for wait in [100, 200, 400, 800, 1600, 3200, 6400, 10_000, 10_000] {
+        let no = bench.claim();
+        let own = bench.claimed.remove(&no);
+        bench.core.taken(no, own, blocked(), bench.now);
+        assert_eq!(bench.core.trouble(), Some("not permitted"));
+        let other = bench.take(1, intent("a", wait as u32));
+        assert_eq!(bench.admit(), (other, 0));
+        bench.told((other, 0), Ending::Completed, None);
+        bench.finish();
+        assert_eq!(bench.core.due(bench.now), time::later(bench.now, ms(wait)));
+        bench.pass(wait - 1);
+        bench.rests();
+        assert!(!bench.core.is_idle());
+        bench.pass(1);
+        bench.now += ms(1000);
+    }
+    // Whoever writes it anew has it tried at once.
+    let no = bench.claim();
+    let own = bench.claimed.remove(&no);
+    bench.core.taken(no, own, blocked(), bench.now);
+    bench.write("odd");
+    let no = bench.claim();
+    bench.read(no, 9, vec![]);
+    assert_eq!(bench.core.trouble(), None);
+    bench.finish();
+    assert!(bench.core.is_idle());
+}
+
+#[test]
+fn a_file_that_cannot_be_put_away_holds_up_no_other_one() {
+    let mut bench = Bench::new(rules());
+    let odd = bench.take(1, intent("a", 1));
+    bench.admit();
+    bench.told((odd, 0), Ending::Completed, None);
+    for wait in [100, 200] {
+        let (no, _) = bench.finishes();
+        assert_eq!(no, odd);
+        let blocked = Finished::Blocked { why: "its name is taken".to_owned(), is_of_one: true };
+        bench.core.finished(no, blocked, bench.now);
+        let other = bench.take(2, intent("b", 1));
+        assert_eq!(bench.admit(), (other, 0));
+        bench.told((other, 0), Ending::Completed, None);
+        bench.finish();
+        assert_eq!(bench.core.trouble(), Some("its name is taken"));
+        bench.pass(wait);
+        bench.now += ms(1000);
+    }
+    bench.finish();
+    assert_eq!(bench.core.trouble(), None);
+    assert!(bench.core.is_idle());
+}
+
+#[test]
+fn a_file_that_is_never_still_is_looked_at_ever_more_rarely() {
+    let mut bench = Bench::new(rules());
+    bench.write("a");
+    let no = bench.claim();
+    let own = bench.claimed.remove(&no);
+    bench.core.taken(no, own, Taken::Unsettled { bytes: 1 }, bench.now);
+    let mut waits = Vec::new();
+    for round in 0..12 {
+        let due = bench.core.due(bench.now).unwrap();
+        waits.push(due.saturating_duration_since(bench.now).as_millis());
+        bench.now = due;
+        let Some(Command::Read(no, _)) = bench.next() else { panic!() };
+        if round < 6 {
+            bench.core.taken(no, None, Taken::Unsettled { bytes: 1 }, bench.now);
+        } else {
+            // It is read at last, and changed when it is to be put away.
+            bench.read(no, round, vec![]);
+            let (no, _) = bench.finishes();
+            bench.core.finished(no, Finished::Changed, bench.now);
+        }
+    }
+    let expected = [10, 20, 40, 80, 160, 320, 640, 1280, 2560, 5120, 10_000, 10_000];
+    assert_eq!(waits, expected);
+}
+
+#[test]
+fn the_same_bytes_read_otherwise_are_run() {
+    let mut bench = Bench::new(rules());
+    bench.take(1, intent("x", 5));
+    let first = bench.admit();
+    bench.write("again");
+    let no = bench.claim();
+    bench.read(no, 1, vec![Ok(intent("x", 5)), Ok(intent("x", 6))]);
+    bench.rests();
+    bench.told(first, Ending::Completed, None);
+    assert!(!bench.finish().duplicate);
+    assert_eq!([bench.admit(), bench.admit()], [(no, 0), (no, 1)]);
 }
 
 #[test]
@@ -436,4 +534,17 @@ fn a_closed_pipeline_gets_nothing_more_and_its_files_are_left() {
     assert_eq!((bench.core.counts.left, bench.core.in_flight()), (2, 0));
     bench.core.close();
     assert!(bench.core.is_over());
+}
+
+#[test]
+fn what_a_pipeline_gives_back_says_that_it_has_closed() {
+    let mut bench = Bench::new(rules());
+    bench.take(1, intent("a", 1));
+    let running = bench.admit();
+    bench.take(2, intent("b", 2));
+    bench.refuse(Reason::Paused, Some(60_000));
+    bench.told(running, Ending::Returned, Some(intent("a", 1)));
+    // Nobody waits for a minute to hear it.
+    bench.rests();
+    assert_eq!((bench.core.counts.left, bench.core.in_flight()), (2, 0));
 }

@@ -4,6 +4,7 @@ mod kill;
 mod lives;
 mod model;
 mod names;
+mod odd;
 mod waiting;
 
 use std::ffi::OsStr;

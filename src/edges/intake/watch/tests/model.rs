@@ -153,7 +153,10 @@ impl World {
                 let file = own.to_str().unwrap();
                 let taken = match (bad, self.directory.get(file).copied()) {
                     (_, None) => Taken::Gone,
-                    (0, _) => Taken::Blocked { why: "no".to_owned() },
+                    (0, _) => {
+                        let is_of_one = how.is_multiple_of(2);
+                        Taken::Blocked { why: "no".to_owned(), is_of_one }
+                    }
                     (bad, Some(content)) => {
                         self.directory.remove(file);
                         self.processing.insert(format!("c{file}-{no}"), content);
@@ -172,7 +175,10 @@ impl World {
                 let runs = self.running.iter().any(|(document, _)| document.0 == no);
                 assert!(!runs, "{content} is put away, and still runs");
                 let finished = match bad {
-                    0 => Finished::Blocked { why: "no".to_owned() },
+                    0 => {
+                        let is_of_one = how.is_multiple_of(2);
+                        Finished::Blocked { why: "no".to_owned(), is_of_one }
+                    }
                     1 => {
                         self.written += 1;
                         self.overwritten.insert(content);

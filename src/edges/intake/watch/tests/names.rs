@@ -23,6 +23,18 @@ fn a_name_tells_its_own_and_never_comes_twice() {
     );
 }
 
+/// Of two files about one object that a life left, the next must know the newer one.
+#[test]
+fn names_sort_as_they_were_given_whatever_the_clock_says() {
+    let mut names = Names::default();
+    let mut given = Vec::new();
+    for at_ms in [5, 5, 5, 6, 4, 4, 6, 1 << 43, 7] {
+        given.extend((0..300).map(|_| names.claim_at(at_ms, OsStr::new("a.json"))));
+    }
+    let is_later = |pair: &[std::ffi::OsString]| pair[0] < pair[1];
+    assert!(given.windows(2).all(is_later));
+}
+
 #[test]
 fn only_what_has_an_ending_of_ours_is_an_intent() {
     let json = [std::borrow::Cow::Borrowed("json")];
