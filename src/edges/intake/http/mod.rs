@@ -55,8 +55,9 @@
 //! is, so a client that comes back has missed nothing but attempts; `ended` has them all.
 //!
 //! # Not for
-//! TLS, HTTP/2 and whatever else a proxy or a server of yours does: mount
-//! [`HttpIntake::service`] there. Nothing of the libraries behind this shows, but `http` and
+//! TLS, HTTP/2, a share of the connections (and of the event streams) for each client, and whatever else a
+//! proxy or a server of yours does: mount [`HttpIntake::service`] there. Media types are the decoder's
+//! matter: what it does not read it rejects (422, never 415). Nothing of the libraries behind this shows, but `http` and
 //! `http_body`. (No web framework is behind it: five paths are a `match`, and axum would bring six
 //! crates more; of tower-http it takes CORS and the setting of headers, two crates.)
 

@@ -39,7 +39,8 @@ pub struct WatchSnapshot {
     /// [`WatchConfig::name`](super::WatchConfig::name).
     pub name: Cow<'static, str>,
     /// What of the directory does not work at the moment, in words: it is full, it can't be written,
-    /// it was moved away. Nothing is lost; it is tried again, at least every 10 s.
+    /// it was moved away; or what file of it can't be moved, while others can; or that the watcher's task
+    /// has ended unasked. Nothing is lost; it is tried again, at least every 10 s.
     pub trouble: Option<String>,
     /// Files known to wait in the directory, finished or not.
     pub waiting: usize,

@@ -60,7 +60,11 @@
 //! was taken is noticed only if the file's size or time of change differs by its end. Found at the
 //! start, or after events were lost, a file whose writer pauses longer than it takes to settle is
 //! taken as it is: such writers should rename. Priorities are known of files that were read, so they
-//! order what is in flight. Without [`Durability::Power`] a loss of power may forget the steps 6 to 8
+//! order what is in flight: where one tenant's files, held back by its quota, are all that is in flight,
+//! other tenants' wait in the directory for them. A file that can't be moved (somebody else's in a sticky
+//! directory, say) stays where it is, is told of as [`trouble`](WatchSnapshot::trouble), and is tried
+//! again, ever more rarely. Nothing is removed: `processed` and `failed` grow until somebody clears
+//! them. Without [`Durability::Power`] a loss of power may forget the steps 6 to 8
 //! of the last files.
 
 // Invariants
@@ -78,7 +82,9 @@
 //    `events`. Files: `files_in_flight`. Beyond, the directory itself is the queue, and `is_behind`
 //    says that it is to be read again.
 // 6. Whatever is refused for now closes a gate with a time (`line`), whatever fails on the disk is a
-//    `trouble` with a time: nothing is tried in a loop.
+//    `trouble` with a time, or, where it is a matter of one file, has a time of its own (`stuck`): nothing
+//    is tried in a loop. Code of the operator's that panics (a decoder, an error that is shown, a payload
+//    that is dropped) ends a document, never the task.
 // 7. The core is pure and owned by one task (`driver`), which the handle owns: it ends when it is
 //    closed and empty, or cut, or when the handle is dropped. The library's thread that reads events
 //    ends with the task.
