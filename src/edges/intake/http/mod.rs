@@ -11,7 +11,8 @@
 //!
 //! A ticket that has ended can be read for [`ended_for`](HttpIntakeConfig::ended_for), 1 h, unless
 //! [`ended_tickets`](HttpIntakeConfig::ended_tickets), 10,000, ended after it. They are in memory: after
-//! a restart the pipeline has the intents (with checkpoints), and nobody the tickets.
+//! a restart the pipeline has the intents (with checkpoints), and nobody the tickets, nor the idempotency
+//! keys below.
 //!
 //! `Idempotency-Key` (1 to 255 visible ASCII characters) makes a `POST` safe to repeat: among a
 //! tenant's requests the same key with the same body has the same tickets, with
