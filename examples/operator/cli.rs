@@ -3,10 +3,11 @@
 mod values;
 
 use std::ffi::OsString;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::builder::NonEmptyStringValueParser;
+use clap::builder::{NonEmptyStringValueParser, TypedValueParser};
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, ValueEnum};
 
@@ -39,6 +40,32 @@ pub(crate) struct Options {
         value_parser = number::<u64>(1..=999_999_999))]
     pub(crate) generate: Option<u64>,
 
+    /// Take the files of this folder as they come, until Ctrl-C or SIGTERM [default: none]
+    ///
+    /// *.json, *.yaml, *.yml, and *.txt with one `scale NAME to N in ns NAMESPACE` a line. A file is
+    /// moved into `processing`, and at its end, with a status beside it, into `processed` or `failed`.
+    /// One process at a time.
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["intents", "generate"],
+        value_parser = NonEmptyStringValueParser::new().map(PathBuf::from))]
+    pub(crate) watch: Option<PathBuf>,
+
+    /// Take intents over HTTP here, until Ctrl-C or SIGTERM [default: none]
+    ///
+    /// POST /intent (JSON, YAML, or `scale NAME to N in ns NAMESPACE`) is answered with 202 and a
+    /// ticket; GET /intent/ID and /intent/ID/events tell of it; /healthz and /readyz. No TLS: that is a
+    /// proxy's.
+    #[arg(long, value_name = "IP:PORT", conflicts_with_all = ["intents", "generate"])]
+    pub(crate) serve: Option<SocketAddr>,
+
+    /// Let --serve listen where other machines come in
+    #[arg(long, requires = "serve")]
+    pub(crate) serve_anywhere: bool,
+
+    /// Who may come in over HTTP: a file with a tenant and its token a line [default: none, and
+    /// everybody may]
+    #[arg(long, value_name = "FILE", requires = "serve")]
+    pub(crate) token_file: Option<PathBuf>,
+
     /// Decides what is generated, and how the stand-in LLM behaves
     #[arg(long, value_name = "S", default_value_t = 1)]
     pub(crate) seed: u64,
@@ -53,11 +80,13 @@ pub(crate) struct Options {
         value_parser = number::<usize>(1..=1_000_000))]
     pub(crate) queue: usize,
 
-    /// How long one intent may take from its submission to its end
-    #[arg(long, value_name = "TIME", default_value = "120s", value_parser = some_time)]
-    pub(crate) deadline: Duration,
+    /// How long one intent may take from its submission to its end [default: 120s, with --watch
+    /// or --serve as long as it takes]
+    #[arg(long, value_name = "TIME", value_parser = some_time)]
+    pub(crate) deadline: Option<Duration>,
 
-    /// How long Ctrl-C lets work in progress go on
+    /// How long Ctrl-C or SIGTERM lets work in progress go on. All is over 5s later: a pod's
+    /// terminationGracePeriodSeconds should be longer
     #[arg(long, value_name = "TIME", default_value = "25s", value_parser = time)]
     pub(crate) drain: Duration,
 
@@ -159,7 +188,23 @@ impl Options {
                 "'--repo <PLACE>' cannot be used with '--commit memory', which pushes nowhere";
             return Err(Self::command().error(ErrorKind::ArgumentConflict, words));
         }
+        if options.serve.is_some_and(|at| !at.ip().is_loopback()) && !options.serve_anywhere {
+            let words = "'--serve <IP:PORT>' listens where other machines come in, \
+                         which '--serve-anywhere' has to allow";
+            return Err(Self::command().error(ErrorKind::MissingRequiredArgument, words));
+        }
         Ok(options)
+    }
+
+    /// Whether it runs until it is asked to stop.
+    pub(crate) fn runs_on(&self) -> bool {
+        self.watch.is_some() || self.serve.is_some()
+    }
+
+    /// How long one intent may take. Who runs on can wait for a backend that is down.
+    pub(crate) fn deadline(&self) -> Option<Duration> {
+        let default = (!self.runs_on()).then_some(Duration::from_secs(120));
+        self.deadline.or(default)
     }
 }
 

@@ -1,5 +1,6 @@
 //! Reads files, and finds the documents in each.
 
+mod commands;
 mod split;
 
 use std::fs::File;
@@ -9,10 +10,12 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use crate::folder::{Entry, Language, What, find};
+use crate::folder::{Entry, What, find};
+use crate::language::Language;
 use crate::problem::{Fault, Origin, Problem, Rule};
 use crate::value::{from_json, from_yaml};
 
+use commands::{from_command, lines};
 use split::{Part, split_yaml};
 
 /// Largest file that is read.
@@ -54,18 +57,13 @@ fn read_entry(entry: Entry) -> Vec<Found> {
 }
 
 fn read_file(path: &Path, language: Language, file: Arc<str>) -> Vec<Found> {
-    let text = match read_text(path) {
-        Ok(text) => text,
-        Err(rule) => return vec![problem(file, 1, Fault::new("", rule))],
-    };
-    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
-    match language {
-        Language::Json => vec![found(file, 1, from_json(text))],
-        Language::Yaml => yaml_documents(text, file),
+    match read_bytes(path) {
+        Ok(bytes) => documents(&bytes, language, file),
+        Err(rule) => vec![problem(file, 1, Fault::new("", rule))],
     }
 }
 
-fn read_text(path: &Path) -> Result<String, Rule> {
+fn read_bytes(path: &Path) -> Result<Vec<u8>, Rule> {
     let mut bytes = Vec::new();
     File::open(path)
         .and_then(|file| file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes))
@@ -73,7 +71,29 @@ fn read_text(path: &Path) -> Result<String, Rule> {
     if bytes.len() as u64 > MAX_FILE_BYTES {
         return Err(Rule::TooLarge { max_bytes: MAX_FILE_BYTES });
     }
-    String::from_utf8(bytes).map_err(|error| Rule::NotUtf8 { at: error.utf8_error().valid_up_to() })
+    Ok(bytes)
+}
+
+/// The documents in the bytes of a file, or of whatever else is called `file`.
+pub(crate) fn documents(bytes: &[u8], language: Language, file: Arc<str>) -> Vec<Found> {
+    let text = match str::from_utf8(bytes) {
+        Ok(text) => text.strip_prefix('\u{feff}').unwrap_or(text),
+        Err(error) => {
+            let rule = Rule::NotUtf8 { at: error.valid_up_to() };
+            return vec![problem(file, 1, Fault::new("", rule))];
+        }
+    };
+    match language {
+        Language::Json => vec![found(file, 1, from_json(text))],
+        Language::Yaml => yaml_documents(text, file),
+        Language::Commands => commands(text, file),
+    }
+}
+
+/// A document a line; its number is the line's.
+fn commands(text: &str, file: Arc<str>) -> Vec<Found> {
+    let read = |(line, text)| found(Arc::clone(&file), line, from_command(text));
+    lines(text).map(read).collect()
 }
 
 /// Every document is parsed by itself, so that a bad one spoils no other.

@@ -13,22 +13,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// What a file may hold, by the end of its name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Language {
-    Json,
-    Yaml,
-}
+use crate::language::Language;
 
-impl Language {
-    fn of(path: &Path) -> Option<Self> {
-        let extension = path.extension()?.to_ascii_lowercase();
-        match extension.to_str()? {
-            "json" => Some(Self::Json),
-            "yaml" | "yml" => Some(Self::Yaml),
-            _ => None,
-        }
-    }
+/// In which language a file of documents is, if it is one.
+fn language(path: &Path) -> Option<Language> {
+    Language::of_file(path).filter(|language| *language != Language::Commands)
 }
 
 /// Something that was found.
@@ -78,7 +67,7 @@ pub(crate) fn find(place: &Path) -> io::Result<Vec<Entry>> {
 /// The one file that was named.
 fn single(place: &Path, file: PathBuf) -> io::Result<Vec<Entry>> {
     let below = PathBuf::from(place.file_name().unwrap_or_default());
-    match Language::of(place) {
+    match language(place) {
         Some(language) if file.is_file() => {
             Ok(vec![Entry { below, what: What::File(file, language) }])
         }
@@ -107,7 +96,7 @@ impl Search {
     }
 
     fn add_file(&mut self, path: PathBuf, below: PathBuf) {
-        let what = match Language::of(&below) {
+        let what = match language(&below) {
             Some(language) => What::File(path.clone(), language),
             None => What::Skipped("neither JSON nor YAML"),
         };

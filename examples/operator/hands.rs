@@ -5,20 +5,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use headworks::pipeline::{Done, Ended};
-use headworks::{Instant, Intent, Reason, Refused};
+use headworks::{Instant, Reason, Refused};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::now;
 use crate::git::CommitId;
-use crate::intent::NetworkIntent;
+use crate::intent::{NetworkIntent, Order};
 use crate::reader::Read;
 use crate::submit::{Limits, Pipeline};
 use crate::tally::Tally;
-
-/// An intent as the pipeline takes it.
-type Order = Intent<Arc<NetworkIntent>>;
 
 /// The documents between being read and having ended.
 pub(crate) struct Hands {
@@ -111,7 +108,7 @@ impl Hands {
 
     fn submit(&mut self, intent: Arc<NetworkIntent>) {
         let (pipeline, closing) = (self.pipeline.clone(), self.closing.clone());
-        let order = order(&intent, self.limits.deadline);
+        let order = intent.order(self.limits.deadline);
         self.running.spawn(async move {
             let end = end_of(&pipeline, order, &closing).await;
             Finished { intent, end }
@@ -140,19 +137,6 @@ impl Hands {
             }
             None => _ = self.behind.remove(&key),
         }
-    }
-}
-
-/// What the pipeline is asked to do.
-fn order(intent: &Arc<NetworkIntent>, deadline: Duration) -> Order {
-    let order = Intent::new(intent.key(), Arc::clone(intent))
-        .tenant(intent.tenant())
-        .priority(intent.priority)
-        .content(intent.content)
-        .deadline(now() + deadline);
-    match intent.generation {
-        Some(generation) => order.generation(generation),
-        None => order,
     }
 }
 

@@ -2,12 +2,14 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
-use headworks::Priority;
+use headworks::{Intent, Priority};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::answer::Answer;
+use crate::clock::now;
 use crate::names::{Name, Namespace};
 use crate::problem::{Origin, Rule};
 
@@ -27,6 +29,9 @@ pub(crate) struct NetworkIntent {
     pub(crate) request: Request,
     pub(crate) constraints: Constraints,
 }
+
+/// An intent as the pipeline takes it.
+pub(crate) type Order = Intent<Arc<NetworkIntent>>;
 
 /// What is asked for.
 #[derive(Clone, Debug, PartialEq)]
@@ -56,6 +61,22 @@ impl NetworkIntent {
     /// Shared with everything of the same namespace.
     pub(crate) fn tenant(&self) -> Arc<str> {
         self.namespace.shared()
+    }
+
+    /// What the pipeline is asked to do, within this time if there is one.
+    pub(crate) fn order(self: &Arc<Self>, within: Option<Duration>) -> Order {
+        let order = Intent::new(self.key(), Arc::clone(self))
+            .tenant(self.tenant())
+            .priority(self.priority)
+            .content(self.content);
+        let order = match within {
+            Some(within) => order.deadline(now() + within),
+            None => order,
+        };
+        match self.generation {
+            Some(generation) => order.generation(generation),
+            None => order,
+        }
     }
 }
 

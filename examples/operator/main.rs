@@ -5,14 +5,17 @@
 //! It reads intents from a folder, has an LLM turn each into an answer, plans resources, renders
 //! manifests, commits them to git and reads them back. In the order of the way of one intent:
 //!
-//! - [`reader`] takes the files of a [`folder`], finds the [`document`]s in each as a [`value`],
-//!   and decodes them by their [`formats`] into an [`intent`], or says what [`problem`] they have;
-//! - [`submit`] keeps so many in its [`hands`], and hands each to the pipeline that [`operator`]
-//!   has put together;
+//! - [`reader`] takes the files of a [`folder`], finds the [`document`]s of its [`language`] in each
+//!   as a [`value`], and decodes them by their [`formats`] into an [`intent`], or says what
+//!   [`problem`] they have;
+//! - [`submit`] keeps so many in its [`hands`], and hands each to the pipeline that [`parts`] has
+//!   put together, for one run of the [`operator`];
+//! - or a [`service`] runs on, and takes what its [`intake`] makes of the files of a watched folder,
+//!   and of requests, for those whose [`tokens`] it knows;
 //! - [`phases`] carry it: [`ask`] with a [`prompt`] for an [`answer`], [`plan`] within the author's
 //!   bounds, [`manifests`], and a commit by [`git`];
 //! - [`tally`] counts how it ended, with a [`failure`] if it did not end well, and [`summary`]
-//!   tells.
+//!   tells; of a service [`stopped`] does.
 //!
 //! [`llm`] is a stand-in for the model's server; with `--llm-url` a real one is asked.
 
@@ -30,12 +33,15 @@ mod formats;
 mod generate;
 mod git;
 mod hands;
+mod intake;
 mod intent;
+mod language;
 mod latency;
 mod llm;
 mod manifests;
 mod names;
 mod operator;
+mod parts;
 mod phases;
 mod plan;
 mod problem;
@@ -44,11 +50,15 @@ mod prompt;
 mod reader;
 #[cfg(test)]
 mod samples;
+mod service;
+mod start_error;
+mod stopped;
 mod submit;
 mod summary;
 mod tally;
 #[cfg(test)]
 mod tests;
+mod tokens;
 mod value;
 mod yaml;
 
@@ -60,49 +70,61 @@ use std::process::ExitCode;
 use tokio::signal::unix::SignalKind;
 
 use crate::cli::Options;
-use crate::operator::StartError;
 use crate::problem::with_causes;
 use crate::progress::Progress;
-use crate::summary::Summary;
+use crate::service::Service;
+use crate::start_error::StartError;
 use crate::tally::Tally;
 
 #[tokio::main]
 async fn main() -> ExitCode {
     let options = Options::read(std::env::args_os()).unwrap_or_else(|error| error.exit());
-    let progress = Progress::start(options.generate);
     tokio::select! { biased;
-        ended = operator::run(&options, asked_to_stop(&options), progress) => report(&options, ended),
+        ended = run(&options) => ended.unwrap_or_else(|error| {
+            eprintln!("operator: {}", with_causes(&error));
+            ExitCode::from(if error.is_usage() { 2 } else { 1 })
+        }),
         () = asked_twice() => ExitCode::from(130),
     }
 }
 
-fn report(options: &Options, ended: Result<Summary, StartError>) -> ExitCode {
-    match ended {
-        Ok(summary) => {
-            if summary.tally.has_nothing_to_do() {
-                eprintln!("warning: {}", nothing_to_do(&options.intents, &summary.tally));
-            }
-            match print(options, &summary) {
-                Ok(()) if summary.is_clean() => ExitCode::SUCCESS,
-                _ => ExitCode::FAILURE,
-            }
-        }
-        Err(error) => {
-            eprintln!("operator: {}", with_causes(&error));
-            ExitCode::from(if error.is_usage() { 2 } else { 1 })
-        }
+async fn run(options: &Options) -> Result<ExitCode, StartError> {
+    match options.runs_on() {
+        true => run_on(options).await,
+        false => run_once(options).await,
     }
 }
 
-/// A reader who has read enough (`| head`) is no error.
-fn print(options: &Options, summary: &Summary) -> io::Result<()> {
+/// Until every document has ended.
+async fn run_once(options: &Options) -> Result<ExitCode, StartError> {
+    let progress = Progress::start(options.generate);
+    let summary = operator::run(options, asked_to_stop(options), progress).await?;
+    if summary.tally.has_nothing_to_do() {
+        eprintln!("warning: {}", nothing_to_do(&options.intents, &summary.tally));
+    }
     let text = if options.json { format!("{}\n", summary.json()) } else { summary.text() };
+    Ok(print(&text, summary.is_clean()))
+}
+
+/// Until somebody asks to stop.
+async fn run_on(options: &Options) -> Result<ExitCode, StartError> {
+    let service = Service::start(options).await?;
+    eprintln!("operator: {service}");
+    asked_to_stop(options).await;
+    let stopped = service.stop().await;
+    let text = if options.json { format!("{}\n", stopped.json()) } else { stopped.text() };
+    Ok(print(&text, stopped.is_clean()))
+}
+
+/// A reader who has read enough (`| head`) is no error.
+fn print(text: &str, is_clean: bool) -> ExitCode {
     match io::stdout().write_all(text.as_bytes()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
             eprintln!("operator: cannot print the summary: {error}");
-            Err(error)
+            ExitCode::FAILURE
         }
-        _ => Ok(()),
+        _ if is_clean => ExitCode::SUCCESS,
+        _ => ExitCode::FAILURE,
     }
 }
 

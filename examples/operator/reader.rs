@@ -103,7 +103,8 @@ fn send(documents: impl Iterator<Item = Read>, to: &mpsc::Sender<Read>) {
     }
 }
 
-fn read(found: Found) -> Read {
+/// Decodes what was found.
+pub(crate) fn read(found: Found) -> Read {
     match found {
         Found::Document(document) => decoded(&document),
         Found::Skipped { origin, kind } => Read::Skipped { origin, kind },

@@ -28,7 +28,8 @@ pub(crate) struct Limits {
     /// Intents in hand at once. Below the pipeline's lowest threshold, no class is ever refused,
     /// and none evicts another: what the operator has accepted, it carries out.
     pub(crate) window: usize,
-    pub(crate) deadline: Duration,
+    /// How long one may take; `None`: as long as it likes.
+    pub(crate) deadline: Option<Duration>,
     pub(crate) drain: Duration,
 }
 

@@ -13,7 +13,7 @@ use headworks::{Ending, Priority};
 
 use crate::git::Report;
 use crate::intent::NetworkIntent;
-use crate::llm::Counts;
+use crate::parts::{Asked, Ended};
 use crate::tally::{Class, Tally};
 
 /// The percentiles that are told.
@@ -35,17 +35,17 @@ pub(crate) struct Summary {
     pub(crate) elapsed: Duration,
 }
 
-/// The LLM that was asked.
-#[derive(Debug)]
-pub(crate) struct Asked {
-    pub(crate) url: String,
-    /// How long one call could take.
-    pub(crate) timeout: Duration,
-    /// What the stand-in served; `None` when a real one was asked.
-    pub(crate) served: Option<Counts>,
-}
-
 impl Summary {
+    pub(crate) fn new(
+        tally: Tally,
+        drained: DrainReport<Arc<NetworkIntent>>,
+        parts: Ended,
+        elapsed: Duration,
+    ) -> Self {
+        let Ended { pipeline, transport, llm, target, temporary, commits } = parts;
+        Self { tally, drained, pipeline, transport, llm, target, temporary, commits, elapsed }
+    }
+
     /// Exit code 0: every document ended committed, skipped, or failed by its own content, and
     /// every one is accounted for.
     pub(crate) fn is_clean(&self) -> bool {

@@ -91,6 +91,9 @@ fn a_value_out_of_range_is_refused_by_the_name_of_its_flag() {
         ("--deploy-path", "..", "names of letters"),
         ("--deploy-path", "/etc", "names of letters"),
         ("--repo", "", "a value is required"),
+        ("--watch", "", "a value is required"),
+        ("--serve", "localhost", "invalid socket address"),
+        ("--serve", "8080", "invalid socket address"),
     ] {
         let words = refused(&[flag, value]);
         assert!(words.contains(&format!("'{flag} <")), "{words}");
@@ -126,6 +129,8 @@ fn a_url_is_absolute_and_has_a_host() {
 fn flags_that_exclude_each_other_are_refused() {
     for args in [
         &["--generate", "5", "--intents", "x"][..],
+        &["--watch", "y", "--intents", "x"],
+        &["--serve", "127.0.0.1:0", "--generate", "5"],
         &["--commit", "memory", "--repo", "x"],
         &["--llm-url", "http://host", "--llm-faults", "0"],
         &["--llm-url", "http://host", "--llm-sigma", "0"],
@@ -134,6 +139,17 @@ fn flags_that_exclude_each_other_are_refused() {
         let words = refused(args);
         assert!(words.contains("cannot be used with"), "{words}");
     }
+    for args in
+        [&["--serve", "0.0.0.0:80"][..], &["--serve", "[::]:80"], &["--serve", "192.0.2.1:80"]]
+    {
+        let words = refused(args);
+        assert!(words.contains("'--serve-anywhere' has to allow"), "{words}");
+        assert!(parse(&[args, &["--serve-anywhere"]].concat()).is_ok());
+    }
+    for at in ["127.0.0.1:0", "127.0.0.2:80", "[::1]:80"] {
+        assert!(parse(&["--serve", at]).is_ok(), "{at}");
+    }
+    assert!(refused(&["--token-file", "x"]).contains("--serve <IP:PORT>"));
     refused(&["--no-such-flag"]);
     assert_eq!(parse(&["--help"]).unwrap_err().exit_code(), 0);
 }

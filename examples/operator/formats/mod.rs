@@ -16,6 +16,8 @@ mod priority;
 mod tests;
 mod v1alpha1;
 
+use std::fmt;
+
 use detect::Kind;
 
 use crate::document::Document;
@@ -39,6 +41,13 @@ pub(crate) struct Warning {
     pub(crate) origin: Origin,
     pub(crate) pointer: String,
     pub(crate) text: &'static str,
+}
+
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { origin, pointer, text } = self;
+        write!(f, "warning {origin} at {pointer:?}: {text}")
+    }
 }
 
 /// Decodes one document.

@@ -36,6 +36,8 @@ pub(crate) struct Committer {
     remote: Remote,
     place: Place,
     group_limit: usize,
+    /// Commits that the report names, at most.
+    listed: usize,
     head: Option<CommitId>,
     index: Index,
     sync: Sync,
@@ -53,12 +55,14 @@ impl Committer {
         remote: Remote,
         place: Place,
         group_limit: usize,
+        listed: usize,
     ) -> Result<Self, GitFailure> {
         let mut committer = Self {
             git,
             remote,
             place,
             group_limit,
+            listed,
             head: None,
             index: Index::default(),
             sync: Sync::InDoubt(None),
@@ -212,7 +216,8 @@ impl Committer {
         self.report.committed += ids.len() as u64;
         let commits =
             ids.iter().cloned().zip(keys).map(|(id, key)| Committed { id, key, verified: false });
-        self.report.commits.extend(commits);
+        let room = self.listed.saturating_sub(self.report.commits.len());
+        self.report.commits.extend(commits.take(room));
     }
 
     /// Asks one last time about pushes in doubt and ends the writing process.

@@ -20,6 +20,8 @@ pub(crate) struct RepositoryConfig {
     pub(crate) queue_capacity: usize,
     /// Commits in one push, at most. Default: 1,024.
     pub(crate) group_limit: usize,
+    /// Commits that the report names; beyond, they are only counted. Default: all.
+    pub(crate) listed: usize,
     /// The longest run of one git command. Default: 30 s.
     pub(crate) timeout: Duration,
 }
@@ -32,6 +34,7 @@ impl Default for RepositoryConfig {
             deploy_path: "deploy".to_owned(),
             queue_capacity: 1_024,
             group_limit: 1_024,
+            listed: usize::MAX,
             timeout: Duration::from_secs(30),
         }
     }

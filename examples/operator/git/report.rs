@@ -7,7 +7,8 @@ use super::change::CommitId;
 /// What one run put into the target.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Report {
-    /// Exactly the commits of this run that are in the target, in order. Not kept in memory mode.
+    /// Exactly the commits of this run that are in the target, in order, as many as are
+    /// listed. Not kept in memory mode.
     pub(crate) commits: Vec<Committed>,
     /// How many they are.
     pub(crate) committed: u64,

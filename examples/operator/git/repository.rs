@@ -47,7 +47,8 @@ impl Repository {
         let remote = target(&config, &dir).await?;
         let staging = create(&dir, "staging", config.timeout).await?;
         let place = Place { branch: config.branch, deploy_path: config.deploy_path.clone() };
-        let committer = Committer::start(staging, remote.clone(), place, config.group_limit).await;
+        let (group, listed) = (config.group_limit, config.listed);
+        let committer = Committer::start(staging, remote.clone(), place, group, listed).await;
         let committer = committer.map_err(|failure| OpenError::at(&remote.url, failure))?;
         let verifier = match &remote.local {
             Some(path) => Verifier::new(Git::at(path, config.timeout), None, config.deploy_path),
@@ -61,7 +62,7 @@ impl Repository {
         let (closing, mut tasks) = (CancellationToken::new(), JoinSet::new());
         let committer = committer.run(changes, closing.clone());
         tasks.spawn(async move { Ended::Committer(committer.await) });
-        let verifier = verifier.run(checks, closing.clone());
+        let verifier = verifier.listing(listed).run(checks, closing.clone());
         tasks.spawn(async move { Ended::Verifier(verifier.await) });
         let inner = Arc::new(Inner::Git { to, verify, url: remote.url });
         let tasks = Tasks::Git { tasks, closing, _dir: dir };

@@ -35,6 +35,8 @@ pub(crate) struct Verifier {
     reader: Option<Conversation>,
     /// As many as were committed: the committer's report names each of them, too.
     verified: HashSet<CommitId>,
+    /// How many that may be.
+    listed: usize,
 }
 
 /// What the process says about one object.
@@ -45,7 +47,19 @@ enum Object {
 
 impl Verifier {
     pub(crate) fn new(git: Git, mirror_of: Option<Remote>, deploy_path: String) -> Self {
-        Self { git, mirror_of, deploy_path, reader: None, verified: HashSet::new() }
+        Self {
+            git,
+            mirror_of,
+            deploy_path,
+            reader: None,
+            verified: HashSet::new(),
+            listed: usize::MAX,
+        }
+    }
+
+    /// Names at most so many commits at its end.
+    pub(crate) fn listing(self, listed: usize) -> Self {
+        Self { listed, ..self }
     }
 
     /// Serves until `closing`, then what has been accepted before, then ends and tells which
@@ -69,7 +83,10 @@ impl Verifier {
                 let verdict = self.verify(&request).await;
                 let is_right = verdict.is_ok();
                 // Nobody may be waiting any more: then its intent does not end as committed.
-                if request.reply.send(verdict).is_ok() && is_right {
+                if request.reply.send(verdict).is_ok()
+                    && is_right
+                    && self.verified.len() < self.listed
+                {
                     self.verified.insert(request.commit);
                 }
             }

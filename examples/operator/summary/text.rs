@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use super::{Asked, SHARES, Summary};
 use crate::failure::Failure;
-use crate::formats::Warning;
 use crate::git::Report;
 use crate::latency::Latencies;
 use crate::phases::{DEPLOYMENT_VERIFICATION, GIT_OPS_COMMIT, LLM_PROCESSING};
@@ -38,8 +37,8 @@ impl Summary {
         for Skipped { file, document, kind } in skipped {
             writeln!(out, "skipped {file}#{document}: {kind}")?;
         }
-        for Warning { origin, pointer, text } in warnings {
-            writeln!(out, "warning {origin} at {pointer:?}: {text}")?;
+        for warning in warnings {
+            writeln!(out, "{warning}")?;
         }
         let pushed: HashSet<_> = self.commits.unverified().map(|commit| &*commit.key).collect();
         for failure in failures {

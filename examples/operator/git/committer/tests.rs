@@ -32,7 +32,7 @@ async fn the_death_of_the_writing_process_is_told_and_the_next_group_starts_anot
     let staging = bare(&dir.path().join("staging")).await;
     let remote = Remote::new(&target.dir().display().to_string(), "main");
     let place = Place { branch: "main".to_owned(), deploy_path: "deploy".to_owned() };
-    let mut committer = Committer::start(staging, remote, place, 8).await.unwrap();
+    let mut committer = Committer::start(staging, remote, place, 8, usize::MAX).await.unwrap();
     let (first, answer) = request(1);
     committer.serve(vec![first]).await;
     answer.await.unwrap().unwrap();

@@ -1,0 +1,161 @@
+//! What every way of running needs: an LLM, a repository, and the pipeline between them.
+
+use std::time::Duration;
+
+use headworks::circuit_breaker::{CircuitBreaker, CircuitBreakerConfig};
+use headworks::http_transport::{
+    Preset, Transport, TransportConfig, TransportFactory, TransportSnapshot,
+};
+use headworks::pipeline::{PhaseConfig, PipelineConfig, PipelineSnapshot};
+use headworks::rate_limit::{Quota, RateLimiter};
+use headworks::{ConfigError, IntentPipeline};
+use http::HeaderValue;
+
+use crate::ask::Llm;
+use crate::cli::{Commit, Options};
+use crate::git::{Report, Repository, RepositoryConfig, RepositoryTasks, Target};
+use crate::llm::{Counts, StandIn};
+use crate::phases::{
+    DEPLOYMENT_VERIFICATION, DeploymentVerification, GIT_OPS_COMMIT, GitOpsCommit, LLM_PROCESSING,
+    LlmProcessing, MANIFEST_GENERATION, ManifestGeneration, RESOURCE_PLANNING, ResourcePlanning,
+};
+use crate::start_error::StartError;
+use crate::submit::Pipeline;
+
+/// The pipeline, and what stands behind it.
+pub(crate) struct Parts {
+    pub(crate) pipeline: Pipeline,
+    transport: Transport,
+    tasks: RepositoryTasks,
+    stand_in: Option<StandIn>,
+    llm: Asked,
+    target: String,
+    temporary: bool,
+}
+
+/// The LLM that is asked.
+#[derive(Debug)]
+pub(crate) struct Asked {
+    pub(crate) url: String,
+    /// How long one call may take.
+    pub(crate) timeout: Duration,
+    /// What the stand-in served, once it is over; `None` when a real one was asked.
+    pub(crate) served: Option<Counts>,
+}
+
+/// What is known of the parts when all is over.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    pub(crate) pipeline: PipelineSnapshot,
+    pub(crate) transport: TransportSnapshot,
+    pub(crate) llm: Asked,
+    /// Where the commits went.
+    pub(crate) target: String,
+    /// Whether it was made for this run and is gone by now.
+    pub(crate) temporary: bool,
+    pub(crate) commits: Report,
+}
+
+impl Parts {
+    /// # Errors
+    /// One of them cannot begin.
+    pub(crate) async fn open(options: &Options) -> Result<Self, StartError> {
+        let transport = TransportFactory::new()?.transport(transport_config(options))?;
+        let (repository, tasks) = repository(options).await?;
+        let (llm, stand_in) = llm(options, transport.clone()).await?;
+        let (url, target) = (llm.url().to_string(), repository.target().to_owned());
+        let pipeline = pipeline(options, llm, repository)?;
+        let llm = Asked { url, timeout: options.llm.timeout(), served: None };
+        let temporary = options.commit == Commit::Git && options.repo.is_none();
+        Ok(Self { pipeline, transport, tasks, stand_in, llm, target, temporary })
+    }
+
+    /// Ends what is behind a pipeline that is over.
+    pub(crate) async fn close(self) -> Ended {
+        let Self { pipeline, transport, tasks, stand_in, mut llm, target, temporary } = self;
+        let commits = tasks.close().await;
+        if let Some(stand_in) = stand_in {
+            llm.served = Some(stand_in.shutdown().await);
+        }
+        let (pipeline, transport) = (pipeline.snapshot(), transport.snapshot());
+        Ended { pipeline, transport, llm, target, temporary, commits }
+    }
+}
+
+/// The five phases, each with what protects it.
+fn pipeline(options: &Options, llm: Llm, repository: Repository) -> Result<Pipeline, ConfigError> {
+    let config = PipelineConfig::default()
+        .with_name("operator")
+        .with_queue_capacity(options.queue)
+        .with_seats(options.workers);
+    let remote = || PhaseConfig::remote().with_concurrency(options.workers);
+    let breaker = CircuitBreaker::new(CircuitBreakerConfig::default().with_name("llm"))?;
+    let egress = RateLimiter::new(Quota::per_second(options.llm.llm_rate))?;
+    let ask =
+        remote().with_timeout(options.llm.timeout()).with_breaker(breaker).with_egress(egress);
+    // A push that hangs is the committer's to end; its own limit comes before this one.
+    let commit = remote().with_timeout(Duration::from_secs(90)).critical();
+    IntentPipeline::builder(config)
+        .phase(LLM_PROCESSING, ask, LlmProcessing(llm))
+        .phase(RESOURCE_PLANNING, PhaseConfig::local(), ResourcePlanning)
+        .phase(MANIFEST_GENERATION, PhaseConfig::local(), ManifestGeneration)
+        .phase(GIT_OPS_COMMIT, commit, GitOpsCommit(repository.clone()))
+        .phase(DEPLOYMENT_VERIFICATION, remote(), DeploymentVerification(repository))
+        .build()
+}
+
+/// Connections for as many calls as there are workers.
+fn transport_config(options: &Options) -> TransportConfig {
+    let timeout = options.llm.timeout();
+    TransportConfig::from(Preset::HighThroughput)
+        .with_name("llm")
+        .with_open_per_host(options.workers)
+        .with_open_overall(options.workers)
+        .with_idle_per_host(options.workers)
+        .with_idle_overall(options.workers)
+        .with_response_header_timeout(timeout)
+        .with_total_timeout(timeout)
+}
+
+async fn llm(
+    options: &Options,
+    transport: Transport,
+) -> Result<(Llm, Option<StandIn>), StartError> {
+    let (url, authorization, stand_in) = match &options.llm.llm_url {
+        Some(url) => (url.clone(), authorization(&options.llm.llm_key_env)?, None),
+        None => {
+            let stand_in = StandIn::start(options.llm.stand_in(options.seed)).await?;
+            (stand_in.url(), None, Some(stand_in))
+        }
+    };
+    let (style, model) = (options.llm.llm_style, &options.llm.llm_model);
+    Ok((Llm::new(transport, &url, style, model, authorization)?, stand_in))
+}
+
+/// `Bearer …` from the environment, so that no key is ever on a command line.
+fn authorization(variable: &str) -> Result<Option<HeaderValue>, StartError> {
+    let Ok(key) = std::env::var(variable) else { return Ok(None) };
+    let mut value = HeaderValue::try_from(format!("Bearer {key}"))
+        .map_err(|_| StartError::Key(variable.to_owned()))?;
+    value.set_sensitive(true);
+    Ok(Some(value))
+}
+
+async fn repository(options: &Options) -> Result<(Repository, RepositoryTasks), StartError> {
+    let target = match &options.repo {
+        Some(place) => Target::At(place.clone()),
+        None => Target::Temporary,
+    };
+    let config = RepositoryConfig {
+        target,
+        branch: options.branch.clone(),
+        deploy_path: options.deploy_path.clone(),
+        // Who runs on and on would name them without end.
+        listed: if options.runs_on() { 0 } else { usize::MAX },
+        ..RepositoryConfig::default()
+    };
+    Ok(match options.commit {
+        Commit::Git => Repository::open(config).await?,
+        Commit::Memory => Repository::in_memory(&config)?,
+    })
+}

@@ -1,0 +1,175 @@
+//! The operator that runs on: it takes what comes until it is asked to stop, and drains.
+
+use std::fmt;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use headworks::Ending;
+use headworks::intake::http::{
+    Bind, HttpIntake, HttpIntakeConfig, HttpIntakeReport, HttpIntakeSnapshot,
+};
+use headworks::intake::{DirectoryWatcher, WatchConfig, WatchReport, WatchSnapshot, Watching};
+use headworks::pipeline::{Outcome, Outcomes};
+use tokio::task::JoinHandle;
+
+use crate::cli::Options;
+use crate::clock::now;
+use crate::document::MAX_FILE_BYTES;
+use crate::git::CommitId;
+use crate::intake::Documents;
+use crate::language::Language;
+use crate::parts::Parts;
+use crate::problem::with_causes;
+use crate::start_error::StartError;
+use crate::stopped::Stopped;
+use crate::submit::Pipeline;
+use crate::tokens;
+
+/// Beyond the time of a drain: for files that are put away, and for clients that read how theirs
+/// ended.
+const LAST_MOVES: Duration = Duration::from_secs(2);
+
+/// Endings that may wait to be told.
+const UNTOLD: NonZeroUsize = NonZeroUsize::new(4_096).unwrap();
+
+/// Everything that runs until it is stopped.
+pub(crate) struct Service {
+    parts: Parts,
+    watching: Option<Watching>,
+    intake: Option<HttpIntake>,
+    teller: JoinHandle<()>,
+    /// What is watched.
+    folder: Option<PathBuf>,
+    drain: Duration,
+    started: Instant,
+}
+
+impl Service {
+    /// Takes intents from now on.
+    ///
+    /// # Errors
+    /// A part cannot begin, or one of the places cannot be used.
+    pub(crate) async fn start(options: &Options) -> Result<Self, StartError> {
+        let parts = Parts::open(options).await?;
+        let pipeline = &parts.pipeline;
+        let teller = tokio::spawn(tell(pipeline.outcomes(UNTOLD)));
+        let documents = Documents { deadline: options.deadline() };
+        let watching = match watch_config(options) {
+            Some(config) => {
+                Some(DirectoryWatcher::new(config)?.start(pipeline.clone(), documents.clone())?)
+            }
+            None => None,
+        };
+        let intake = match options.serve {
+            Some(at) => Some(listen(options, at, pipeline, documents).await?),
+            None => None,
+        };
+        let folder = options.watch.clone().filter(|_| watching.is_some());
+        Ok(Self { parts, watching, intake, teller, folder, drain: options.drain, started: now() })
+    }
+
+    /// Where it listens.
+    pub(crate) fn address(&self) -> Option<SocketAddr> {
+        self.intake.as_ref().and_then(HttpIntake::local_addr)
+    }
+
+    /// Takes nothing more, finishes within the drain's time what it can, and tells. Meanwhile
+    /// tickets can be read, and nobody is told that it is ready.
+    pub(crate) async fn stop(self) -> Stopped {
+        let Self { parts, watching, intake, teller, drain, started, .. } = self;
+        if let Some(watching) = &watching {
+            watching.close();
+        }
+        let drained = parts.pipeline.shutdown(drain).await;
+        let (files, requests) = tokio::join!(put_away(watching), hang_up(intake));
+        // It ends with the last ending. A panic of it has been seen on the terminal.
+        _ = teller.await;
+        let parts = parts.close().await;
+        let ran = now().saturating_duration_since(started);
+        Stopped { drained, files, requests, parts, ran }
+    }
+}
+
+/// Says where intents come from.
+impl fmt::Display for Service {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(folder) = &self.folder {
+            write!(f, "watching {}", folder.display())?;
+        }
+        if let Some(address) = self.address() {
+            let and = if self.folder.is_some() { ", " } else { "" };
+            write!(f, "{and}listening at http://{address}")?;
+        }
+        Ok(())
+    }
+}
+
+async fn put_away(watching: Option<Watching>) -> Option<(WatchSnapshot, WatchReport)> {
+    let watching = watching?;
+    let report = watching.shutdown(LAST_MOVES).await;
+    Some((watching.snapshot(), report))
+}
+
+async fn hang_up(intake: Option<HttpIntake>) -> Option<(HttpIntakeSnapshot, HttpIntakeReport)> {
+    let intake = intake?;
+    let report = intake.shutdown(LAST_MOVES).await;
+    Some((intake.snapshot(), report))
+}
+
+async fn listen(
+    options: &Options,
+    at: SocketAddr,
+    pipeline: &Pipeline,
+    documents: Documents,
+) -> Result<HttpIntake, StartError> {
+    let builder = HttpIntake::builder(serve_config(at), pipeline, documents);
+    let builder = match &options.token_file {
+        Some(file) => builder.bearer(tokens::read(file)?),
+        None if at.ip().is_loopback() => builder,
+        None => {
+            eprintln!("warning: whoever can reach {at} can submit intents (no --token-file)");
+            builder
+        }
+    };
+    Ok(builder.bind().await?)
+}
+
+fn serve_config(at: SocketAddr) -> HttpIntakeConfig {
+    let bind = match at {
+        SocketAddr::V4(v4) if *v4.ip() == Ipv4Addr::LOCALHOST => Bind::Loopback(at.port()),
+        _ => Bind::Anywhere(at),
+    };
+    HttpIntakeConfig::default().with_bind(bind).with_body_bytes(MAX_FILE_BYTES as usize)
+}
+
+fn watch_config(options: &Options) -> Option<WatchConfig> {
+    let config = WatchConfig::default()
+        .with_directory(options.watch.as_ref()?)
+        .with_extensions(Language::EXTENSIONS)
+        .with_max_file_bytes(MAX_FILE_BYTES as usize);
+    Some(config)
+}
+
+/// Names each run that did not complete, on standard error.
+async fn tell(mut outcomes: Outcomes<CommitId>) {
+    while let Some(outcome) = outcomes.next().await {
+        if outcome.ending != Ending::Completed {
+            eprintln!("operator: {}", line(&outcome));
+        }
+    }
+    if outcomes.missed() > 0 {
+        eprintln!("operator: {} endings came too fast to be told", outcomes.missed());
+    }
+}
+
+fn line(outcome: &Outcome<CommitId>) -> String {
+    let phase = outcome.phase.map_or_else(String::new, |phase| format!(" in {phase}"));
+    let why = outcome.failure.as_deref().map(|failure| format!(": {}", with_causes(failure)));
+    let doubt = if outcome.indeterminate { ", and its commit may be there or not" } else { "" };
+    format!("{} {}{phase}{}{doubt}", outcome.key, outcome.ending, why.unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,46 @@
+//! Why the operator could not begin.
+
+use headworks::ConfigError;
+use headworks::intake::WatchError;
+use headworks::intake::http::HttpIntakeError;
+use http::uri::InvalidUri;
+
+use crate::git::OpenError;
+use crate::llm::StandInError;
+use crate::tokens::TokenError;
+
+/// Why it could not begin.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum StartError {
+    #[error("cannot read the intents at {place}")]
+    Intents { place: String, source: std::io::Error },
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error("--llm-url is no URL")]
+    Url(#[from] InvalidUri),
+    #[error("the variable {0} cannot be a header")]
+    Key(String),
+    #[error("the stand-in LLM does not start")]
+    StandIn(#[from] StandInError),
+    #[error("cannot open the repository")]
+    Repository(#[from] OpenError),
+    #[error("cannot watch the folder")]
+    Watch(#[from] WatchError),
+    #[error("cannot take intents over HTTP")]
+    Serve(#[from] HttpIntakeError),
+    #[error("cannot tell who may come in over HTTP")]
+    Tokens(#[from] TokenError),
+}
+
+impl StartError {
+    /// Whether the settings are to blame.
+    pub(crate) fn is_usage(&self) -> bool {
+        match self {
+            Self::Intents { .. } | Self::Config(_) | Self::Url(_) | Self::Key(_) => true,
+            Self::Serve(_) | Self::Tokens(_) => true,
+            Self::StandIn(error) => matches!(error, StandInError::Config { .. }),
+            Self::Repository(error) => error.is_usage(),
+            Self::Watch(error) => !matches!(error, WatchError::Unwatched { .. }),
+        }
+    }
+}
