@@ -1,6 +1,6 @@
 //! What the LLM is to answer, and how strictly it is held to that.
 
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value};
 
 use crate::formats::{Fields, Nulls, integer, object, text};
@@ -16,7 +16,7 @@ pub(crate) const MAX_TARGETS: usize = 63;
 const MAX_REPLICAS: u32 = 100;
 
 /// The answer: what to do, to what, and how.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Answer {
     pub(crate) action: Action,
     pub(crate) targets: Vec<Target>,
@@ -25,7 +25,7 @@ pub(crate) struct Answer {
 }
 
 /// One workload.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Target {
     pub(crate) namespace: Namespace,
     pub(crate) name: Name,
@@ -69,6 +69,15 @@ impl Action {
 impl Serialize for Action {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(self.as_str())
+    }
+}
+
+impl<'de> Deserialize<'de> for Action {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let word = String::deserialize(deserializer)?;
+        let unknown =
+            || serde::de::Error::unknown_variant(&word, &["scale", "deploy", "configure"]);
+        Self::of_word(&word).ok_or_else(unknown)
     }
 }
 

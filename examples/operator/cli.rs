@@ -12,8 +12,10 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, ValueEnum};
 
 use crate::llm::{FaultRates, StandInConfig};
+use crate::settings::Rooms;
 
-use values::{base_url, branch, faults, number, path, sigma, some_time, time};
+pub(crate) use values::time;
+use values::{base_url, branch, faults, number, path, sigma, some_time};
 
 /// The intents that come with the project.
 const OWN_INTENTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/intents");
@@ -25,7 +27,7 @@ const OWN_INTENTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/intents
 ///
 /// TIME is a whole number and its unit: 250ms, 5s, 2m.
 #[derive(Clone, Debug, Parser)]
-#[command(name = "operator", version)]
+#[command(name = "operator", version, args_override_self = true)]
 pub(crate) struct Options {
     /// Read every *.json, *.yaml and *.yml below this folder, or this one file
     ///
@@ -34,6 +36,14 @@ pub(crate) struct Options {
     /// that leads elsewhere is skipped, and said. No file is read twice.
     #[arg(long, value_name = "DIR", default_value = OWN_INTENTS)]
     pub(crate) intents: PathBuf,
+
+    /// Read settings from this YAML file [default: none]
+    ///
+    /// Every flag, with `_` for `-`, and every field of the library's configuration, as in
+    /// `pipeline: {seats: 16}`. The environment goes before it, as in HEADWORKS_PIPELINE__SEATS=16, and
+    /// the command line before both.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
 
     /// Make N valid documents instead of reading any
     #[arg(long, value_name = "N", conflicts_with = "intents", allow_negative_numbers = true,
@@ -66,19 +76,29 @@ pub(crate) struct Options {
     #[arg(long, value_name = "FILE", requires = "serve")]
     pub(crate) token_file: Option<PathBuf>,
 
+    /// Keep here what was accepted and has not ended, so that it outlives the process
+    /// [default: nowhere]
+    ///
+    /// The next start goes on with it; an answer of the LLM that is kept is not asked for again. For
+    /// --watch and --serve: a run over --intents begins again by itself, and what is committed is not
+    /// committed again. One process at a time.
+    #[arg(long, value_name = "DIR",
+        value_parser = NonEmptyStringValueParser::new().map(PathBuf::from))]
+    pub(crate) state: Option<PathBuf>,
+
     /// Decides what is generated, and how the stand-in LLM behaves
     #[arg(long, value_name = "S", default_value_t = 1)]
     pub(crate) seed: u64,
 
-    /// Intents worked on at once
-    #[arg(long, value_name = "N", default_value = "64", allow_negative_numbers = true,
+    /// Intents worked on at once [default: 64]
+    #[arg(long, value_name = "N", allow_negative_numbers = true,
         value_parser = number::<usize>(1..=65_536))]
-    pub(crate) workers: usize,
+    pub(crate) workers: Option<usize>,
 
-    /// Intents the pipeline holds, waiting or parked
-    #[arg(long, value_name = "N", default_value = "2000", allow_negative_numbers = true,
+    /// Intents the pipeline holds, waiting or parked [default: 2000]
+    #[arg(long, value_name = "N", allow_negative_numbers = true,
         value_parser = number::<usize>(1..=1_000_000))]
-    pub(crate) queue: usize,
+    pub(crate) queue: Option<usize>,
 
     /// How long one intent may take from its submission to its end [default: 120s, with --watch
     /// or --serve as long as it takes]
@@ -112,6 +132,10 @@ pub(crate) struct Options {
     /// Print the summary as JSON
     #[arg(long)]
     pub(crate) json: bool,
+
+    /// The library's configuration, with what is said of it anywhere.
+    #[arg(skip)]
+    pub(crate) rooms: Rooms,
 }
 
 /// Which LLM is asked, and how the stand-in behaves when there is no other.
@@ -142,6 +166,11 @@ pub(crate) struct LlmOptions {
     /// How long one call may take [default: 2s, with --llm-url 60s]
     #[arg(long, value_name = "TIME", value_parser = some_time)]
     pub(crate) llm_timeout: Option<Duration>,
+
+    /// How long an answer is given again to whoever asks the same; who asks while it is being given
+    /// shares it always
+    #[arg(long, value_name = "TIME", default_value = "5m", value_parser = some_time)]
+    pub(crate) llm_cache: Duration,
 
     /// The stand-in's median latency
     #[arg(long, value_name = "TIME", default_value = "20ms", value_parser = time,
@@ -175,18 +204,20 @@ pub(crate) enum Style {
 }
 
 impl Options {
-    /// Reads the command line.
+    /// Reads a command line, with the program's name first. Its rooms are as they are by default.
     ///
     /// # Errors
     /// It makes no sense, or asks for help; [`clap::Error::exit`] knows what to do.
-    pub(crate) fn read(
-        args: impl IntoIterator<Item = impl Into<OsString> + Clone>,
-    ) -> Result<Self, clap::Error> {
+    pub(crate) fn parse_checked(args: &[OsString]) -> Result<Self, clap::Error> {
         let options = Self::try_parse_from(args)?;
         if options.commit == Commit::Memory && options.repo.is_some() {
             let words =
                 "'--repo <PLACE>' cannot be used with '--commit memory', which pushes nowhere";
             return Err(Self::command().error(ErrorKind::ArgumentConflict, words));
+        }
+        if options.state.is_some() && !options.runs_on() {
+            let words = "'--state <DIR>' is for '--watch <DIR>' and '--serve <IP:PORT>'";
+            return Err(Self::command().error(ErrorKind::MissingRequiredArgument, words));
         }
         if options.serve.is_some_and(|at| !at.ip().is_loopback()) && !options.serve_anywhere {
             let words = "'--serve <IP:PORT>' listens where other machines come in, \

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use headworks::{Intent, Priority};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::answer::Answer;
@@ -14,7 +14,7 @@ use crate::names::{Name, Namespace};
 use crate::problem::{Origin, Rule};
 
 /// What the operator works on: decoded, checked, and sure to have a key.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct NetworkIntent {
     pub(crate) origin: Origin,
     pub(crate) form: Form,
@@ -34,7 +34,7 @@ pub(crate) struct NetworkIntent {
 pub(crate) type Order = Intent<Arc<NetworkIntent>>;
 
 /// What is asked for.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) enum Request {
     /// In a person's words, and whatever else the document says beside them.
     Text { text: String, context: Map<String, Value> },
@@ -43,7 +43,7 @@ pub(crate) enum Request {
 }
 
 /// The four forms a document may have.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Form {
     Flat,
@@ -92,7 +92,7 @@ impl fmt::Display for Form {
 }
 
 /// What the author allows, checked on the document where it has fields and on the plan always.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Constraints {
     pub(crate) min_replicas: Option<u32>,
     pub(crate) max_replicas: Option<u32>,

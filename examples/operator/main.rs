@@ -17,6 +17,8 @@
 //! - [`tally`] counts how it ended, with a [`failure`] if it did not end well, and [`summary`]
 //!   tells; of a service [`stopped`] does.
 //!
+//! [`settings`] come from a file, the environment and the [command line](cli).
+//!
 //! [`llm`] is a stand-in for the model's server; with `--llm-url` a real one is asked.
 
 mod answer;
@@ -51,6 +53,7 @@ mod reader;
 #[cfg(test)]
 mod samples;
 mod service;
+mod settings;
 mod start_error;
 mod stopped;
 mod submit;
@@ -62,8 +65,10 @@ mod tokens;
 mod value;
 mod yaml;
 
+use std::ffi::OsString;
 use std::io::{self, Write};
 use std::path::Path;
+use std::pin::pin;
 use std::process::ExitCode;
 
 #[cfg(unix)]
@@ -73,19 +78,33 @@ use crate::cli::Options;
 use crate::problem::with_causes;
 use crate::progress::Progress;
 use crate::service::Service;
+use crate::settings::SettingsError;
 use crate::start_error::StartError;
 use crate::tally::Tally;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let options = Options::read(std::env::args_os()).unwrap_or_else(|error| error.exit());
-    tokio::select! { biased;
-        ended = run(&options) => ended.unwrap_or_else(|error| {
+    let text = |text: OsString| text.to_string_lossy().into_owned();
+    let environment = std::env::vars_os().map(|(name, value)| (text(name), text(value)));
+    let options = match settings::read(std::env::args_os(), environment) {
+        Ok(options) => options,
+        Err(SettingsError::Args(error)) => error.exit(),
+        Err(error) => {
             eprintln!("operator: {}", with_causes(&error));
-            ExitCode::from(if error.is_usage() { 2 } else { 1 })
-        }),
+            return ExitCode::from(2);
+        }
+    };
+    tokio::select! { biased;
+        ended = run(&options) => ended.unwrap_or_else(|error| not_begun(&options, &error)),
         () = asked_twice() => ExitCode::from(130),
     }
+}
+
+fn not_begun(options: &Options, error: &StartError) -> ExitCode {
+    let said = error.field().and_then(|field| options.rooms.said_by(options, field));
+    let said = said.map_or_else(String::new, |said| format!(" ({said})"));
+    eprintln!("operator: {}{said}", with_causes(error));
+    ExitCode::from(if error.is_usage() { 2 } else { 1 })
 }
 
 async fn run(options: &Options) -> Result<ExitCode, StartError> {
@@ -108,9 +127,14 @@ async fn run_once(options: &Options) -> Result<ExitCode, StartError> {
 
 /// Until somebody asks to stop.
 async fn run_on(options: &Options) -> Result<ExitCode, StartError> {
-    let service = Service::start(options).await?;
+    let mut stop = pin!(asked_to_stop(options));
+    // Asked before it has begun, it has nothing to finish.
+    let service = tokio::select! { biased;
+        () = &mut stop => return Ok(ExitCode::SUCCESS),
+        started = Service::start(options) => started?,
+    };
     eprintln!("operator: {service}");
-    asked_to_stop(options).await;
+    stop.await;
     let stopped = service.stop().await;
     let text = if options.json { format!("{}\n", stopped.json()) } else { stopped.text() };
     Ok(print(&text, stopped.is_clean()))

@@ -37,6 +37,6 @@ fn reader(options: &Options) -> Result<Reader, StartError> {
 
 fn limits(options: &Options) -> Limits {
     // The lowest class may fill 80 % of the queue; see `Limits::window`.
-    let window = (options.queue * 4 / 5).max(1);
+    let window = (options.rooms.pipeline.queue_capacity * 4 / 5).max(1);
     Limits { window, deadline: options.deadline(), drain: options.drain }
 }

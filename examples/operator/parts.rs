@@ -2,11 +2,10 @@
 
 use std::time::Duration;
 
-use headworks::circuit_breaker::{CircuitBreaker, CircuitBreakerConfig};
-use headworks::http_transport::{
-    Preset, Transport, TransportConfig, TransportFactory, TransportSnapshot,
-};
-use headworks::pipeline::{PhaseConfig, PipelineConfig, PipelineSnapshot};
+use headworks::cache::Cache;
+use headworks::circuit_breaker::CircuitBreaker;
+use headworks::http_transport::{Transport, TransportFactory, TransportSnapshot};
+use headworks::pipeline::{FileCheckpoints, Phase, PhaseConfig, PipelineSnapshot};
 use headworks::rate_limit::{Quota, RateLimiter};
 use headworks::{ConfigError, IntentPipeline};
 use http::HeaderValue;
@@ -16,9 +15,11 @@ use crate::cli::{Commit, Options};
 use crate::git::{Report, Repository, RepositoryConfig, RepositoryTasks, Target};
 use crate::llm::{Counts, StandIn};
 use crate::phases::{
-    DEPLOYMENT_VERIFICATION, DeploymentVerification, GIT_OPS_COMMIT, GitOpsCommit, LLM_PROCESSING,
-    LlmProcessing, MANIFEST_GENERATION, ManifestGeneration, RESOURCE_PLANNING, ResourcePlanning,
+    Asking, DEPLOYMENT_VERIFICATION, DeploymentVerification, GIT_OPS_COMMIT, GitOpsCommit,
+    LLM_PROCESSING, LlmProcessing, MANIFEST_GENERATION, ManifestGeneration, RESOURCE_PLANNING,
+    ResourcePlanning,
 };
+use crate::prompt::user_message;
 use crate::start_error::StartError;
 use crate::submit::Pipeline;
 
@@ -60,7 +61,7 @@ impl Parts {
     /// # Errors
     /// One of them cannot begin.
     pub(crate) async fn open(options: &Options) -> Result<Self, StartError> {
-        let transport = TransportFactory::new()?.transport(transport_config(options))?;
+        let transport = TransportFactory::new()?.transport(options.rooms.transport.clone())?;
         let (repository, tasks) = repository(options).await?;
         let (llm, stand_in) = llm(options, transport.clone()).await?;
         let (url, target) = (llm.url().to_string(), repository.target().to_owned());
@@ -84,37 +85,39 @@ impl Parts {
 
 /// The five phases, each with what protects it.
 fn pipeline(options: &Options, llm: Llm, repository: Repository) -> Result<Pipeline, ConfigError> {
-    let config = PipelineConfig::default()
-        .with_name("operator")
-        .with_queue_capacity(options.queue)
-        .with_seats(options.workers);
-    let remote = || PhaseConfig::remote().with_concurrency(options.workers);
-    let breaker = CircuitBreaker::new(CircuitBreakerConfig::default().with_name("llm"))?;
+    let rooms = &options.rooms;
+    let remote = || PhaseConfig::remote().with_concurrency(rooms.pipeline.seats);
+    let breaker = CircuitBreaker::new(rooms.breaker.clone())?;
     let egress = RateLimiter::new(Quota::per_second(options.llm.llm_rate))?;
     let ask =
         remote().with_timeout(options.llm.timeout()).with_breaker(breaker).with_egress(egress);
     // A push that hangs is the committer's to end; its own limit comes before this one.
     let commit = remote().with_timeout(Duration::from_secs(90)).critical();
-    IntentPipeline::builder(config)
-        .phase(LLM_PROCESSING, ask, LlmProcessing(llm))
-        .phase(RESOURCE_PLANNING, PhaseConfig::local(), ResourcePlanning)
-        .phase(MANIFEST_GENERATION, PhaseConfig::local(), ManifestGeneration)
-        .phase(GIT_OPS_COMMIT, commit, GitOpsCommit(repository.clone()))
-        .phase(DEPLOYMENT_VERIFICATION, remote(), DeploymentVerification(repository))
+    let (local, verify) = (PhaseConfig::local, remote());
+    let answers = Cache::new(rooms.llm_cache.clone())?;
+    let asking = Asking(llm).cached(|intent| user_message(intent), answers);
+    let (answered, committed) = (LlmProcessing(asking), GitOpsCommit(repository.clone()));
+    let verified = DeploymentVerification(repository);
+    let builder = IntentPipeline::builder(rooms.pipeline.clone());
+    if options.state.is_none() {
+        return builder
+            .phase(LLM_PROCESSING, ask, answered)
+            .phase(RESOURCE_PLANNING, local(), ResourcePlanning)
+            .phase(MANIFEST_GENERATION, local(), ManifestGeneration)
+            .phase(GIT_OPS_COMMIT, commit, committed)
+            .phase(DEPLOYMENT_VERIFICATION, verify, verified)
+            .build();
+    }
+    // Kept is what was paid for, and that it is all done. What is between is quickly made again, and
+    // a commit is found again by its trailers.
+    builder
+        .checkpoints(FileCheckpoints::new(rooms.state.clone())?)
+        .durable_phase(LLM_PROCESSING, 1, ask, answered)
+        .phase(RESOURCE_PLANNING, local(), ResourcePlanning)
+        .phase(MANIFEST_GENERATION, local(), ManifestGeneration)
+        .phase(GIT_OPS_COMMIT, commit, committed)
+        .durable_phase(DEPLOYMENT_VERIFICATION, 1, verify, verified)
         .build()
-}
-
-/// Connections for as many calls as there are workers.
-fn transport_config(options: &Options) -> TransportConfig {
-    let timeout = options.llm.timeout();
-    TransportConfig::from(Preset::HighThroughput)
-        .with_name("llm")
-        .with_open_per_host(options.workers)
-        .with_open_overall(options.workers)
-        .with_idle_per_host(options.workers)
-        .with_idle_overall(options.workers)
-        .with_response_header_timeout(timeout)
-        .with_total_timeout(timeout)
 }
 
 async fn llm(

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use headworks::pipeline::{Phase, PhaseContext, PhaseError, Step};
+use serde::{Deserialize, Serialize};
 
 use crate::answer::{Answer, AnswerError, parse_for};
 use crate::ask::Llm;
@@ -19,26 +20,45 @@ pub(crate) const MANIFEST_GENERATION: &str = "ManifestGeneration";
 pub(crate) const GIT_OPS_COMMIT: &str = "GitOpsCommit";
 pub(crate) const DEPLOYMENT_VERIFICATION: &str = "DeploymentVerification";
 
-/// Asks the LLM and holds its answer to the rules.
-pub(crate) struct LlmProcessing(pub(crate) Llm);
+/// Asks the LLM and holds its answer to the rules. Equal questions have equal answers, so one
+/// answer serves all who ask the same ([`Phase::cached`]).
+pub(crate) struct Asking(pub(crate) Llm);
 
-/// An intent and the answer to it.
-pub(crate) struct Answered {
-    intent: Arc<NetworkIntent>,
-    answer: Answer,
-}
-
-impl Phase<Arc<NetworkIntent>> for LlmProcessing {
-    type Out = Answered;
+impl Phase<Arc<NetworkIntent>> for Asking {
+    type Out = Answer;
 
     async fn run(
         &self,
         intent: &Arc<NetworkIntent>,
         _: &PhaseContext,
-    ) -> Result<Step<Answered>, PhaseError> {
+    ) -> Result<Step<Answer>, PhaseError> {
         let text = self.0.ask(intent).await?;
-        let answer = parse_for(intent, &text).map_err(answer_failed)?;
-        Ok(Step::Done(Answered { intent: Arc::clone(intent), answer }))
+        parse_for(intent, &text).map(Step::Done).map_err(answer_failed)
+    }
+}
+
+/// Has an answer, asked for now or earlier, and goes on with it and the intent.
+pub(crate) struct LlmProcessing<A>(pub(crate) A);
+
+/// An intent and the answer to it: kept on disk, since it was paid for.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Answered {
+    intent: Arc<NetworkIntent>,
+    answer: Answer,
+}
+
+impl<A: Phase<Arc<NetworkIntent>, Out = Answer>> Phase<Arc<NetworkIntent>> for LlmProcessing<A> {
+    type Out = Answered;
+
+    async fn run(
+        &self,
+        intent: &Arc<NetworkIntent>,
+        context: &PhaseContext,
+    ) -> Result<Step<Answered>, PhaseError> {
+        Ok(match self.0.run(intent, context).await? {
+            Step::Done(answer) => Step::Done(Answered { intent: Arc::clone(intent), answer }),
+            Step::Again { after } => Step::Again { after },
+        })
     }
 }
 

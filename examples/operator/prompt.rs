@@ -18,16 +18,18 @@ Otherwise read "text": one target for each workload it names, names in lower cas
 The namespace is "context"."targetNamespace" if there, else "metadata"."namespace". If the text names no workload, the target is "metadata"."name".
 "settings" is {} unless the text asks for more. Answer with the JSON object alone."#;
 
-/// The user's message for an intent.
+/// The user's message for an intent: all that its answer depends on, so that whoever asks the same
+/// may be given the same answer.
 pub(crate) fn user_message(intent: &NetworkIntent) -> String {
     let (text, context, fields) = match &intent.request {
         Request::Text { text, context } => (Some(text.as_str()), Some(context), None),
         Request::Fields(answer) => (None, None, Some(answer)),
     };
+    // The answer to an intent in fields does not depend on what the object is called.
+    let metadata = text.map(|_| Metadata { namespace: &intent.namespace, name: &intent.name });
     let message = Message {
-        key: &intent.key(),
         form: intent.form,
-        metadata: Metadata { namespace: &intent.namespace, name: &intent.name },
+        metadata,
         text,
         context: context.filter(|context| !context.is_empty()),
         intent: fields,
@@ -37,9 +39,9 @@ pub(crate) fn user_message(intent: &NetworkIntent) -> String {
 
 #[derive(Serialize)]
 struct Message<'a> {
-    key: &'a str,
     form: Form,
-    metadata: Metadata<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    metadata: Option<Metadata<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     text: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]

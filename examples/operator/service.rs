@@ -1,25 +1,23 @@
 //! The operator that runs on: it takes what comes until it is asked to stop, and drains.
 
 use std::fmt;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use headworks::Ending;
-use headworks::intake::http::{
-    Bind, HttpIntake, HttpIntakeConfig, HttpIntakeReport, HttpIntakeSnapshot,
-};
-use headworks::intake::{DirectoryWatcher, WatchConfig, WatchReport, WatchSnapshot, Watching};
-use headworks::pipeline::{Outcome, Outcomes};
+use headworks::intake::http::{HttpIntake, HttpIntakeReport, HttpIntakeSnapshot};
+use headworks::intake::{DirectoryWatcher, WatchReport, WatchSnapshot, Watching};
+use headworks::pipeline::{Outcome, Outcomes, RestoreError, Restored, Resumed, SetAside};
 use tokio::task::JoinHandle;
 
 use crate::cli::Options;
 use crate::clock::now;
-use crate::document::MAX_FILE_BYTES;
 use crate::git::CommitId;
 use crate::intake::Documents;
-use crate::language::Language;
+use crate::intent::NetworkIntent;
 use crate::parts::Parts;
 use crate::problem::with_causes;
 use crate::start_error::StartError;
@@ -34,6 +32,9 @@ const LAST_MOVES: Duration = Duration::from_secs(2);
 /// Endings that may wait to be told.
 const UNTOLD: NonZeroUsize = NonZeroUsize::new(4_096).unwrap();
 
+/// An intent of an earlier life.
+type Kept = Resumed<Arc<NetworkIntent>, CommitId>;
+
 /// Everything that runs until it is stopped.
 pub(crate) struct Service {
     parts: Parts,
@@ -42,6 +43,10 @@ pub(crate) struct Service {
     teller: JoinHandle<()>,
     /// What is watched.
     folder: Option<PathBuf>,
+    /// Intents that an earlier life had accepted, and not ended.
+    went_on: usize,
+    /// Whether what has not ended outlives it.
+    is_kept: bool,
     drain: Duration,
     started: Instant,
 }
@@ -55,11 +60,15 @@ impl Service {
         let parts = Parts::open(options).await?;
         let pipeline = &parts.pipeline;
         let teller = tokio::spawn(tell(pipeline.outcomes(UNTOLD)));
+        let resumed = go_on(pipeline).await?;
+        let went_on = resumed.len();
         let documents = Documents { deadline: options.deadline() };
-        let watching = match watch_config(options) {
-            Some(config) => {
-                Some(DirectoryWatcher::new(config)?.start(pipeline.clone(), documents.clone())?)
+        let watching = match &options.watch {
+            Some(_) => {
+                let watcher = DirectoryWatcher::new(options.rooms.watch.clone())?;
+                Some(watcher.start_resumed(pipeline.clone(), documents.clone(), resumed)?)
             }
+            // Nobody waits for their ends, and they go on all the same.
             None => None,
         };
         let intake = match options.serve {
@@ -67,7 +76,9 @@ impl Service {
             None => None,
         };
         let folder = options.watch.clone().filter(|_| watching.is_some());
-        Ok(Self { parts, watching, intake, teller, folder, drain: options.drain, started: now() })
+        let (drain, started) = (options.drain, now());
+        let is_kept = options.state.is_some();
+        Ok(Self { parts, watching, intake, teller, folder, went_on, is_kept, drain, started })
     }
 
     /// Where it listens.
@@ -78,7 +89,7 @@ impl Service {
     /// Takes nothing more, finishes within the drain's time what it can, and tells. Meanwhile
     /// tickets can be read, and nobody is told that it is ready.
     pub(crate) async fn stop(self) -> Stopped {
-        let Self { parts, watching, intake, teller, drain, started, .. } = self;
+        let Self { parts, watching, intake, teller, drain, started, is_kept, .. } = self;
         if let Some(watching) = &watching {
             watching.close();
         }
@@ -88,7 +99,7 @@ impl Service {
         _ = teller.await;
         let parts = parts.close().await;
         let ran = now().saturating_duration_since(started);
-        Stopped { drained, files, requests, parts, ran }
+        Stopped { drained, files, requests, parts, is_kept, ran }
     }
 }
 
@@ -102,8 +113,24 @@ impl fmt::Display for Service {
             let and = if self.folder.is_some() { ", " } else { "" };
             write!(f, "{and}listening at http://{address}")?;
         }
+        if self.went_on > 0 {
+            write!(f, ", going on with {}", self.went_on)?;
+        }
         Ok(())
     }
+}
+
+/// What an earlier life had accepted goes on. What cannot is said, and stays on the disk.
+async fn go_on(pipeline: &Pipeline) -> Result<Vec<Kept>, RestoreError> {
+    let Restored { resumed, refused, set_aside, .. } = pipeline.restore().await?;
+    for SetAside { place, why, .. } in set_aside {
+        eprintln!("warning: set aside {place}: {why}");
+    }
+    for refused in refused {
+        let reason = refused.reason();
+        eprintln!("warning: {} cannot go on: {reason}", refused.into_inner().key);
+    }
+    Ok(resumed)
 }
 
 async fn put_away(watching: Option<Watching>) -> Option<(WatchSnapshot, WatchReport)> {
@@ -124,7 +151,7 @@ async fn listen(
     pipeline: &Pipeline,
     documents: Documents,
 ) -> Result<HttpIntake, StartError> {
-    let builder = HttpIntake::builder(serve_config(at), pipeline, documents);
+    let builder = HttpIntake::builder(options.rooms.serve.clone(), pipeline, documents);
     let builder = match &options.token_file {
         Some(file) => builder.bearer(tokens::read(file)?),
         None if at.ip().is_loopback() => builder,
@@ -134,22 +161,6 @@ async fn listen(
         }
     };
     Ok(builder.bind().await?)
-}
-
-fn serve_config(at: SocketAddr) -> HttpIntakeConfig {
-    let bind = match at {
-        SocketAddr::V4(v4) if *v4.ip() == Ipv4Addr::LOCALHOST => Bind::Loopback(at.port()),
-        _ => Bind::Anywhere(at),
-    };
-    HttpIntakeConfig::default().with_bind(bind).with_body_bytes(MAX_FILE_BYTES as usize)
-}
-
-fn watch_config(options: &Options) -> Option<WatchConfig> {
-    let config = WatchConfig::default()
-        .with_directory(options.watch.as_ref()?)
-        .with_extensions(Language::EXTENSIONS)
-        .with_max_file_bytes(MAX_FILE_BYTES as usize);
-    Some(config)
 }
 
 /// Names each run that did not complete, on standard error.
@@ -171,5 +182,9 @@ fn line(outcome: &Outcome<CommitId>) -> String {
     format!("{} {}{phase}{}{doubt}", outcome.key, outcome.ending, why.unwrap_or_default())
 }
 
+#[cfg(test)]
+mod killed;
+#[cfg(test)]
+mod load;
 #[cfg(test)]
 mod tests;

@@ -3,6 +3,7 @@
 use headworks::ConfigError;
 use headworks::intake::WatchError;
 use headworks::intake::http::HttpIntakeError;
+use headworks::pipeline::RestoreError;
 use http::uri::InvalidUri;
 
 use crate::git::OpenError;
@@ -28,11 +29,24 @@ pub(crate) enum StartError {
     Watch(#[from] WatchError),
     #[error("cannot take intents over HTTP")]
     Serve(#[from] HttpIntakeError),
+    #[error("cannot go on with what was kept (--state)")]
+    Restore(#[from] RestoreError),
     #[error("cannot tell who may come in over HTTP")]
     Tokens(#[from] TokenError),
 }
 
 impl StartError {
+    /// The field of the library's configuration that is out of its range, if it is one.
+    pub(crate) fn field(&self) -> Option<&'static str> {
+        match self {
+            Self::Config(error) | Self::Serve(HttpIntakeError::Config(error)) => match error {
+                ConfigError::Invalid { field, .. } => Some(field),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
     /// Whether the settings are to blame.
     pub(crate) fn is_usage(&self) -> bool {
         match self {
@@ -40,6 +54,8 @@ impl StartError {
             Self::Serve(_) | Self::Tokens(_) => true,
             Self::StandIn(error) => matches!(error, StandInError::Config { .. }),
             Self::Repository(error) => error.is_usage(),
+            // A folder that is no folder, or somebody else's.
+            Self::Restore(_) => true,
             Self::Watch(error) => !matches!(error, WatchError::Unwatched { .. }),
         }
     }

@@ -21,17 +21,20 @@ pub(crate) struct Stopped {
     pub(crate) files: Option<(WatchSnapshot, WatchReport)>,
     pub(crate) requests: Option<(HttpIntakeSnapshot, HttpIntakeReport)>,
     pub(crate) parts: Ended,
+    /// Whether what was not finished is kept for the next start.
+    pub(crate) is_kept: bool,
     pub(crate) ran: Duration,
 }
 
 impl Stopped {
-    /// Exit code 0: the ledger adds up, and nothing was cut off.
+    /// Exit code 0: the ledger adds up, and nothing was cut off but what is kept.
     pub(crate) fn is_clean(&self) -> bool {
         let drained = &self.drained;
         let ledger = &drained.ledger;
+        let is_finished =
+            drained.returned.is_empty() && ledger.live + ledger.count(Ending::Cancelled) == 0;
         ledger.is_exact()
-            && ledger.live + ledger.count(Ending::Cancelled) == 0
-            && drained.returned.is_empty()
+            && (is_finished || self.is_kept)
             && drained.indeterminate.is_empty()
             && drained.unresponsive.is_empty()
     }
@@ -45,7 +48,8 @@ impl Stopped {
     fn write(&self, out: &mut String) -> fmt::Result {
         let (drained, commits) = (&self.drained, &self.parts.commits);
         for one in &drained.returned {
-            writeln!(out, "not finished ({}): the time to drain was up", one.intent.key)?;
+            let kept = if self.is_kept { ", kept for the next start" } else { "" };
+            writeln!(out, "not finished ({}): the time to drain was up{kept}", one.intent.key)?;
         }
         for key in &drained.indeterminate {
             writeln!(out, "indeterminate ({key}): its commit may be there or not")?;
@@ -82,6 +86,7 @@ impl Stopped {
         json!({
             "ledger": ledger(drained),
             "returned": returned,
+            "kept": self.is_kept,
             "indeterminate": keys(&drained.indeterminate),
             "unresponsive": keys(&drained.unresponsive),
             "files": self.files.as_ref().map(|(seen, report)| json!({

@@ -15,6 +15,7 @@ use crate::operator::run;
 use crate::phases::{DEPLOYMENT_VERIFICATION, GIT_OPS_COMMIT, LLM_PROCESSING};
 use crate::problem::with_causes;
 use crate::progress::Progress;
+use crate::settings;
 use crate::summary::Summary;
 
 /// A quick LLM without faults, unless the arguments say otherwise.
@@ -24,7 +25,7 @@ const CALM: &[&str] = &["--llm-latency", "1ms", "--llm-sigma", "0", "--llm-fault
 const FAULTY: &[&str] = &["--llm-latency", "1ms", "--llm-timeout", "2s"];
 
 fn options(args: &[&[&str]]) -> Options {
-    Options::read(["operator"].iter().chain(args.iter().copied().flatten())).unwrap()
+    settings::read(["operator"].iter().chain(args.iter().copied().flatten()), []).unwrap()
 }
 
 async fn finished(args: &[&[&str]]) -> Summary {
@@ -159,6 +160,35 @@ async fn a_second_run_commits_only_what_is_not_the_newest_already() {
     // Of the three documents of one key, each differs from the one before it.
     assert_eq!((second.commits.committed, second.tally.committed()), (3, first.tally.committed()));
     assert_eq!(second.commits.repeated, first.tally.committed() - 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_asks_the_same_shares_one_call() {
+    let folder = TempDir::new().unwrap();
+    for number in 0..40 {
+        let replicas = 1 + number % 2;
+        let document = serde_json::json!({
+            "apiVersion": "nephoran.com/v1",
+            "kind": "NetworkIntent",
+            "metadata": { "name": format!("tuesday-{number}"), "namespace": "lab" },
+            "spec": {
+                "action": "scale",
+                "target": { "type": "deployment", "name": "web", "namespace": "lab" },
+                "parameters": { "replicas": replicas },
+            },
+        });
+        let path = folder.path().join(format!("{number}.json"));
+        std::fs::write(path, document.to_string()).unwrap();
+    }
+    let args = ["--commit", "memory", "--intents", text(folder.path())];
+    let summary = finished(&[CALM, &args]).await;
+    assert_eq!(summary.tally.committed(), 40, "{}", summary.text());
+    assert_eq!(summary.llm.served.unwrap().total(), 2, "one call for each question");
+    // A call that fails fails nobody for good: they ask again, together.
+    let faults = ["--llm-latency", "1ms", "--llm-faults", "server-error=0.5"];
+    let summary = finished(&[&faults, &args]).await;
+    assert_eq!(summary.tally.committed(), 40, "{}", summary.text());
+    assert!(summary.llm.served.unwrap().total() < 40);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -106,7 +106,6 @@ fn the_prompt_carries_text_as_data_only() {
     assert_eq!(
         message,
         json!({
-            "key": "default/sample",
             "form": "custom-resource",
             "metadata": {"namespace": "default", "name": "sample"},
             "text": text,

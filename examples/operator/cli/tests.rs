@@ -1,7 +1,11 @@
 use super::*;
+use crate::settings::{self, SettingsError};
 
 fn parse(args: &[&str]) -> Result<Options, clap::Error> {
-    Options::read(["operator"].iter().chain(args))
+    match settings::read(["operator"].iter().chain(args), []) {
+        Err(SettingsError::Args(error)) => Err(error),
+        read => Ok(read.unwrap()),
+    }
 }
 
 /// The message for a command line that makes no sense.
@@ -76,6 +80,7 @@ fn a_value_out_of_range_is_refused_by_the_name_of_its_flag() {
         ("--drain", "5", "as in 250ms, 5s or 2m"),
         ("--llm-rate", "0", "1..=10000000"),
         ("--llm-timeout", "0ms", "at least 1ms"),
+        ("--llm-cache", "0s", "at least 1ms"),
         ("--llm-latency", "2000m", "at most a day"),
         ("--llm-sigma", "-1", "from 0 to 3"),
         ("--llm-sigma", "99", "from 0 to 3"),
@@ -149,6 +154,8 @@ fn flags_that_exclude_each_other_are_refused() {
     for at in ["127.0.0.1:0", "127.0.0.2:80", "[::1]:80"] {
         assert!(parse(&["--serve", at]).is_ok(), "{at}");
     }
+    assert!(refused(&["--state", "x"]).contains("'--state <DIR>' is for '--watch <DIR>'"));
+    assert!(parse(&["--state", "x", "--serve", "127.0.0.1:0"]).is_ok());
     assert!(refused(&["--token-file", "x"]).contains("--serve <IP:PORT>"));
     refused(&["--no-such-flag"]);
     assert_eq!(parse(&["--help"]).unwrap_err().exit_code(), 0);

@@ -19,7 +19,7 @@ pub(super) fn number<T: TryFrom<u64>>(range: RangeInclusive<u64>) -> RangedU64Va
 }
 
 /// `250ms`, `5s`, `2m`: a whole number and its unit, up to a day.
-pub(super) fn time(text: &str) -> Result<Duration, String> {
+pub(crate) fn time(text: &str) -> Result<Duration, String> {
     let form = || "must be a whole number and its unit, as in 250ms, 5s or 2m".to_owned();
     let unit = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (digits, unit) = text.split_at(unit);

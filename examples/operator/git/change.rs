@@ -5,6 +5,7 @@ use std::fmt::{self, Display, Write as _};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::error::CommitError;
 
@@ -105,8 +106,15 @@ pub(crate) fn is_file_name(text: &str) -> bool {
 }
 
 /// The id of a commit, in hexadecimal digits.
-#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+#[derive(Clone, Debug, Eq, Hash, PartialEq, Serialize)]
 pub(crate) struct CommitId(Arc<str>);
+
+impl<'de> Deserialize<'de> for CommitId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Self::parse(&text).ok_or_else(|| serde::de::Error::custom("a commit's id has 40 digits"))
+    }
+}
 
 impl CommitId {
     /// `None` unless `text` is a whole object id.

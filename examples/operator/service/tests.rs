@@ -11,15 +11,16 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::*;
+use crate::settings;
 
 /// A quick LLM without faults.
 pub(crate) const CALM: &[&str] = &["--llm-latency", "1ms", "--llm-sigma", "0", "--llm-faults", "0"];
 
-fn options(args: &[&[&str]]) -> Options {
-    Options::read(["operator"].iter().chain(args.iter().copied().flatten())).unwrap()
+pub(crate) fn options(args: &[&[&str]]) -> Options {
+    settings::read(["operator"].iter().chain(args.iter().copied().flatten()), []).unwrap()
 }
 
-fn text(path: &Path) -> &str {
+pub(crate) fn text(path: &Path) -> &str {
     path.to_str().unwrap()
 }
 
@@ -109,7 +110,7 @@ async fn what_a_drain_has_no_time_for_stays_for_the_next_start() {
 }
 
 /// A request and its answer, as JSON.
-async fn asked(request: http::Request<Bytes>) -> (StatusCode, Value) {
+pub(crate) async fn asked(request: http::Request<Bytes>) -> (StatusCode, Value) {
     let transport = TransportFactory::new().unwrap().transport(TransportConfig::default()).unwrap();
     let answer = transport.send(request).await.unwrap();
     let status = answer.status();
@@ -121,7 +122,7 @@ async fn get(url: &str) -> (StatusCode, Value) {
     asked(http::Request::get(url).body(Bytes::new()).unwrap()).await
 }
 
-fn post(url: &str, body: &str) -> http::Request<Bytes> {
+pub(crate) fn post(url: &str, body: &str) -> http::Request<Bytes> {
     http::Request::post(format!("{url}/intent")).body(Bytes::from(body.to_owned())).unwrap()
 }
 
