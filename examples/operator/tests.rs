@@ -120,6 +120,13 @@ async fn faults_of_the_llm_change_no_ending() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_samples_meet_the_faults_that_the_readme_tells_of() {
+    let summary = finished(&[&["--commit", "memory"]]).await;
+    let served = summary.llm.served.unwrap();
+    assert_eq!((served.total(), served.hang), (21, 1), "{served:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn generated_documents_are_all_committed_under_faults() {
     let summary = finished(&[FAULTY, &["--generate", "1000", "--commit", "memory"]]).await;
     assert_eq!(summary.tally.committed(), 1000, "{}", summary.text());
