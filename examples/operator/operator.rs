@@ -1,5 +1,7 @@
 //! One run over a folder, or over what is generated: until every document has ended.
 
+use std::time::Duration;
+
 use crate::cli::Options;
 use crate::parts::Parts;
 use crate::progress::Progress;
@@ -7,6 +9,9 @@ use crate::reader::{Reader, Source};
 use crate::start_error::StartError;
 use crate::submit::{Limits, carry_out};
 use crate::summary::Summary;
+
+/// Beyond the end of the pipeline: longer than the repository takes at its slowest.
+const LAST_PUSHES: Duration = Duration::from_secs(300);
 
 /// Runs until every document has ended, however it may; `interrupt` begins a drain.
 ///
@@ -23,7 +28,7 @@ pub(crate) async fn run(
     let (tally, drained) =
         carry_out(&parts.pipeline, reader, limits(options), interrupt, &mut progress).await;
     let elapsed = progress.finish();
-    Ok(Summary::new(tally, drained, parts.close().await, elapsed))
+    Ok(Summary::new(tally, drained, parts.close(LAST_PUSHES).await, elapsed))
 }
 
 fn reader(options: &Options) -> Result<Reader, StartError> {

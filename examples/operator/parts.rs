@@ -9,6 +9,7 @@ use headworks::pipeline::{FileCheckpoints, Phase, PhaseConfig, PipelineSnapshot}
 use headworks::rate_limit::{Quota, RateLimiter};
 use headworks::{ConfigError, IntentPipeline};
 use http::HeaderValue;
+use tokio::time::timeout;
 
 use crate::ask::Llm;
 use crate::cli::{Commit, Options};
@@ -54,7 +55,8 @@ pub(crate) struct Ended {
     pub(crate) target: String,
     /// Whether it was made for this run and is gone by now.
     pub(crate) temporary: bool,
-    pub(crate) commits: Report,
+    /// `None`: the repository took too long to end.
+    pub(crate) commits: Option<Report>,
 }
 
 impl Parts {
@@ -71,10 +73,11 @@ impl Parts {
         Ok(Self { pipeline, transport, tasks, stand_in, llm, target, temporary })
     }
 
-    /// Ends what is behind a pipeline that is over.
-    pub(crate) async fn close(self) -> Ended {
+    /// Ends what is behind a pipeline that is over. A push that takes longer than this is cut off,
+    /// and may be there or not.
+    pub(crate) async fn close(self, within: Duration) -> Ended {
         let Self { pipeline, transport, tasks, stand_in, mut llm, target, temporary } = self;
-        let commits = tasks.close().await;
+        let commits = timeout(within, tasks.close()).await.ok();
         if let Some(stand_in) = stand_in {
             llm.served = Some(stand_in.shutdown().await);
         }

@@ -29,6 +29,9 @@ use crate::tokens;
 /// ended.
 const LAST_MOVES: Duration = Duration::from_secs(2);
 
+/// And for the push that is under way.
+const LAST_PUSH: Duration = Duration::from_secs(2);
+
 /// Endings that may wait to be told.
 const UNTOLD: NonZeroUsize = NonZeroUsize::new(4_096).unwrap();
 
@@ -97,7 +100,7 @@ impl Service {
         let (files, requests) = tokio::join!(put_away(watching), hang_up(intake));
         // It ends with the last ending. A panic of it has been seen on the terminal.
         _ = teller.await;
-        let parts = parts.close().await;
+        let parts = parts.close(LAST_PUSH).await;
         let ran = now().saturating_duration_since(started);
         Stopped { drained, files, requests, parts, is_kept, ran }
     }

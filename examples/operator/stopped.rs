@@ -10,6 +10,7 @@ use headworks::intake::{WatchReport, WatchSnapshot};
 use headworks::pipeline::DrainReport;
 use serde_json::{Map, Value, json};
 
+use crate::git::Report;
 use crate::intent::NetworkIntent;
 use crate::parts::Ended;
 
@@ -35,6 +36,7 @@ impl Stopped {
             drained.returned.is_empty() && ledger.live + ledger.count(Ending::Cancelled) == 0;
         ledger.is_exact()
             && (is_finished || self.is_kept)
+            && self.parts.commits.is_some()
             && drained.indeterminate.is_empty()
             && drained.unresponsive.is_empty()
     }
@@ -46,7 +48,7 @@ impl Stopped {
     }
 
     fn write(&self, out: &mut String) -> fmt::Result {
-        let (drained, commits) = (&self.drained, &self.parts.commits);
+        let drained = &self.drained;
         for one in &drained.returned {
             let kept = if self.is_kept { ", kept for the next start" } else { "" };
             writeln!(out, "not finished ({}): the time to drain was up{kept}", one.intent.key)?;
@@ -73,14 +75,19 @@ impl Stopped {
                  {cut} connections cut"
             )?;
         }
-        let (many, pushes, target) = (commits.committed, commits.pushes, &self.parts.target);
-        writeln!(out, "commits     {many} in {pushes} pushes to {target}")?;
+        let target = &self.parts.target;
+        match &self.parts.commits {
+            Some(Report { committed, pushes, .. }) => {
+                writeln!(out, "commits     {committed} in {pushes} pushes to {target}")?;
+            }
+            None => writeln!(out, "commits     not known: the last push to {target} was cut off")?,
+        }
         writeln!(out, "ran         {:.1} s", self.ran.as_secs_f64())?;
         writeln!(out, "ledger      {}", drained.ledger)
     }
 
     pub(crate) fn json(&self) -> Value {
-        let (drained, commits) = (&self.drained, &self.parts.commits);
+        let drained = &self.drained;
         let keys = |keys: &[Arc<str>]| keys.iter().map(|key| key.to_string()).collect::<Vec<_>>();
         let returned: Vec<_> = drained.returned.iter().map(|one| &*one.intent.key).collect();
         json!({
@@ -104,14 +111,14 @@ impl Stopped {
                 "answers_by_class": seen.answers(),
                 "connections_cut": report.connections_cut,
             })),
-            "repository": {
-                "target": self.parts.target,
+            "target": self.parts.target,
+            "commits": self.parts.commits.as_ref().map(|commits| json!({
                 "committed": commits.committed,
                 "repeated": commits.repeated,
                 "pushes": commits.pushes,
                 "failed_pushes": commits.failed_pushes,
                 "unknown": commits.unknown,
-            },
+            })),
             "ran_seconds": self.ran.as_secs_f64(),
             "clean": self.is_clean(),
         })

@@ -43,6 +43,7 @@ impl Summary {
         elapsed: Duration,
     ) -> Self {
         let Ended { pipeline, transport, llm, target, temporary, commits } = parts;
+        let commits = commits.unwrap_or_default();
         Self { tally, drained, pipeline, transport, llm, target, temporary, commits, elapsed }
     }
 

@@ -16,7 +16,7 @@ use tempfile::TempDir;
 use tokio::task::JoinSet;
 
 use super::Service;
-use super::tests::{CALM, post, text};
+use super::tests::{CALM, commits, post, text};
 use crate::clock::now;
 use crate::settings;
 
@@ -89,7 +89,7 @@ async fn load(files: u64, posts: u64, commit: &str) {
     assert!(stopped.is_clean() && ledger.is_exact() && ledger.live == 0, "{said}");
     assert_eq!(ledger.completed, in_files + posts, "{said}");
     assert_eq!(ledger.accepted, ledger.completed + ledger.evicted, "{said}");
-    let commits = &stopped.parts.commits;
+    let commits = commits(&stopped);
     assert_eq!((commits.committed, commits.repeated), (ledger.completed, 0), "{said}");
     let (seen, _) = stopped.requests.as_ref().unwrap();
     assert_eq!((seen.accepted, seen.refused, seen.rejected), (posts, 0, 0), "{said}");

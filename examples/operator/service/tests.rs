@@ -11,6 +11,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::*;
+use crate::git::Report;
 use crate::settings;
 
 /// A quick LLM without faults.
@@ -22,6 +23,10 @@ pub(crate) fn options(args: &[&[&str]]) -> Options {
 
 pub(crate) fn text(path: &Path) -> &str {
     path.to_str().unwrap()
+}
+
+pub(crate) fn commits(stopped: &Stopped) -> &Report {
+    stopped.parts.commits.as_ref().unwrap()
 }
 
 /// Names of files in a folder, without the time and number before them.
@@ -61,7 +66,7 @@ async fn files_of_every_language_end_in_their_folders_with_a_status() {
     service.watching.as_ref().unwrap().drained().await;
     let stopped = service.stop().await;
     assert!(stopped.is_clean(), "{}", stopped.text());
-    let (ledger, commits) = (&stopped.drained.ledger, &stopped.parts.commits);
+    let (ledger, commits) = (&stopped.drained.ledger, commits(&stopped));
     assert_eq!((ledger.accepted, ledger.completed, commits.committed), (5, 5, 5));
     let files = ["before.json", "two.yaml", "up.txt"];
     let with_status =
@@ -104,7 +109,7 @@ async fn what_a_drain_has_no_time_for_stays_for_the_next_start() {
     service.watching.as_ref().unwrap().drained().await;
     let stopped = service.stop().await;
     assert!(stopped.is_clean(), "{}", stopped.text());
-    assert_eq!(stopped.parts.commits.committed, 40);
+    assert_eq!(commits(&stopped).committed, 40);
     assert_eq!(stopped.json()["files"]["recovered"], 40);
     assert_eq!(names(&path.join("processed")).len(), 80);
 }
@@ -170,7 +175,7 @@ async fn every_language_is_taken_over_http_beside_files_and_told_of() {
     service.watching.as_ref().unwrap().drained().await;
     let stopped = service.stop().await;
     assert!(stopped.is_clean(), "{}", stopped.text());
-    assert_eq!((stopped.drained.ledger.completed, stopped.parts.commits.committed), (4, 4));
+    assert_eq!((stopped.drained.ledger.completed, commits(&stopped).committed), (4, 4));
     let json = stopped.json();
     assert_eq!(
         (&json["requests"]["accepted"], &json["files"]["processed"]),
