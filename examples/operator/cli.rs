@@ -67,14 +67,20 @@ pub(crate) struct Options {
     #[arg(long, value_name = "IP:PORT", conflicts_with_all = ["intents", "generate"])]
     pub(crate) serve: Option<SocketAddr>,
 
-    /// Let --serve listen where other machines come in
-    #[arg(long, requires = "serve")]
+    /// Let what listens do so where other machines come in
+    #[arg(long)]
     pub(crate) serve_anywhere: bool,
 
     /// Who may come in over HTTP: a file with a tenant and its token a line [default: none, and
     /// everybody may]
     #[arg(long, value_name = "FILE", requires = "serve")]
     pub(crate) token_file: Option<PathBuf>,
+
+    /// Tell every number here, at GET /metrics, for --watch and --serve [default: nowhere]
+    ///
+    /// In Prometheus' text format. Whoever comes in may read them.
+    #[arg(long, value_name = "IP:PORT")]
+    pub(crate) metrics: Option<SocketAddr>,
 
     /// Keep here what was accepted and has not ended, so that it outlives the process
     /// [default: nowhere]
@@ -215,14 +221,24 @@ impl Options {
                 "'--repo <PLACE>' cannot be used with '--commit memory', which pushes nowhere";
             return Err(Self::command().error(ErrorKind::ArgumentConflict, words));
         }
-        if options.state.is_some() && !options.runs_on() {
-            let words = "'--state <DIR>' is for '--watch <DIR>' and '--serve <IP:PORT>'";
-            return Err(Self::command().error(ErrorKind::MissingRequiredArgument, words));
+        let missing =
+            |words: String| Self::command().error(ErrorKind::MissingRequiredArgument, words);
+        let (state, metrics) = (options.state.is_some(), options.metrics.is_some());
+        let for_services = [(state, "--state <DIR>"), (metrics, "--metrics <IP:PORT>")];
+        if let Some((_, flag)) = for_services.iter().find(|(said, _)| *said && !options.runs_on()) {
+            let words = format!("'{flag}' is for '--watch <DIR>' and '--serve <IP:PORT>'");
+            return Err(missing(words));
         }
-        if options.serve.is_some_and(|at| !at.ip().is_loopback()) && !options.serve_anywhere {
-            let words = "'--serve <IP:PORT>' listens where other machines come in, \
-                         which '--serve-anywhere' has to allow";
-            return Err(Self::command().error(ErrorKind::MissingRequiredArgument, words));
+        let listens = [(options.serve, "--serve"), (options.metrics, "--metrics")];
+        let is_open = |at: Option<SocketAddr>| at.is_some_and(|at| !at.ip().is_loopback());
+        if let Some((_, flag)) = listens.iter().find(|(at, _)| is_open(*at))
+            && !options.serve_anywhere
+        {
+            let words = format!(
+                "'{flag} <IP:PORT>' listens where other machines come in, \
+                 which '--serve-anywhere' has to allow"
+            );
+            return Err(missing(words));
         }
         Ok(options)
     }

@@ -15,7 +15,7 @@
 //! - [`phases`] carry it: [`ask`] with a [`prompt`] for an [`answer`], [`plan`] within the author's
 //!   bounds, [`manifests`], and a commit by [`git`];
 //! - [`tally`] counts how it ended, with a [`failure`] if it did not end well, and [`summary`]
-//!   tells; of a service [`stopped`] does.
+//!   tells; of a service [`stopped`] does, and while it runs its [`exporter`].
 //!
 //! [`settings`] come from a file, the environment and the [command line](cli).
 //!
@@ -29,6 +29,7 @@ mod clock;
 mod content;
 mod dates;
 mod document;
+mod exporter;
 mod failure;
 mod folder;
 mod formats;

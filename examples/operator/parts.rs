@@ -1,5 +1,6 @@
 //! What every way of running needs: an LLM, a repository, and the pipeline between them.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use headworks::cache::Cache;
@@ -11,9 +12,12 @@ use headworks::{ConfigError, IntentPipeline};
 use http::HeaderValue;
 use tokio::time::timeout;
 
+use crate::answer::Answer;
 use crate::ask::Llm;
 use crate::cli::{Commit, Options};
+use crate::exporter::Numbers;
 use crate::git::{Report, Repository, RepositoryConfig, RepositoryTasks, Target};
+use crate::intent::NetworkIntent;
 use crate::llm::{Counts, StandIn};
 use crate::phases::{
     Asking, DEPLOYMENT_VERIFICATION, DeploymentVerification, GIT_OPS_COMMIT, GitOpsCommit,
@@ -27,12 +31,37 @@ use crate::submit::Pipeline;
 /// The pipeline, and what stands behind it.
 pub(crate) struct Parts {
     pub(crate) pipeline: Pipeline,
+    pub(crate) watched: Watched,
     transport: Transport,
     tasks: RepositoryTasks,
     stand_in: Option<StandIn>,
     llm: Asked,
     target: String,
     temporary: bool,
+}
+
+/// The rooms whose numbers are told while they work.
+#[derive(Clone)]
+pub(crate) struct Watched {
+    pipeline: Pipeline,
+    transport: Transport,
+    breaker: CircuitBreaker,
+    answers: Answers,
+}
+
+/// Answers by their question.
+type Answers = Cache<String, Answer>;
+
+impl Watched {
+    pub(crate) fn tell(&self, numbers: &mut Numbers) {
+        let (pipeline, transport) = (self.pipeline.snapshot(), self.transport.snapshot());
+        let (breaker, answers) = (self.breaker.snapshot(), self.answers.snapshot());
+        numbers.add(&pipeline.name, pipeline.metrics());
+        numbers.add(&pipeline.name, pipeline.retry_budget.metrics());
+        numbers.add(&transport.name, transport.metrics());
+        numbers.add(&breaker.name, breaker.metrics());
+        numbers.add(&answers.name, answers.metrics());
+    }
 }
 
 /// The LLM that is asked.
@@ -67,16 +96,21 @@ impl Parts {
         let (repository, tasks) = repository(options).await?;
         let (llm, stand_in) = llm(options, transport.clone()).await?;
         let (url, target) = (llm.url().to_string(), repository.target().to_owned());
-        let pipeline = pipeline(options, llm, repository)?;
+        let breaker = CircuitBreaker::new(options.rooms.breaker.clone())?;
+        let answers = Cache::new(options.rooms.llm_cache.clone())?;
+        let asking = Asking(llm).cached(|intent| user_message(intent), answers.clone());
+        let pipeline = pipeline(options, breaker.clone(), asking, repository)?;
+        let watched =
+            Watched { pipeline: pipeline.clone(), transport: transport.clone(), breaker, answers };
         let llm = Asked { url, timeout: options.llm.timeout(), served: None };
         let temporary = options.commit == Commit::Git && options.repo.is_none();
-        Ok(Self { pipeline, transport, tasks, stand_in, llm, target, temporary })
+        Ok(Self { pipeline, watched, transport, tasks, stand_in, llm, target, temporary })
     }
 
     /// Ends what is behind a pipeline that is over. A push that takes longer than this is cut off,
     /// and may be there or not.
     pub(crate) async fn close(self, within: Duration) -> Ended {
-        let Self { pipeline, transport, tasks, stand_in, mut llm, target, temporary } = self;
+        let Self { pipeline, transport, tasks, stand_in, mut llm, target, temporary, .. } = self;
         let commits = timeout(within, tasks.close()).await.ok();
         if let Some(stand_in) = stand_in {
             llm.served = Some(stand_in.shutdown().await);
@@ -87,18 +121,20 @@ impl Parts {
 }
 
 /// The five phases, each with what protects it.
-fn pipeline(options: &Options, llm: Llm, repository: Repository) -> Result<Pipeline, ConfigError> {
+fn pipeline(
+    options: &Options,
+    breaker: CircuitBreaker,
+    asking: impl Phase<Arc<NetworkIntent>, Out = Answer>,
+    repository: Repository,
+) -> Result<Pipeline, ConfigError> {
     let rooms = &options.rooms;
     let remote = || PhaseConfig::remote().with_concurrency(rooms.pipeline.seats);
-    let breaker = CircuitBreaker::new(rooms.breaker.clone())?;
     let egress = RateLimiter::new(Quota::per_second(options.llm.llm_rate))?;
     let ask =
         remote().with_timeout(options.llm.timeout()).with_breaker(breaker).with_egress(egress);
     // A push that hangs is the committer's to end; its own limit comes before this one.
     let commit = remote().with_timeout(Duration::from_secs(90)).critical();
     let (local, verify) = (PhaseConfig::local, remote());
-    let answers = Cache::new(rooms.llm_cache.clone())?;
-    let asking = Asking(llm).cached(|intent| user_message(intent), answers);
     let (answered, committed) = (LlmProcessing(asking), GitOpsCommit(repository.clone()));
     let verified = DeploymentVerification(repository);
     let builder = IntentPipeline::builder(rooms.pipeline.clone());

@@ -15,10 +15,11 @@ use tokio::task::JoinHandle;
 
 use crate::cli::Options;
 use crate::clock::now;
+use crate::exporter::{Exporter, Numbers};
 use crate::git::CommitId;
 use crate::intake::Documents;
 use crate::intent::NetworkIntent;
-use crate::parts::Parts;
+use crate::parts::{Parts, Watched};
 use crate::problem::with_causes;
 use crate::start_error::StartError;
 use crate::stopped::Stopped;
@@ -41,8 +42,9 @@ type Kept = Resumed<Arc<NetworkIntent>, CommitId>;
 /// Everything that runs until it is stopped.
 pub(crate) struct Service {
     parts: Parts,
-    watching: Option<Watching>,
+    watching: Option<Arc<Watching>>,
     intake: Option<HttpIntake>,
+    exporter: Option<Exporter>,
     teller: JoinHandle<()>,
     /// What is watched.
     folder: Option<PathBuf>,
@@ -69,7 +71,8 @@ impl Service {
         let watching = match &options.watch {
             Some(_) => {
                 let watcher = DirectoryWatcher::new(options.rooms.watch.clone())?;
-                Some(watcher.start_resumed(pipeline.clone(), documents.clone(), resumed)?)
+                let watching = watcher.start_resumed(pipeline.clone(), documents.clone(), resumed);
+                Some(Arc::new(watching?))
             }
             // Nobody waits for their ends, and they go on all the same.
             None => None,
@@ -78,10 +81,31 @@ impl Service {
             Some(at) => Some(listen(options, at, pipeline, documents).await?),
             None => None,
         };
+        let exporter = match options.metrics {
+            Some(at) => {
+                let (rooms, files, requests) =
+                    (parts.watched.clone(), watching.clone(), intake.clone());
+                let say = move || numbers(&rooms, files.as_deref(), requests.as_ref());
+                let begun = Exporter::start(at, say).await;
+                Some(begun.map_err(|source| StartError::Metrics { at, source })?)
+            }
+            None => None,
+        };
         let folder = options.watch.clone().filter(|_| watching.is_some());
         let (drain, started) = (options.drain, now());
         let is_kept = options.state.is_some();
-        Ok(Self { parts, watching, intake, teller, folder, went_on, is_kept, drain, started })
+        Ok(Self {
+            parts,
+            watching,
+            intake,
+            exporter,
+            teller,
+            folder,
+            went_on,
+            is_kept,
+            drain,
+            started,
+        })
     }
 
     /// Where it listens.
@@ -92,12 +116,15 @@ impl Service {
     /// Takes nothing more, finishes within the drain's time what it can, and tells. Meanwhile
     /// tickets can be read, and nobody is told that it is ready.
     pub(crate) async fn stop(self) -> Stopped {
-        let Self { parts, watching, intake, teller, drain, started, is_kept, .. } = self;
+        let Self { parts, watching, intake, exporter, teller, drain, started, is_kept, .. } = self;
         if let Some(watching) = &watching {
             watching.close();
         }
         let drained = parts.pipeline.shutdown(drain).await;
         let (files, requests) = tokio::join!(put_away(watching), hang_up(intake));
+        if let Some(exporter) = exporter {
+            exporter.stop().await;
+        }
         // It ends with the last ending. A panic of it has been seen on the terminal.
         _ = teller.await;
         let parts = parts.close(LAST_PUSH).await;
@@ -115,6 +142,9 @@ impl fmt::Display for Service {
         if let Some(address) = self.address() {
             let and = if self.folder.is_some() { ", " } else { "" };
             write!(f, "{and}listening at http://{address}")?;
+        }
+        if let Some(exporter) = &self.exporter {
+            write!(f, ", numbers at http://{}/metrics", exporter.address())?;
         }
         if self.went_on > 0 {
             write!(f, ", going on with {}", self.went_on)?;
@@ -136,10 +166,22 @@ async fn go_on(pipeline: &Pipeline) -> Result<Vec<Kept>, RestoreError> {
     Ok(resumed)
 }
 
-async fn put_away(watching: Option<Watching>) -> Option<(WatchSnapshot, WatchReport)> {
+async fn put_away(watching: Option<Arc<Watching>>) -> Option<(WatchSnapshot, WatchReport)> {
     let watching = watching?;
     let report = watching.shutdown(LAST_MOVES).await;
     Some((watching.snapshot(), report))
+}
+
+fn numbers(rooms: &Watched, files: Option<&Watching>, requests: Option<&HttpIntake>) -> Numbers {
+    let mut numbers = Numbers::default();
+    rooms.tell(&mut numbers);
+    if let Some(files) = files.map(Watching::snapshot) {
+        numbers.add(&files.name, files.metrics());
+    }
+    if let Some(requests) = requests.map(HttpIntake::snapshot) {
+        numbers.add(&requests.name, requests.metrics());
+    }
+    numbers
 }
 
 async fn hang_up(intake: Option<HttpIntake>) -> Option<(HttpIntakeSnapshot, HttpIntakeReport)> {

@@ -1,5 +1,7 @@
 //! Why the operator could not begin.
 
+use std::net::SocketAddr;
+
 use headworks::ConfigError;
 use headworks::intake::WatchError;
 use headworks::intake::http::HttpIntakeError;
@@ -31,6 +33,8 @@ pub(crate) enum StartError {
     Serve(#[from] HttpIntakeError),
     #[error("cannot go on with what was kept (--state)")]
     Restore(#[from] RestoreError),
+    #[error("cannot tell numbers at {at}")]
+    Metrics { at: SocketAddr, source: std::io::Error },
     #[error("cannot tell who may come in over HTTP")]
     Tokens(#[from] TokenError),
 }
@@ -51,7 +55,7 @@ impl StartError {
     pub(crate) fn is_usage(&self) -> bool {
         match self {
             Self::Intents { .. } | Self::Config(_) | Self::Url(_) | Self::Key(_) => true,
-            Self::Serve(_) | Self::Tokens(_) => true,
+            Self::Serve(_) | Self::Tokens(_) | Self::Metrics { .. } => true,
             Self::StandIn(error) => matches!(error, StandInError::Config { .. }),
             Self::Repository(error) => error.is_usage(),
             // A folder that is no folder, or somebody else's.

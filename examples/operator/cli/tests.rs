@@ -144,9 +144,12 @@ fn flags_that_exclude_each_other_are_refused() {
         let words = refused(args);
         assert!(words.contains("cannot be used with"), "{words}");
     }
-    for args in
-        [&["--serve", "0.0.0.0:80"][..], &["--serve", "[::]:80"], &["--serve", "192.0.2.1:80"]]
-    {
+    for args in [
+        &["--serve", "0.0.0.0:80"][..],
+        &["--serve", "[::]:80"],
+        &["--watch", "x", "--metrics", "0.0.0.0:80"],
+        &["--serve", "192.0.2.1:80"],
+    ] {
         let words = refused(args);
         assert!(words.contains("'--serve-anywhere' has to allow"), "{words}");
         assert!(parse(&[args, &["--serve-anywhere"]].concat()).is_ok());
@@ -155,6 +158,7 @@ fn flags_that_exclude_each_other_are_refused() {
         assert!(parse(&["--serve", at]).is_ok(), "{at}");
     }
     assert!(refused(&["--state", "x"]).contains("'--state <DIR>' is for '--watch <DIR>'"));
+    assert!(refused(&["--metrics", "127.0.0.1:0"]).contains("'--metrics <IP:PORT>' is for"));
     assert!(parse(&["--state", "x", "--serve", "127.0.0.1:0"]).is_ok());
     assert!(refused(&["--token-file", "x"]).contains("--serve <IP:PORT>"));
     refused(&["--no-such-flag"]);

@@ -185,6 +185,65 @@ async fn every_language_is_taken_over_http_beside_files_and_told_of() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_numbers_of_every_room_are_told_as_prometheus_reads_them() {
+    let folder = TempDir::new().unwrap();
+    let places = ["--watch", text(folder.path()), "--serve", "127.0.0.1:0", "--commit", "memory"];
+    let service =
+        Service::start(&options(&[CALM, &places, &["--metrics", "127.0.0.1:0"]])).await.unwrap();
+    let url = format!("http://{}", service.address().unwrap());
+    let (_, ticket) = asked(post(&url, "scale amf to 2 in ns core")).await;
+    assert_eq!(ending(&url, &ticket).await, "completed");
+    let transport = TransportFactory::new().unwrap().transport(TransportConfig::default()).unwrap();
+    let place = format!("http://{}", service.exporter.as_ref().unwrap().address());
+    assert!(service.to_string().ends_with(&format!("numbers at {place}/metrics")), "{service}");
+    let answer = transport.get(format!("{place}/metrics")).await.unwrap();
+    assert_eq!(answer.status(), StatusCode::OK);
+    let body = answer.into_body().bytes(1 << 20).await.unwrap();
+    let said = str::from_utf8(&body).unwrap();
+    for line in [
+        "intent_pipeline_completed_total{name=\"operator\"} 1",
+        "http_intake_accepted_total{name=\"intake\"} 1",
+        "intake_files_in_flight{name=\"watch\"} 0",
+        "# TYPE http_intake_seconds histogram",
+        "http_client_max_connections{name=\"llm\"} 64",
+        "circuit_breaker_state{name=\"llm\"} 0",
+    ] {
+        assert!(said.lines().any(|its| its == line), "{line} in {said}");
+    }
+    for room in ["retry_budget_", "cache_"] {
+        assert!(said.lines().any(|line| line.starts_with(room)), "{room} in {said}");
+    }
+    assert_told_well(said);
+    for (path, status) in [("/", StatusCode::NOT_FOUND), ("/metrics/", StatusCode::NOT_FOUND)] {
+        let url = format!("{place}{path}");
+        assert_eq!(transport.get(url).await.unwrap().status(), status, "{path}");
+    }
+    assert!(service.stop().await.is_clean());
+}
+
+/// Every name is declared once, before what it says; buckets only grow, and the last is the count.
+fn assert_told_well(said: &str) {
+    let mut declared = std::collections::BTreeSet::new();
+    let (mut name, mut last) = ("", 0);
+    for line in said.lines() {
+        if let Some(declaration) = line.strip_prefix("# TYPE ") {
+            name = declaration.split(' ').next().unwrap();
+            assert!(declared.insert(name), "{name} is declared twice");
+            last = 0;
+            continue;
+        }
+        assert!(line.starts_with(name), "{line} under {name}");
+        let (series, value) = line.rsplit_once(' ').unwrap();
+        let value: f64 = value.parse().unwrap();
+        if series.contains("_bucket{") || series.contains("_count{") {
+            assert!(value as u64 >= last, "{line}");
+            last = value as u64;
+        }
+    }
+    assert!(declared.len() > 50, "{declared:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn without_a_token_of_the_file_nobody_submits() {
     let folder = TempDir::new().unwrap();
     let file = folder.path().join("tokens");
