@@ -12,6 +12,7 @@ use headworks::intake::http::{HttpIntake, HttpIntakeReport, HttpIntakeSnapshot};
 use headworks::intake::{DirectoryWatcher, WatchReport, WatchSnapshot, Watching};
 use headworks::pipeline::{Outcome, Outcomes, RestoreError, Restored, Resumed, SetAside};
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 
 use crate::cli::Options;
 use crate::clock::now;
@@ -121,12 +122,13 @@ impl Service {
             watching.close();
         }
         let drained = parts.pipeline.shutdown(drain).await;
-        let (files, requests) = tokio::join!(put_away(watching), hang_up(intake));
+        // The teller ends with the last ending, which what did not yield may never come to. A panic of
+        // it has been seen on the terminal.
+        let told = timeout(LAST_MOVES, teller);
+        let (files, requests, _) = tokio::join!(put_away(watching), hang_up(intake), told);
         if let Some(exporter) = exporter {
             exporter.stop().await;
         }
-        // It ends with the last ending. A panic of it has been seen on the terminal.
-        _ = teller.await;
         let parts = parts.close(LAST_PUSH).await;
         let ran = now().saturating_duration_since(started);
         Stopped { drained, files, requests, parts, is_kept, ran }

@@ -22,13 +22,12 @@ use clap::{ArgAction, CommandFactory, Parser};
 use crate::cli::Options;
 
 pub(crate) use error::SettingsError;
-pub(crate) use layer::PREFIX;
 use layer::{Layer, Leaf};
 use overlay::Overlay;
 pub(crate) use rooms::Rooms;
 
 /// Reads everything: arguments with the program's name first, and whatever of the environment begins
-/// with [`PREFIX`].
+/// with `HEADWORKS_`.
 ///
 /// # Errors
 /// The first setting that is unknown or can't be what it is, with where it is said.

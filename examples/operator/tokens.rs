@@ -53,7 +53,7 @@ mod tests {
         let path = folder.path().join("tokens");
         std::fs::write(&path, text).unwrap();
         let error = |error| with_causes(&error).replace(&path.display().to_string(), "FILE");
-        read(&path).map_err(|it| error(it))
+        read(&path).map_err(error)
     }
 
     #[tokio::test]

@@ -70,7 +70,7 @@ async fn files_of_every_language_end_in_their_folders_with_a_status() {
     assert_eq!((ledger.accepted, ledger.completed, commits.committed), (5, 5, 5));
     let files = ["before.json", "two.yaml", "up.txt"];
     let with_status =
-        files.iter().flat_map(|name| [format!("{name}"), format!("{name}.status.json")]);
+        files.iter().flat_map(|name| [name.to_string(), format!("{name}.status.json")]);
     assert_eq!(names(&path.join("processed")), with_status.collect::<Vec<_>>());
     assert_eq!(names(&path.join("failed")), ["half.txt", "half.txt.status.json"]);
     assert!(path.join("notes.md").exists(), "left alone");

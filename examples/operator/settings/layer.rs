@@ -10,7 +10,7 @@ use crate::problem::{Fault, Rule};
 use crate::value::from_yaml;
 
 /// How the names of variables begin.
-pub(crate) const PREFIX: &str = "HEADWORKS_";
+pub(super) const PREFIX: &str = "HEADWORKS_";
 
 /// What one place says, in its order.
 pub(super) struct Layer {

@@ -3,6 +3,7 @@ use headworks::rate_limit::TieredQuota;
 use serde_json::{Value, json};
 use tempfile::NamedTempFile;
 
+use super::layer::PREFIX;
 use super::*;
 use crate::problem::with_causes;
 
