@@ -53,7 +53,7 @@ impl Documents {
 fn named(origin: &Origin) -> (Arc<str>, Option<Language>) {
     match origin {
         Origin::File { path } => (path.to_string_lossy().into(), Language::of_file(path)),
-        Origin::Request { media_type } => {
+        Origin::Request { media_type, .. } => {
             let claimed = media_type.as_deref().and_then(Language::of_media_type);
             ("a request".into(), claimed)
         }

@@ -7,7 +7,11 @@ fn decoded(text: &str, origin: &Origin) -> Vec<Result<Order, Rejected>> {
 }
 
 fn sent(text: &str, media_type: Option<&str>) -> Vec<Result<Order, Rejected>> {
-    decoded(text, &Origin::Request { media_type: media_type.map(str::to_owned) })
+    decoded(text, &request(media_type))
+}
+
+fn request(media_type: Option<&str>) -> Origin {
+    Origin::Request { media_type: media_type.map(str::to_owned), tenant: "lab".into() }
 }
 
 fn keys(documents: &[Result<Order, Rejected>]) -> Vec<&str> {
@@ -28,7 +32,7 @@ fn every_form_of_the_samples_is_decoded_from_bytes_alone() {
         _ => None,
     });
     let accepted = |bytes: Vec<u8>| {
-        let origin = Origin::Request { media_type: None };
+        let origin = request(None);
         let read = Documents { deadline: None }.decode(&bytes, &origin);
         read.iter().filter(|one| one.is_ok()).count()
     };
@@ -92,7 +96,7 @@ fn an_intent_carries_what_its_document_says() {
         ("lab/web", "lab", Priority::Urgent, None, None)
     );
     let documents = Documents { deadline: Some(Duration::from_secs(5)) };
-    let origin = Origin::Request { media_type: None };
+    let origin = request(None);
     assert!(documents.decode(FLAT.as_bytes(), &origin)[0].as_ref().unwrap().deadline.is_some());
 }
 
@@ -101,7 +105,6 @@ fn what_is_no_intent_is_skipped_and_bytes_that_are_no_text_are_wrong() {
     let skipped = sent("kind: Deployment\n---\nkind: Service\n", None);
     assert_eq!(skipped.len(), 2);
     assert!(skipped.iter().all(|one| matches!(one, Err(Rejected::Skipped { .. }))));
-    let read =
-        Documents { deadline: None }.decode(b"\xff\xfe", &Origin::Request { media_type: None });
+    let read = Documents { deadline: None }.decode(b"\xff\xfe", &request(None));
     assert!(matches!(&read[..], [Err(Rejected::Invalid { .. })]));
 }
