@@ -1,6 +1,7 @@
 mod core;
 mod faults;
 mod kill;
+mod line;
 mod lives;
 mod model;
 mod names;
