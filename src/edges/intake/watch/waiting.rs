@@ -253,12 +253,12 @@ impl Waiting {
         }
     }
 
-    /// The same, for a reason of its own: others may go before it.
-    pub(super) fn set_aside(&mut self, ready: Ready, due: Option<Instant>) {
+    /// The same, for a reason of its own: others may go before it. `false`: it was changed meanwhile, or
+    /// there is no room for its name, and it is not aside.
+    pub(super) fn set_aside(&mut self, ready: Ready, due: Option<Instant>) -> bool {
         let Ready { name, since, is_closed, failures } = ready;
-        if !self.seen.contains_key(&name) {
-            self.set(name, State::Aside { is_closed, failures }, due, since);
-        }
+        !self.seen.contains_key(&name)
+            && self.set(name, State::Aside { is_closed, failures }, due, since)
     }
 
     #[cfg(test)]

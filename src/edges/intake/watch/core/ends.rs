@@ -117,13 +117,13 @@ impl<P> Core<P> {
     /// It stays in `processing` for the next life.
     pub(super) fn leave(&mut self, no: FileNo) {
         if let Some(file) = self.files.remove(&no) {
-            self.stuck.remove(&file.claimed);
             self.counts.left += 1;
             self.drop_file(no, &file);
         }
     }
 
     fn drop_file(&mut self, no: FileNo, file: &File<P>) {
+        self.stuck.remove(&file.claimed);
         for (index, document) in file.documents.iter().enumerate() {
             if let (State::Waiting(_), Some(standing)) = (&document.state, &document.standing) {
                 self.line.leave((no, index), standing);

@@ -54,8 +54,10 @@ impl<P> Core<P> {
                 let ready =
                     Ready { name: Arc::clone(&name), since: file.since, is_closed, failures };
                 if is_of_one {
-                    self.stuck.insert(name, why);
-                    self.waiting.set_aside(ready, time::later(now, DISK.ceiling(failures)));
+                    let due = time::later(now, DISK.ceiling(failures));
+                    if self.waiting.set_aside(ready, due) {
+                        self.stuck.insert(name, why);
+                    }
                 } else {
                     trouble(&mut self.trouble_in, why, now);
                     self.waiting.put_back(ready);

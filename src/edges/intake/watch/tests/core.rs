@@ -417,6 +417,17 @@ fn a_file_that_cannot_be_taken_holds_up_no_other_one() {
     assert_eq!(bench.core.trouble(), None);
     bench.finish();
     assert!(bench.core.is_idle());
+    // And one that is taken away is no trouble any more.
+    bench.write("odd");
+    let no = bench.claim();
+    let own = bench.claimed.remove(&no);
+    bench.core.taken(no, own, blocked(), bench.now);
+    bench.pass(100);
+    let no = bench.claim();
+    let own = bench.claimed.remove(&no);
+    bench.core.taken(no, own, Taken::Gone, bench.now);
+    assert_eq!(bench.core.trouble(), None);
+    assert!(bench.core.is_idle());
 }
 
 #[test]
