@@ -116,7 +116,7 @@ impl Body {
         match &self.0 {
             Inner::Raw(body) => body.buffers(),
             #[cfg(feature = "compression")]
-            Inner::Decoded(body) => body.raw()?.buffers(),
+            Inner::Decoded(body) => Some(body.buffers().clone()),
         }
     }
 }

@@ -17,14 +17,20 @@ use http::{Request, Response};
 use http_body::Frame;
 use tokio::io::{AsyncBufRead, AsyncRead, ReadBuf};
 use tokio::task::coop::poll_proceed;
+use tokio_util::io::poll_read_buf;
 
 use super::body::Body;
 use super::decoding::Decoding;
 use super::error::{Cause, TransportError};
 use super::raw_body::{Incoming, Piece, RawBody};
+use crate::object_pool::{BytesPool, PooledBuf};
 
 /// What is decoded at a time; at most so much is beyond a limit.
 pub(super) const CHUNK_BYTES: usize = 8 << 10;
+
+/// A piece of less than this is copied out of its buffer: else a server could have a reader that keeps
+/// them hold 8 KiB for each byte, and no limit would tell.
+const FULL_ENOUGH_BYTES: usize = CHUNK_BYTES / 2;
 
 /// So much may come out of anything: what expands more than allowed is told later.
 pub(super) const FREE_BYTES: u64 = 1 << 20;
@@ -78,8 +84,9 @@ pub(super) fn decoded(
     };
     let mut answer = answer.map(|incoming| {
         let raw = raw(incoming);
-        let max_body_bytes = raw.max_body_bytes();
-        Body::from(Decoded::new(raw, coding, limits, max_body_bytes))
+        let (max_body_bytes, buffers) = (raw.max_body_bytes(), raw.buffers());
+        let buffers = buffers.unwrap_or_default();
+        Body::from(Decoded::new(raw, coding, limits, max_body_bytes, buffers))
     });
     answer.headers_mut().remove(CONTENT_ENCODING);
     answer.headers_mut().remove(CONTENT_LENGTH);
@@ -94,7 +101,8 @@ pub(super) struct Decoded<B = RawBody> {
     max_body_bytes: Option<usize>,
     /// Came out so far.
     bytes: u64,
-    chunk: Box<[u8]>,
+    /// What is decoded into. None of them is held between two polls.
+    buffers: BytesPool,
     begun: bool,
 }
 
@@ -124,6 +132,7 @@ where
         coding: Coding,
         limits: Decoding,
         max_body_bytes: Option<usize>,
+        buffers: BytesPool,
     ) -> Self {
         let source = Source::new(raw);
         let mut reader = match coding {
@@ -140,18 +149,16 @@ where
             Reader::Zstd(decoder) => decoder.multiple_members(true),
             Reader::Brotli(_) => {}
         }
-        let chunk = vec![0; CHUNK_BYTES].into_boxed_slice();
-        Self { reader: Some(reader), limits, max_body_bytes, bytes: 0, chunk, begun: false }
+        Self { reader: Some(reader), limits, max_body_bytes, bytes: 0, buffers, begun: false }
     }
 
     pub(super) fn is_end_stream(&self) -> bool {
         self.reader.is_none()
     }
 
-    /// What compressed it came as.
-    pub(super) fn raw(&self) -> Option<&B> {
-        let reader = self.reader.as_ref()?;
-        Some(on_reader!(reader, decoder => &decoder.get_ref().raw))
+    /// What its pieces may be put together in.
+    pub(super) fn buffers(&self) -> &BytesPool {
+        &self.buffers
     }
 
     pub(super) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Piece>> {
@@ -179,19 +186,18 @@ where
                 return Poll::Ready(source.trailers());
             }
         }
-        let mut out = ReadBuf::new(&mut self.chunk);
-        let read = on_reader!(reader, decoder => Pin::new(decoder).poll_read(cx, &mut out));
+        let mut out = self.buffers.take(CHUNK_BYTES);
+        let read = on_reader!(reader, decoder => poll_read_buf(Pin::new(decoder), cx, &mut out));
         let source = on_reader!(reader, decoder => decoder.get_mut());
         match ready!(read) {
             Err(error) => Poll::Ready(Some(Err(source.failed.take().unwrap_or_else(|| {
                 let truncated = error.kind() == io::ErrorKind::UnexpectedEof;
                 TransportError::Undecodable { truncated, cause: Cause::new(error) }
             })))),
-            Ok(()) if out.filled().is_empty() => source.poll_rest(cx),
-            Ok(()) => {
-                self.bytes += out.filled().len() as u64;
-                let chunk = Bytes::copy_from_slice(out.filled());
-                let read_bytes = source.read_bytes;
+            Ok(0) => source.poll_rest(cx),
+            Ok(length) => {
+                let (chunk, read_bytes) = (kept(out), source.read_bytes);
+                self.bytes += length as u64;
                 Poll::Ready(Some(self.check(read_bytes).map(|()| Frame::data(chunk))))
             }
         }
@@ -212,6 +218,11 @@ where
         }
         Ok(())
     }
+}
+
+/// What was decoded, in no more than twice its own memory.
+fn kept(out: PooledBuf<'_>) -> Bytes {
+    if out.len() < FULL_ENOUGH_BYTES { Bytes::copy_from_slice(&out) } else { out.freeze() }
 }
 
 /// The raw body as a decoder reads it.

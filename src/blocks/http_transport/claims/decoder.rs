@@ -10,6 +10,7 @@ use bytes::Bytes;
 use http_body::Frame;
 use tokio::io::{AsyncRead, AsyncReadExt};
 
+use crate::BytesPool;
 use crate::blocks::http_transport::decode::{CHUNK_BYTES, Coding, Decoded, FREE_BYTES};
 use crate::blocks::http_transport::decoding::Decoding;
 use crate::blocks::http_transport::error::TransportError;
@@ -48,7 +49,14 @@ pub(crate) fn body(data: &[u8]) {
 }
 
 /// How much came out, and how it ended.
-fn read(mut body: Decoded<Pieces>) -> (Vec<u8>, Result<(), TransportError>) {
+fn read(
+    said: Pieces,
+    coding: Coding,
+    limits: Decoding,
+    max_body_bytes: Option<usize>,
+) -> (Vec<u8>, Result<(), TransportError>) {
+    let buffers = BytesPool::new();
+    let mut body = Decoded::new(said, coding, limits, max_body_bytes, buffers.clone());
     let mut cx = Context::from_waker(Waker::noop());
     let mut all = Vec::new();
     let end = loop {
@@ -60,10 +68,13 @@ fn read(mut body: Decoded<Pieces>) -> (Vec<u8>, Result<(), TransportError>) {
                 let piece = frame.into_data().expect("it has no trailers");
                 assert!(!piece.is_empty() && piece.len() <= CHUNK_BYTES);
                 all.extend_from_slice(&piece);
+                let out: u64 = buffers.snapshot().iter().map(|class| class.outstanding).sum();
+                assert!(out * CHUNK_BYTES as u64 <= 2 * piece.len() as u64, "{out}");
             }
         }
     };
     assert!(body.is_end_stream() && matches!(body.poll_frame(&mut cx), Poll::Ready(None)));
+    assert!(buffers.snapshot().iter().all(|class| class.outstanding == 0));
     (all, end)
 }
 
@@ -71,8 +82,7 @@ fn it_stays_within_its_limits(coding: Coding, data: &[u8], piece: usize, limit: 
     let most = limit << 12;
     let limits = Decoding::default().with_max_bytes(most.max(1)).with_max_expansion(1);
     for max_body_bytes in [None, Some(most / 2)] {
-        let body = Decoded::new(cut(data, piece), coding, limits, max_body_bytes);
-        let (plain, end) = read(body);
+        let (plain, end) = read(cut(data, piece), coding, limits, max_body_bytes);
         let expanded = FREE_BYTES.max(data.len() as u64) as usize;
         let most = most.max(1).min(max_body_bytes.unwrap_or(usize::MAX)).min(expanded);
         assert!(plain.len() <= most, "{} of {most}", plain.len());
@@ -94,7 +104,7 @@ fn enough() -> Decoding {
 }
 
 fn it_is_the_same_in_any_pieces(coding: Coding, data: &[u8], piece: usize) {
-    let read = |piece| read(Decoded::new(cut(data, piece), coding, enough(), None));
+    let read = |piece| read(cut(data, piece), coding, enough(), None);
     let (whole, end) = read(data.len());
     for piece in [piece, 1] {
         let (other, other_end) = read(piece);
@@ -107,7 +117,7 @@ fn it_is_the_same_in_any_pieces(coding: Coding, data: &[u8], piece: usize) {
 
 fn what_was_said_is_heard(coding: Coding, plain: &[u8], piece: usize, at: usize) {
     let said = said(coding, plain);
-    let read = |said: &[u8]| read(Decoded::new(cut(said, piece), coding, enough(), None));
+    let read = |said: &[u8]| read(cut(said, piece), coding, enough(), None);
     let (heard, end) = read(&said);
     assert!(end.is_ok() && heard == plain, "{coding:?}: {end:?}");
     let short = at % said.len();

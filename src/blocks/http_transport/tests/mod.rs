@@ -4,6 +4,7 @@ mod addresses;
 mod config;
 mod model;
 mod muxed;
+mod pieces;
 mod proxies;
 mod smuggling;
 mod table;
