@@ -9,10 +9,10 @@ use tokio::io::AsyncWriteExt;
 
 use crate::server::{Peer, Server, at_rest, counts, patiently, transport};
 
-const CODINGS: [&str; 3] = ["gzip", "br", "zstd"];
+pub(crate) const CODINGS: [&str; 3] = ["gzip", "br", "zstd"];
 
 /// What `plain` is in this coding.
-async fn compressed(coding: &str, plain: &[u8]) -> Vec<u8> {
+pub(crate) async fn compressed(coding: &str, plain: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
     match coding {
         "gzip" => {
@@ -35,7 +35,7 @@ async fn compressed(coding: &str, plain: &[u8]) -> Vec<u8> {
 }
 
 /// A text that is neither short nor all the same.
-fn text() -> Vec<u8> {
+pub(crate) fn text() -> Vec<u8> {
     (0..40_000_u32)
         .flat_map(|n| format!("{} ", n.wrapping_mul(2_654_435_761)).into_bytes())
         .collect()

@@ -52,6 +52,12 @@ fn retrying() -> Transport {
     transport(Preset::Default).with_safeguards(Safeguards::new(config).unwrap())
 }
 
+/// Hedges from the twentieth request on, as often as it likes.
+pub(crate) fn hedging(hedge: HedgeConfig) -> Safeguards {
+    let hedge = hedge.with_minimum_samples(NonZeroU32::new(20).unwrap()).with_extra_ratio(1.0);
+    Safeguards::new(SafeguardsConfig::default().with_hedge(Some(hedge))).unwrap()
+}
+
 fn post(server: &Server) -> http::request::Builder {
     Request::builder().method(Method::POST).uri(server.url("/"))
 }
@@ -205,10 +211,7 @@ async fn of_two_attempts_side_by_side_the_loser_ends_and_its_connection_is_close
         }
     })
     .await;
-    let few = NonZeroU32::new(20).unwrap();
-    let hedge = HedgeConfig::default().with_minimum_samples(few).with_extra_ratio(1.0);
-    let config = SafeguardsConfig::default().with_hedge(Some(hedge));
-    let safeguards = Safeguards::new(config).unwrap();
+    let safeguards = hedging(HedgeConfig::default());
     let transport = transport(Preset::Default).with_safeguards(safeguards.clone());
     let get = || async {
         let answer = patiently(transport.get(server.url("/"))).await.unwrap();
@@ -230,10 +233,7 @@ async fn of_two_attempts_side_by_side_the_loser_ends_and_its_connection_is_close
 #[tokio::test]
 async fn what_must_not_be_done_twice_is_never_hedged() {
     let (server, asked) = says(&[OK]).await;
-    let few = NonZeroU32::new(20).unwrap();
-    let hedge = HedgeConfig::default().with_minimum_samples(few).with_extra_ratio(1.0);
-    let config = SafeguardsConfig::default().with_hedge(Some(hedge.with_median_factor(1.0)));
-    let safeguards = Safeguards::new(config).unwrap();
+    let safeguards = hedging(HedgeConfig::default().with_median_factor(1.0));
     let transport = transport(Preset::Default).with_safeguards(safeguards.clone());
     for _ in 0..100 {
         let request = post(&server).body("work").unwrap();
