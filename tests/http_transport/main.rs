@@ -4,6 +4,7 @@
 mod allocations;
 mod cancel;
 mod caps;
+mod ceiling;
 mod cold;
 #[cfg(feature = "compression")]
 mod compressed;

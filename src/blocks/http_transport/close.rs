@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::core::Closing;
+use super::ceiling::Calls;
 use super::error::TransportError;
 use super::metrics::HostCounts;
-use super::shared::{Shared, close_all};
+use super::shared::Shared;
 use super::wait::Verdict;
 use crate::ground::primitives::Mutex;
 use crate::ground::quiet::wake_quietly;
@@ -126,14 +126,12 @@ impl Door {
 
 impl Shared {
     /// Nothing is kept for later any more: idle connections are closed, and those that come back.
-    pub(super) fn retire(&self) {
-        let mut closing = Closing::new();
-        self.pool.lock().core.retire(&mut closing);
-        close_all(closing);
+    pub(super) fn retire(self: &Arc<Self>) {
+        self.change(|core, closing, _| core.retire(closing));
     }
 
     /// See [`Transport::close`](super::Transport::close).
-    pub(super) async fn close(&self, within: Duration) -> CloseReport {
+    pub(super) async fn close(self: &Arc<Self>, within: Duration) -> CloseReport {
         let end = later(now(), within);
         self.door.close();
         self.retire();
@@ -155,13 +153,17 @@ impl Shared {
     }
 
     /// Waiting requests are told, dials given up; nothing new is begun.
-    fn cut(&self) -> CloseReport {
+    fn cut(self: &Arc<Self>) -> CloseReport {
         let requests = self.door.inside.strong_count();
         let mut pool = self.pool.lock();
         pool.is_cut = true;
         let hosts = pool.core.each_host().into_iter().filter_map(HostCut::of).collect();
         let waiters = pool.core.dismiss();
+        let mut calls = Calls::new();
+        // Nobody of it waits any more.
+        pool.core.says_what_it_wants(&mut calls);
         drop(pool);
+        self.call(calls);
         self.door.cut.cancel();
         for waiter in waiters {
             if let Ok(waker) = waiter.put(Verdict::Closed) {

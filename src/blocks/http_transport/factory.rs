@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use tokio::task::JoinSet;
 
+use super::ceiling::AllPools;
 use super::close::{CloseReport, InUse};
 use super::config::TransportConfig;
 use super::dial::{Connector, Names};
+use super::metrics::CeilingCounts;
 use super::shared::Shared;
 #[cfg(feature = "tls")]
 use super::tls::Tls;
@@ -21,12 +23,31 @@ const MAX_POOLS: usize = 64;
 /// Hands out transports; equal configurations share one pool, with its TLS sessions.
 ///
 /// Keep one per process. It holds no pool alive: one without transports is gone.
+///
+/// # Examples
+///
+/// At most 400 sockets, however many configurations there are:
+/// ```
+/// use headworks::http_transport::{Preset, TransportFactory};
+///
+/// let factory = TransportFactory::with_ceiling(400)?;
+/// let quick = factory.transport(Preset::Default)?;
+/// let patient = factory.transport(Preset::HighThroughput)?;
+/// let ceiling = patient.snapshot().ceiling.expect("there is one");
+/// assert_eq!((ceiling.open, ceiling.max), (0, 400));
+/// # drop(quick);
+/// # Ok::<(), headworks::ConfigError>(())
+/// ```
 #[derive(Debug)]
 pub struct TransportFactory {
     pools: Mutex<Pools>,
+    all: Option<Arc<AllPools>>,
 }
 
-#[derive(Debug)]
+/// Above it a ceiling is a mistake.
+const HIGHEST_CEILING: usize = 1_000_000;
+
+#[derive(Debug, Default)]
 struct Pools {
     known: Vec<Known>,
     is_closed: bool,
@@ -47,7 +68,42 @@ impl TransportFactory {
     ///
     /// None today.
     pub fn new() -> Result<Self, ConfigError> {
-        Ok(Self { pools: Mutex::new(Pools { known: Vec::new(), is_closed: false }) })
+        Ok(Self { pools: Mutex::default(), all: None })
+    }
+
+    /// A factory without pools, whose pools will never have more than so many open connections in
+    /// all, 1 to 1,000,000: dialling ones and those still being closed included, beside what each
+    /// configuration allows its own pool.
+    ///
+    /// When all are taken, a request that could dial otherwise waits in its own pool's line. What is
+    /// freed goes to the pool whose head is of the highest class, by turns on a tie; idle connections
+    /// are closed for those that wait, that of all pools first which is idle for longest
+    /// ([`CloseReason::Displaced`](super::CloseReason::Displaced)); and a host that keeps being handed
+    /// its own connections past a head of no lower class gives one up after 32 in a row.
+    ///
+    /// # Errors
+    ///
+    /// `ConfigError::Invalid` beyond those bounds.
+    ///
+    /// # Cost
+    ///
+    /// A lock that all its pools share, for each connection that is opened or closed, and while any
+    /// request waits. Finding the connection that is idle for longest is O(hosts of all pools).
+    pub fn with_ceiling(open_connections: usize) -> Result<Self, ConfigError> {
+        ConfigError::unless(
+            (1..=HIGHEST_CEILING).contains(&open_connections),
+            "http_transport.ceiling",
+            open_connections,
+            "1..=1000000",
+        )?;
+        let all = Some(Arc::new(AllPools::new(open_connections)));
+        Ok(Self { pools: Mutex::default(), all })
+    }
+
+    /// Where the [ceiling](Self::with_ceiling) stands; `None`: there is none.
+    #[must_use]
+    pub fn ceiling(&self) -> Option<CeilingCounts> {
+        self.all.as_ref().map(|all| all.counts())
     }
 
     /// A transport over the one pool of this configuration. Starts nothing.
@@ -137,7 +193,10 @@ impl TransportFactory {
             #[cfg(feature = "tls")]
             Tls::new(&config)?,
         );
-        let shared = Arc::new(Shared::new(config, connector));
+        let all = self.all.as_ref();
+        let shared = Arc::new_cyclic(|shared| {
+            Shared::new(config, connector, all.map(|all| all.join(shared)))
+        });
         if pools.is_closed {
             shared.door.close();
         }

@@ -20,7 +20,7 @@ pub enum CloseReason {
     MaxAge,
     /// More idle connections than the idle caps allow.
     Surplus,
-    /// Gave its place to a host that may dial but for the overall cap.
+    /// Gave its place to a host that may dial but for the overall cap, or for the factory's ceiling.
     Displaced,
     /// The answer was not read to its end: dropped, cancelled or timed out. Over HTTP/2: timed out,
     /// and nobody else was answered meanwhile.
@@ -164,8 +164,21 @@ pub struct TransportSnapshot {
     pub timings: Timings,
     /// The cap on open connections, `open_overall`.
     pub max_connections: usize,
+    /// Where its factory has a ceiling: all pools beneath it.
+    pub ceiling: Option<CeilingCounts>,
     /// Each known host, in the order in which they were first called.
     pub hosts: Vec<HostSnapshot>,
+}
+
+/// The [ceiling](super::TransportFactory::with_ceiling) over all pools of a factory, at one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CeilingCounts {
+    /// Connections that exist or are being dialled, of all pools, and places on their way to one that
+    /// waits.
+    pub open: usize,
+    /// How many there may be.
+    pub max: usize,
 }
 
 /// One host at one moment.
@@ -193,7 +206,13 @@ impl TransportSnapshot {
     /// What to export of the pool as a whole, by name. The label is [`name`](Self::name).
     pub fn metrics(&self) -> impl Iterator<Item = Metric<'_>> {
         let idle = ("http_client_idle_connections", self.in_all.idle);
-        metrics(&self.in_all, &self.timings, self.max_connections, idle)
+        let ceiling = self.ceiling.into_iter().flat_map(|ceiling| {
+            let open = ("http_client_ceiling_open_connections", ceiling.open);
+            [open, ("http_client_ceiling_max_connections", ceiling.max)]
+        });
+        let ceiling =
+            ceiling.map(|(name, value)| Metric { name, value: MetricValue::Gauge(value as u64) });
+        metrics(&self.in_all, &self.timings, self.max_connections, idle).chain(ceiling)
     }
 }
 

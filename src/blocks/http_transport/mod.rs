@@ -15,7 +15,8 @@
 //! # What it guarantees
 //!
 //! - Never more open connections than `open_per_host` and `open_overall`, dialling ones and those
-//!   still being closed included.
+//!   still being closed included; and where the factory has a ceiling, never more than that over all
+//!   of its pools.
 //! - A request never waits unseen: `pool_wait_timeout`, a bounded room per host, order by class.
 //! - Every phase has a timeout and an error of its own, and all lie inside `total_timeout`, which
 //!   holds until the last byte of the body, as long as somebody reads it.
@@ -62,7 +63,7 @@
 //!    I/O, no wake-up and no drop of anything with a `Drop` of ours.
 //! 2. `open` of a host ≤ `open_per_host`; the sum of all ≤ `open_overall`; both count places.
 //! 3. While a request waits to which nothing is promised, neither a stream nor a place could serve
-//!    it: its host is at its cap, all are at the overall cap, or its host's connections are shared
+//!    it: its host is at its cap, all are at the overall cap or the factory's ceiling, or its host's connections are shared
 //!    (or not known yet not to be), and one is being dialled. So whoever comes finds nobody like
 //!    that before it takes a place.
 //!    A connection that *settles* (its answer has been read, and its task has yet to notice) is
@@ -88,14 +89,17 @@
 //!    drivers no task begins. Then all tasks are ended and awaited.
 //! 10. A transport and its clones use one pool at a time, looked up once for each request. Where
 //!     nobody uses a pool any more its idle connections are closed, and those that come back.
+//! 11. Beneath a factory's ceiling a place is also one of those that all its pools share; what holds for
+//!     that is written in `ceiling/`.
 //!
-//! Lock order: pool → a waiter's cell; the locks of the orders to connections' tasks, the locks of the factory, of the drivers, of a transport's pool,
+//! Lock order: pool → the ceiling; pool → a waiter's cell; the locks of the orders to connections' tasks, the locks of the factory, of the drivers, of a transport's pool,
 //! of the door, of the safeguards and of the times are held with none of them.
 
 mod alarm;
 mod allowance;
 mod attempts;
 mod body;
+mod ceiling;
 #[cfg(all(any(test, fuzzing), not(headworks_loom)))]
 pub(crate) mod claims;
 mod close;
@@ -151,7 +155,9 @@ pub use decoding::Decoding;
 pub use error::TlsFailure;
 pub use error::{Cause, Phase, TransportError};
 pub use factory::TransportFactory;
-pub use metrics::{CloseReason, Closed, HostSnapshot, PoolCounts, TransportSnapshot};
+pub use metrics::{
+    CeilingCounts, CloseReason, Closed, HostSnapshot, PoolCounts, TransportSnapshot,
+};
 #[cfg(feature = "native-roots")]
 pub use native_roots::{NativeRoots, NoNativeRoots, UnreadableRoots};
 pub use proxy::{InvalidNoProxy, InvalidProxyUrl, NoProxy, Proxy, ProxyRules, ProxyUrl};

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use http_body::Body as _;
 
+use super::ceiling::{Member, Token};
 use super::close::UnderWay;
 use super::config::TransportConfig;
 use super::connection::Conn;
@@ -22,6 +23,8 @@ pub(super) struct Place {
     shared: Weak<Shared>,
     host: HostId,
     stage: Stage,
+    /// Its place beneath the ceiling, which it gives back also when its pool is gone.
+    token: Option<Token>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -37,13 +40,18 @@ enum Stage {
 
 impl Place {
     pub(super) fn new(shared: &Arc<Shared>, host: HostId) -> Self {
-        Self { shared: Arc::downgrade(shared), host, stage: Stage::Dialling(NotOpened::GivenUp) }
+        Self::dialling(shared, host, NotOpened::GivenUp)
     }
 
     /// For a dial ahead of need, which nobody gives up.
     pub(super) fn ahead(shared: &Arc<Shared>, host: HostId) -> Self {
-        let stage = Stage::Dialling(NotOpened::FailedAhead);
-        Self { shared: Arc::downgrade(shared), host, stage }
+        Self::dialling(shared, host, NotOpened::FailedAhead)
+    }
+
+    fn dialling(shared: &Arc<Shared>, host: HostId, if_no_further: NotOpened) -> Self {
+        let stage = Stage::Dialling(if_no_further);
+        let token = shared.member.as_ref().map(Member::token);
+        Self { shared: Arc::downgrade(shared), host, stage, token }
     }
 
     pub(super) fn host(&self) -> HostId {
@@ -124,6 +132,9 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
+        // First that: who waits for it would seem to need another one as soon as this is no longer
+        // counted among those that leave.
+        self.token = None;
         let Some(shared) = self.shared.upgrade() else { return };
         match self.stage {
             Stage::Dialling(why) => shared.not_opened(self.host, why),

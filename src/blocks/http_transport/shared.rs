@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::allowance::Allowance;
+use super::ceiling::{Calls, Member};
 use super::close::Door;
 use super::config::{Protocol, TransportConfig};
 use super::connection::Conn;
@@ -24,6 +25,7 @@ use crate::gates::wait_queue::Ticket;
 use crate::ground::handoff::Handoff;
 use crate::ground::primitives::Mutex;
 use crate::ground::priority::Priority;
+use crate::ground::quiet::wake_quietly;
 use crate::ground::rng::Rng;
 use crate::ground::time::{self, Instant, later, now};
 
@@ -40,6 +42,8 @@ pub(super) struct Shared {
     /// One task per connection, and those that dial ahead. Dropped with the pool, which ends them all.
     pub(super) drivers: Drivers,
     pub(super) door: Door,
+    /// Where the factory has a ceiling.
+    pub(super) member: Option<Member>,
     /// What JSON is written into, and answers are put together in.
     pub(super) buffers: crate::BytesPool,
 }
@@ -68,7 +72,11 @@ enum Asked {
 
 /// What futures ask of the pool.
 impl Shared {
-    pub(super) fn new(config: TransportConfig, connector: Connector) -> Self {
+    pub(super) fn new(
+        config: TransportConfig,
+        connector: Connector,
+        member: Option<Member>,
+    ) -> Self {
         let limits = Limits {
             idle_overall: config.idle_overall,
             idle_per_host: config.idle_per_host,
@@ -87,7 +95,8 @@ impl Shared {
                 Protocol::Http2 => Speaks::Muxed,
             },
         };
-        let pool = Pool { core: Core::new(limits), rng: Rng::from_entropy(), is_cut: false };
+        let core = Core::new(limits).beneath(member.as_ref().map(Member::seat));
+        let pool = Pool { core, rng: Rng::from_entropy(), is_cut: false };
         Self {
             config: Arc::new(config),
             connector: Arc::new(connector),
@@ -95,6 +104,7 @@ impl Shared {
             times: AllTimes::default(),
             drivers: Drivers::default(),
             door: Door::default(),
+            member,
             buffers: crate::BytesPool::new(),
         }
     }
@@ -152,9 +162,9 @@ impl Shared {
         want: Want,
         now: Instant,
     ) -> Result<Asked, TransportError> {
-        let mut closing = Closing::new();
+        let (mut closing, mut grants) = (Closing::new(), Grants::new());
         let (mut evicted, mut ahead) = (None, None);
-        let asked = {
+        let (asked, calls) = {
             let pool = &mut *self.pool.lock();
             if pool.is_cut {
                 return Err(TransportError::Closed);
@@ -164,7 +174,7 @@ impl Shared {
                 Want::Any => core.ask(key, now, &mut closing),
                 Want::Fresh => core.ask_fresh(key),
             };
-            match ask {
+            let asked = match ask {
                 Ask::Use(held) => Ok(Asked::Lease(Lease::new(Arc::clone(self), held, true))),
                 Ask::Stream(held, more) => {
                     ahead = more.map(|host| Place::ahead(self, host));
@@ -184,11 +194,12 @@ impl Shared {
                         Err(_) => Err(TransportError::PoolFull),
                     }
                 }
-            }
+            };
+            (asked, core.ends_section(&mut closing, &mut grants))
         };
-        close_all(closing);
+        self.hand_out(closing, grants, calls);
         if let Some(Ok(Some(waker))) = evicted.map(|cell| cell.put(Verdict::Evicted)) {
-            waker.wake();
+            wake_quietly(waker);
         }
         if let Some(place) = ahead {
             self.dial_ahead(key.clone(), place);
@@ -246,12 +257,14 @@ impl Shared {
             drop(pool);
             return None;
         }
+        let calls;
         let age = pool.rng.around(self.config.max_age, AGE_JITTER_RATIO);
         let (id, retire_at) = (pool.core.opened(host), later(now, age));
         place.opens(id, retire_at);
         let held = match opened {
             Opened::H1(conn, driver) => {
                 pool.core.is_single(host, now, &mut closing, &mut grants);
+                calls = pool.core.ends_section(&mut closing, &mut grants);
                 drop(pool);
                 self.drivers.spawn(driver.run(place));
                 Some(Held { conn: Conn::H1(Box::new(conn)), host, id, retire_at })
@@ -261,12 +274,13 @@ impl Shared {
                 let core = &mut pool.core;
                 let most = driver.most();
                 let held = core.opened_muxed(held, most, first, now, &mut closing, &mut grants);
+                calls = core.ends_section(&mut closing, &mut grants);
                 drop(pool);
                 self.drivers.spawn(driver.run(place));
                 held
             }
         };
-        self.hand_out(closing, grants);
+        self.hand_out(closing, grants, calls);
         let lease = Lease::new(Arc::clone(self), held?, false);
         match first {
             First::Dialler => Some(lease),
@@ -291,6 +305,7 @@ impl Shared {
             in_all,
             timings: self.times.in_all(),
             max_connections: self.config.open_overall,
+            ceiling: self.member.as_ref().map(Member::counts),
             hosts: hosts.collect(),
         }
     }
@@ -313,7 +328,7 @@ impl Shared {
     /// Its own task gives it back when it is ready for the next request, which may count on it.
     pub(super) fn settle(self: &Arc<Self>, held: Held<Conn>) {
         let (host, id) = (held.host, held.id);
-        self.pool.lock().core.settles(host, id);
+        self.change(|core, _, _| core.settles(host, id));
         if !settle(Settling { held, rest: None }) {
             // Its task has ended, perhaps before it was counted on.
             self.lingers(host, id);
@@ -359,45 +374,92 @@ impl Shared {
         self.change(|core, closing, grants| core.drain(host, id, now, closing, grants))
     }
 
+    /// A place is on its way to it, or was.
+    pub(super) fn looks_again(self: &Arc<Self>) {
+        self.change(|core, closing, grants| core.balance(now(), closing, grants));
+    }
+
+    /// Since when its oldest idle connection is.
+    pub(super) fn oldest_idle(&self) -> Option<Instant> {
+        self.pool.lock().core.oldest_idle_since()
+    }
+
+    /// Closes that one for another pool.
+    pub(super) fn makes_room(self: &Arc<Self>) {
+        let (mut closing, mut grants) = (Closing::new(), Grants::new());
+        let calls = {
+            let core = &mut self.pool.lock().core;
+            core.makes_room(&mut closing);
+            core.ends_section(&mut closing, &mut grants)
+        };
+        self.act(closing, grants, calls);
+    }
+
     /// Decides under the lock, and acts on it after the unlock.
-    fn change<R>(
+    pub(super) fn change<R>(
         self: &Arc<Self>,
         decide: impl FnOnce(&mut Core<Conn, Waiter>, &mut Closing<Conn>, &mut Grants<Conn, Waiter>) -> R,
     ) -> R {
         let (mut closing, mut grants) = (Closing::new(), Grants::new());
-        let decided = decide(&mut self.pool.lock().core, &mut closing, &mut grants);
-        self.hand_out(closing, grants);
+        let (decided, calls) = {
+            let core = &mut self.pool.lock().core;
+            let decided = decide(core, &mut closing, &mut grants);
+            (decided, core.ends_section(&mut closing, &mut grants))
+        };
+        self.hand_out(closing, grants, calls);
         decided
+    }
+
+    /// Other pools, to which a place is on its way.
+    pub(super) fn call(&self, calls: Calls) {
+        if let Some(member) = &self.member {
+            member.call(calls);
+        }
+    }
+
+    #[inline]
+    fn hand_out(
+        self: &Arc<Self>,
+        closing: Closing<Conn>,
+        grants: Grants<Conn, Waiter>,
+        calls: Calls,
+    ) {
+        self.act(closing, grants, calls);
+        // What is idle now may be in another pool's way.
+        if let Some(member) = &self.member {
+            member.make_room();
+        }
     }
 
     /// Refused because the waiter left: dropping its right hands it on, one waiter deeper. Waiters
     /// that leave take themselves out of the line, so that is as deep as futures that are being
     /// dropped on other threads at this very moment.
-    fn hand_out(self: &Arc<Self>, closing: Closing<Conn>, grants: Grants<Conn, Waiter>) {
+    #[inline]
+    fn act(self: &Arc<Self>, closing: Closing<Conn>, grants: Grants<Conn, Waiter>, calls: Calls) {
         close_all(closing);
-        if grants.is_empty() {
-            return;
-        }
         for (waiter, grant) in grants {
             let verdict = match grant {
                 Grant::Use(held) => Verdict::Use(Lease::new(Arc::clone(self), held, true)),
                 Grant::Dial(host) => Verdict::Dial(Place::new(self, host)),
             };
             match waiter.put(verdict) {
-                Ok(waker) => waker.into_iter().for_each(crate::ground::quiet::wake_quietly),
+                Ok(waker) => waker.into_iter().for_each(wake_quietly),
                 Err(Verdict::Use(lease)) => lease.unused(),
                 Err(Verdict::Dial(_) | Verdict::Evicted | Verdict::Closed) => {}
             }
         }
+        if !calls.is_empty() {
+            self.call(calls);
+        }
     }
 
-    pub(super) fn cancel(&self, host: HostId, ticket: Ticket) {
-        let waiter = self.pool.lock().core.cancel(host, ticket);
+    pub(super) fn cancel(self: &Arc<Self>, host: HostId, ticket: Ticket) {
+        let waiter = self.change(|core, _, _| core.cancel(host, ticket));
         drop(waiter);
     }
 
-    pub(super) fn look(&self, host: HostId, id: u64, now: Instant) -> Look<Conn> {
-        self.pool.lock().core.look(host, id, now)
+    pub(super) fn look(self: &Arc<Self>, host: HostId, id: u64, now: Instant) -> Look<Conn> {
+        self.change(|core, _, _| core.look(host, id, now))
     }
 
     pub(super) fn idle_timeout(&self) -> Duration {
@@ -405,8 +467,24 @@ impl Shared {
     }
 }
 
+impl Core<Conn, Waiter> {
+    /// The end of each section under the lock: what it wants of the ceiling, and has at once.
+    #[inline]
+    fn ends_section(
+        &mut self,
+        closing: &mut Closing<Conn>,
+        grants: &mut Grants<Conn, Waiter>,
+    ) -> Calls {
+        let mut calls = Calls::new();
+        while self.says_what_it_wants(&mut calls) {
+            self.balance(now(), closing, grants);
+        }
+        calls
+    }
+}
+
 #[inline]
-pub(super) fn close_all(closing: Closing<Conn>) {
+fn close_all(closing: Closing<Conn>) {
     if closing.is_empty() {
         return;
     }

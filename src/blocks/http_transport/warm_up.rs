@@ -6,6 +6,7 @@ use http::Uri;
 use tokio::task::JoinSet;
 
 use super::allowance::Allowance;
+use super::ceiling::Calls;
 use super::core::{Ask, First};
 use super::error::{Cause, TransportError};
 use super::host::HostKey;
@@ -74,13 +75,18 @@ impl Shared {
         key: &HostKey,
         connections: usize,
     ) -> Result<Option<Place>, TransportError> {
+        let mut calls = Calls::new();
         let ask = {
             let pool = &mut *self.pool.lock();
             if pool.is_cut {
                 return Err(TransportError::Closed);
             }
-            pool.core.ask_ahead(key, connections)
+            let ask = pool.core.ask_ahead(key, connections);
+            // It says no more than before: nobody waits, or it would have no place.
+            pool.core.says_what_it_wants(&mut calls);
+            ask
         };
+        self.call(calls);
         match ask {
             Ask::Dial(host) => Ok(Some(Place::new(self, host))),
             Ask::TooManyHosts => Err(TransportError::TooManyHosts),

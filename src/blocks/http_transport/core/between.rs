@@ -78,7 +78,7 @@ impl<C: Share, W> Core<C, W> {
 
     /// Places to those who may dial, and where there are too few, idle connections of others make
     /// room. After every event by which somebody may dial who could not before.
-    pub(super) fn balance(
+    pub(in crate::blocks::http_transport) fn balance(
         &mut self,
         now: Instant,
         closing: &mut Closing<C>,
@@ -116,9 +116,13 @@ impl<C: Share, W> Core<C, W> {
         if self.waiting == 0 || self.open < self.limits.open_overall {
             return 0;
         }
+        self.could_dial_in_all(but).saturating_sub(self.leaving)
+    }
+
+    /// How many could dial if there were places.
+    pub(super) fn could_dial_in_all(&self, but: Option<usize>) -> usize {
         let others = self.lines.iter().filter(|index| Some(**index) != but);
-        let wanted: usize = others.map(|index| self.could_dial(&self.hosts[*index])).sum();
-        wanted.saturating_sub(self.leaving)
+        others.map(|index| self.could_dial(&self.hosts[*index])).sum()
     }
 
     /// How many of a host's line could dial, by its own rules.

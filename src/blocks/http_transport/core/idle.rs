@@ -69,6 +69,13 @@ impl<C: Share, W> Core<C, W> {
         oldest.and_then(|(_, index)| self.pop_oldest_of(index))
     }
 
+    /// Since when the oldest of all is idle. O(hosts).
+    pub(in crate::blocks::http_transport) fn oldest_idle_since(&self) -> Option<Instant> {
+        let single = self.hosts.iter().filter_map(|host| host.idle.front().map(|it| it.since));
+        let shared = self.hosts.iter().flat_map(|host| &host.muxed).filter_map(Muxed::idle_since);
+        single.chain(shared).min()
+    }
+
     /// Nothing is kept any more: all that is idle leaves, and what comes back is surplus.
     pub(in crate::blocks::http_transport) fn retire(&mut self, closing: &mut Closing<C>) {
         self.limits.idle_overall = 0;

@@ -15,6 +15,7 @@ use std::time::Duration;
 use self::muxed::Ahead;
 pub(super) use self::muxed::{First, Share, Speaks};
 use self::table::{Host, InLine};
+use super::ceiling::{Calls, Seat, Wants};
 use super::host::HostKey;
 use super::metrics::{CloseReason, HostCounts, PoolCounts};
 use crate::gates::wait_queue::{Place, Ticket};
@@ -126,6 +127,12 @@ pub(super) struct Core<C, W> {
     waiting: usize,
     /// Taken out of the pool to be closed at once; their places are still taken.
     leaving: usize,
+    /// Beneath a ceiling over several pools.
+    seat: Option<Seat>,
+    /// What was said there last, unless that has changed.
+    said: Option<Wants>,
+    /// How many idle connections were counted there.
+    counted_idle: usize,
     /// The slot where the search for the next waiter starts.
     turn: usize,
     /// Hand-overs in a row while another host's head could not dial for the overall cap.
@@ -147,11 +154,20 @@ impl<C: Share, W> Core<C, W> {
             idle: 0,
             waiting: 0,
             leaving: 0,
+            seat: None,
+            said: None,
+            counted_idle: 0,
             turn: 0,
             passed: 0,
             serial: 0,
             totals: PoolCounts::default(),
         }
+    }
+
+    /// The same beneath a ceiling. From then on [`says_what_it_wants`](Self::says_what_it_wants) after
+    /// each change, under the same lock.
+    pub(super) fn beneath(self, seat: Option<Seat>) -> Self {
+        Self { seat, ..self }
     }
 
     /// A request to `key`. The newest idle connection, else a place, else the line.
@@ -169,10 +185,8 @@ impl<C: Share, W> Core<C, W> {
             }
         }
         if let Some(held) = self.lend(index, now, closing) {
-            let more = self.runs_out(index, now).then(|| self.hosts[index].id(index));
-            if more.is_some() {
-                self.dial(index);
-            }
+            let more = self.runs_out(index, now) && self.try_dial(index);
+            let more = more.then(|| self.hosts[index].id(index));
             return Ask::Stream(held, more);
         }
         if self.hosts[index].may_count_on_another() {
@@ -194,26 +208,18 @@ impl<C: Share, W> Core<C, W> {
         let idle_soon = |idle: usize, dialling: usize, most: usize| idle + dialling < most;
         let may = host.open < most
             && host.queue.is_empty()
-            && self.has_place(index)
             && idle_soon(host.idle_now(), host.counts.dialling, self.limits.idle_per_host)
             && idle_soon(self.idle, self.totals.dialling, self.limits.idle_overall);
         let id = host.id(index);
-        if !may {
-            return Ask::Wait(id);
-        }
-        self.dial(index);
-        Ask::Dial(id)
+        if may && self.try_dial(index) { Ask::Dial(id) } else { Ask::Wait(id) }
     }
 
     fn ask_place(&mut self, index: usize) -> Ask<C> {
         let host = &self.hosts[index];
         let id = host.id(index);
         // Nobody barges: who could be served already has been (invariant 3).
-        if host.unpromised() == 0 && self.has_place(index) {
-            self.dial(index);
-            return Ask::Dial(id);
-        }
-        Ask::Wait(id)
+        let may = host.unpromised() == 0;
+        if may && self.try_dial(index) { Ask::Dial(id) } else { Ask::Wait(id) }
     }
 
     /// Joins the line of `host`; `Err`: no room in it. An idle connection that holds the place this
@@ -319,8 +325,7 @@ impl<C: Share, W> Core<C, W> {
         if held.is_too_old(now) {
             self.leave(held, CloseReason::MaxAge, closing);
         } else if self.must_yield(index) {
-            self.passed = 0;
-            self.turn = index + 1;
+            self.yields(index);
             self.leave(held, CloseReason::Displaced, closing);
         } else if let Some(waiter) = self.take(index, now) {
             grants.push((waiter, Grant::Use(held)));

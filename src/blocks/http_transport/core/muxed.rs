@@ -6,8 +6,8 @@ use std::time::Duration;
 use super::table::Host;
 use super::{Closing, Core, Grant, Grants, Held, HostId};
 use crate::blocks::http_transport::metrics::CloseReason;
-use crate::gates::wait_queue::Rules;
 use crate::ground::exponential::exponential;
+use crate::ground::priority::Priority;
 use crate::ground::time::Instant;
 
 /// What several requests can hold at once.
@@ -151,8 +151,7 @@ impl<C: Share, W> Core<C, W> {
         };
         self.fill(index, at, now, grants);
         if self.hosts[index].muxed[at].streams == 0 && self.must_yield(index) {
-            self.passed = 0;
-            self.turn = index + 1;
+            self.yields(index);
             self.take_out(index, at, CloseReason::Displaced, closing);
         } else {
             self.rest(index, id, now, closing);
@@ -196,8 +195,7 @@ impl<C: Share, W> Core<C, W> {
         let busy = self.hosts[index].muxed[at].streams > 0;
         let yields = if busy { self.must_yield_busy(index) } else { self.must_yield(index) };
         if yields {
-            self.passed = 0;
-            self.turn = index + 1;
+            self.yields(index);
             self.take_out(index, at, CloseReason::Displaced, closing);
         } else {
             self.fill(index, at, now, grants);
@@ -313,23 +311,19 @@ impl<C: Share, W> Core<C, W> {
     /// As [`must_yield`](Self::must_yield), for a connection that still carries requests: never at
     /// once, since they have to end first.
     fn must_yield_busy(&mut self, index: usize) -> bool {
-        if self.missing(Some(index)) == 0 {
-            return false;
-        }
-        let Some(other) = self.next_dialler(Some(index)) else { return false };
-        let theirs = self.hosts[other].queue.head().map(|head| head.class);
-        let own = self.hosts[index].queue.head().map(|head| head.class);
-        if theirs < own {
-            return false;
-        }
-        self.passed += 1;
-        self.passed > Rules::STARVATION_BOUND
+        let theirs = self.held_back(index).max(self.held_back_above(index));
+        let own = self.hosts[index].queue.head().map_or(Priority::Low, |head| head.class);
+        self.must_yield_after_a_while(theirs, own)
     }
 }
 
 impl<C> Muxed<C> {
     pub(super) fn is_idle(&self) -> bool {
         self.idle.is_some()
+    }
+
+    pub(super) fn idle_since(&self) -> Option<Instant> {
+        self.idle.map(|(since, _)| since)
     }
 
     /// Its number and since which turn it is idle.

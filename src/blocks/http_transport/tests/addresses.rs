@@ -224,7 +224,7 @@ mod real {
             #[cfg(feature = "tls")]
             Tls::new(&config).unwrap(),
         );
-        Transport::new(Arc::new(InUse(Arc::new(Shared::new(config, connector)))))
+        Transport::new(Arc::new(InUse(Arc::new(Shared::new(config, connector, None)))))
     }
 
     /// Each answers with its own address. All listen on one port of different loopback addresses.

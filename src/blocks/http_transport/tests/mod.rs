@@ -1,6 +1,7 @@
 //! The core by tables and against a naive model, with explicit time.
 
 mod addresses;
+mod ceiling;
 mod config;
 mod model;
 mod muxed;
