@@ -5,8 +5,8 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use headworks::Transport;
-use headworks::http_transport::TransportConfig;
+use headworks::http_transport::{TransportConfig, TransportError};
+use headworks::{Priority, Transport};
 use http::Request;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
@@ -111,6 +111,33 @@ async fn between_the_verdict_and_its_reading() {
     patiently(second).await.unwrap().into_body().bytes(10).await.unwrap();
     let counts = at_rest(&transport).await;
     assert_eq!((counts.opened, counts.reused), (1, 1), "a verdict nobody read is no reuse");
+}
+
+/// Whoever evicts it wakes it, and is not to suffer for it.
+#[tokio::test]
+async fn a_waker_that_panics_is_nobody_elses_problem() {
+    struct Panics;
+    impl std::task::Wake for Panics {
+        fn wake(self: Arc<Self>) {
+            std::panic::resume_unwind(Box::new("a waker's own"));
+        }
+    }
+    let server = Server::by_hand().await;
+    let one = TransportConfig::default().with_open_per_host(1).with_waiting_per_host(1);
+    let transport = transport(one.with_drain_bytes(0));
+    let holder = Caller::start(&transport, server.url("/"), End::Dropped);
+    until(|| counts(&transport).active == 1).await;
+    let [low, high] = [Priority::Low, Priority::High].map(|it| transport.with_priority(it));
+    let mut evicted = Box::pin(low.get(server.url("/")));
+    let waker = Waker::from(Arc::new(Panics));
+    assert!(evicted.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+    let mut evicts = Box::pin(high.get(server.url("/")));
+    assert!(evicts.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+    assert!(matches!(patiently(evicted).await, Err(TransportError::PoolFull)));
+    assert_eq!(counts(&transport).waiting, 1);
+    drop(evicts);
+    holder.end().await;
+    assert_eq!(at_rest(&transport).await.open(), 0);
 }
 
 #[tokio::test]
