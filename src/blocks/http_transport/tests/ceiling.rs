@@ -283,7 +283,7 @@ impl World {
     }
 
     /// Every dial succeeds and every connection ends: so everybody is served.
-    fn to_the_end(&mut self) {
+    fn run_to_the_end(&mut self) {
         for _ in 0..2_000 {
             while !self.left_to_do.is_empty() {
                 self.go_on(0);
@@ -320,7 +320,7 @@ proptest! {
             }
             world.check();
         }
-        world.to_the_end();
+        world.run_to_the_end();
     }
 }
 

@@ -1,6 +1,7 @@
 //! Whose turn it is, beside a list that is looked through from its beginning.
 
 use std::cmp::Reverse;
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
@@ -95,9 +96,8 @@ proptest! {
             match op {
                 Op::Enter { file, index, tenant, class } => {
                     let (no, standing) = ((file, index), standing(tenant, class));
-                    if !naive.waiting.contains_key(&no) {
-                        line.enter(no, &standing);
-                        naive.waiting.insert(no, standing);
+                    if let Entry::Vacant(place) = naive.waiting.entry(no) {
+                        line.enter(no, place.insert(standing));
                     }
                 }
                 Op::Leave { at } => {
