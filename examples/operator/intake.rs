@@ -61,5 +61,7 @@ fn named(origin: &Origin) -> (Arc<str>, Option<Language>) {
     }
 }
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod claims;
 #[cfg(test)]
 mod tests;

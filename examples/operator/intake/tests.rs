@@ -108,3 +108,12 @@ fn what_is_no_intent_is_skipped_and_bytes_that_are_no_text_are_wrong() {
     let read = Documents { deadline: None }.decode(b"\xff\xfe", &request(None));
     assert!(matches!(&read[..], [Err(Rejected::Invalid { .. })]));
 }
+
+#[test]
+fn the_seeds_of_the_fuzz_target_hold() {
+    let seeds = concat!(env!("CARGO_MANIFEST_DIR"), "/fuzz/seeds/operator_formats");
+    let seeds: Vec<_> =
+        std::fs::read_dir(seeds).unwrap().map(|seed| seed.unwrap().path()).collect();
+    assert!(seeds.len() > 5);
+    seeds.iter().for_each(|seed| claims::claims(&std::fs::read(seed).unwrap()));
+}
