@@ -14,14 +14,17 @@ pub(crate) fn claims(bytes: &[u8]) {
     }
 }
 
-/// Of each document its key and content, or what is wrong with it.
-fn meaning(bytes: &[u8], origin: &Origin) -> Vec<Result<(Arc<str>, Option<u128>), String>> {
+/// A key, and the content.
+type Meant = (Arc<str>, Option<u128>);
+
+/// What each document means, or what is wrong with it.
+fn meaning(bytes: &[u8], origin: &Origin) -> Vec<Result<Meant, String>> {
     let decoded = Documents { deadline: None }.decode(bytes, origin);
     decoded.into_iter().map(|one| one.map(checked).map_err(told)).collect()
 }
 
 /// A key is a folder of the repository.
-fn checked(order: Order) -> (Arc<str>, Option<u128>) {
+fn checked(order: Order) -> Meant {
     let is_plain = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.');
     for part in order.key.split('/') {
         let is_name = part.bytes().all(is_plain) && !part.is_empty() && !part.starts_with('.');
