@@ -19,12 +19,12 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
+use crate::listener::listen;
+
 /// Readers at once; more wait in the listener's backlog.
 const MAX_CONNECTIONS: usize = 16;
 /// How long one may take, all in all.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// Wait before accepting again after the system had no socket for us.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
 
 /// Where the buckets of a histogram end: powers of two in nanoseconds, from 1 ms to 137 s.
 const BUCKETS: std::ops::RangeInclusive<u32> = 20..=37;
@@ -47,7 +47,9 @@ impl Exporter {
         let listener = TcpListener::bind(at).await?;
         let address = listener.local_addr()?;
         let mut tasks = JoinSet::new();
-        tasks.spawn(listen(listener, Arc::new(say)));
+        let say = Arc::new(say);
+        let serve = move |stream| connection(stream, Arc::clone(&say));
+        tasks.spawn(listen(listener, MAX_CONNECTIONS, serve));
         Ok(Self { address, tasks })
     }
 
@@ -102,21 +104,6 @@ impl Numbers {
 /// How many took less than `end`, which is where a bucket of the histogram ends.
 fn below(times: &Histogram, end: Duration) -> u64 {
     times.buckets().take_while(|(its, _)| *its <= end).last().map_or(0, |(_, so_many)| so_many)
-}
-
-async fn listen(listener: TcpListener, say: Arc<impl Fn() -> Numbers + Send + Sync + 'static>) {
-    let mut connections = JoinSet::new();
-    loop {
-        let accepted = tokio::select! {
-            biased;
-            Some(_) = connections.join_next() => continue,
-            accepted = listener.accept(), if connections.len() < MAX_CONNECTIONS => accepted,
-        };
-        match accepted {
-            Ok((stream, _)) => _ = connections.spawn(connection(stream, Arc::clone(&say))),
-            Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
-        }
-    }
 }
 
 /// One question, one answer.

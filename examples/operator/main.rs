@@ -40,6 +40,7 @@ mod intake;
 mod intent;
 mod language;
 mod latency;
+mod listener;
 mod llm;
 mod manifests;
 mod names;

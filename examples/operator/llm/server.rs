@@ -2,7 +2,6 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
 
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Incoming;
@@ -19,13 +18,12 @@ use super::counts::{Counters, Counts};
 use super::fate::{Fate, Kind};
 use super::reply::{Prompt, Style, failure, reply};
 use super::socket::{ResetSwitch, Socket};
+use crate::listener::listen;
 
 /// Connections at once; more wait in the listener's backlog.
 const MAX_CONNECTIONS: usize = 1_024;
 /// Bytes in a request, at most.
 const MAX_REQUEST_BYTES: usize = 1 << 20;
-/// Wait before accepting again after the system had no socket for us.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
 
 /// Why the stand-in did not start.
 #[derive(Debug, thiserror::Error)]
@@ -66,7 +64,11 @@ impl StandIn {
         let (attempts, counters) = (Attempts::default(), Counters::default());
         let shared = Arc::new(Shared { config, attempts, counters });
         let mut tasks = JoinSet::new();
-        tasks.spawn(listen(listener, Arc::clone(&shared)));
+        let serve = {
+            let shared = Arc::clone(&shared);
+            move |stream| connection(stream, Arc::clone(&shared))
+        };
+        tasks.spawn(listen(listener, MAX_CONNECTIONS, serve));
         Ok(Self { address, shared, tasks })
     }
 
@@ -84,22 +86,6 @@ impl StandIn {
     pub(crate) async fn shutdown(mut self) -> Counts {
         self.tasks.shutdown().await;
         self.counts()
-    }
-}
-
-/// Accepts for ever; aborted, it takes its connections along.
-async fn listen(listener: TcpListener, shared: Arc<Shared>) {
-    let mut connections = JoinSet::new();
-    loop {
-        let accepted = tokio::select! {
-            biased;
-            Some(_) = connections.join_next() => continue,
-            accepted = listener.accept(), if connections.len() < MAX_CONNECTIONS => accepted,
-        };
-        match accepted {
-            Ok((stream, _)) => _ = connections.spawn(connection(stream, Arc::clone(&shared))),
-            Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
-        }
     }
 }
 
