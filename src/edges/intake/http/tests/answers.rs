@@ -1,5 +1,7 @@
 //! What is answered to whom, by requests without a socket.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use super::*;
 use crate::intake::{JsonDecode, JsonDecodeConfig};
 use crate::pipeline::{CheckpointError, Checkpoints, Loaded, MemoryCheckpoints};
@@ -344,18 +346,19 @@ fn static_tokens_are_found_by_all_of_them_and_shown_by_none() {
     assert!(!error.contains("secret"), "{error}");
 }
 
-/// Writes when it is let, or fails.
+/// Writes when it is let, or fails: once, or when its gate is closed.
 struct Slow {
     inner: MemoryCheckpoints,
     gate: Arc<Semaphore>,
+    fails_once: AtomicBool,
 }
 
 #[async_trait::async_trait]
 impl Checkpoints for Slow {
     async fn save(&self, key: &str, page: Bytes) -> Result<(), CheckpointError> {
         match self.gate.acquire().await {
-            Ok(permit) => permit.forget(),
-            Err(_) => return Err(CheckpointError::TooLarge { bytes: 2, most: 1 }),
+            Ok(permit) if !self.fails_once.swap(false, Ordering::Relaxed) => permit.forget(),
+            _ => return Err(CheckpointError::TooLarge { bytes: 2, most: 1 }),
         }
         self.inner.save(key, page).await
     }
@@ -374,7 +377,12 @@ impl Checkpoints for Slow {
 }
 
 async fn kept(gate: &Arc<Semaphore>) -> Pipeline {
-    let store = Slow { inner: MemoryCheckpoints::default(), gate: Arc::clone(gate) };
+    kept_where(gate, false).await
+}
+
+async fn kept_where(gate: &Arc<Semaphore>, fails_once: bool) -> Pipeline {
+    let (inner, fails_once) = (MemoryCheckpoints::default(), AtomicBool::new(fails_once));
+    let store = Slow { inner, gate: Arc::clone(gate), fails_once };
     let measure = phase_fn(|text: &String, _: &PhaseContext| {
         let length = text.len();
         async move { Ok(length) }
@@ -421,50 +429,11 @@ async fn what_can_not_be_kept_is_refused_with_its_ticket() {
     assert_eq!(ended["ending"], "failed");
 }
 
-/// A store that fails once, and is well again.
-struct Flaky {
-    inner: MemoryCheckpoints,
-    fails: Arc<std::sync::atomic::AtomicBool>,
-}
-
-#[async_trait::async_trait]
-impl Checkpoints for Flaky {
-    async fn save(&self, key: &str, page: Bytes) -> Result<(), CheckpointError> {
-        if self.fails.swap(false, std::sync::atomic::Ordering::SeqCst) {
-            return Err(CheckpointError::TooLarge { bytes: 2, most: 1 });
-        }
-        self.inner.save(key, page).await
-    }
-
-    async fn remove(&self, key: &str) -> Result<(), CheckpointError> {
-        self.inner.remove(key).await
-    }
-
-    async fn set_aside(&self, key: &str) -> Result<String, CheckpointError> {
-        self.inner.set_aside(key).await
-    }
-
-    async fn load(&self) -> Result<Loaded, CheckpointError> {
-        self.inner.load().await
-    }
-}
-
 /// Who is told to come back may: the key stands for nothing that is left.
 #[tokio::test]
 async fn a_key_of_what_could_not_be_kept_may_come_again() {
-    let fails = Arc::new(std::sync::atomic::AtomicBool::new(true));
-    let store = Flaky { inner: MemoryCheckpoints::default(), fails };
-    let measure = phase_fn(|text: &String, _: &PhaseContext| {
-        let length = text.len();
-        async move { Ok(length) }
-    });
-    let pipeline = IntentPipeline::builder::<String>(PipelineConfig::default())
-        .phase("parse", PhaseConfig::local(), measure)
-        .checkpoints(store)
-        .build()
-        .unwrap();
-    let _ = pipeline.restore().await.unwrap();
-    let intake = intake(&pipeline);
+    let open = Arc::new(Semaphore::new(Semaphore::MAX_PERMITS));
+    let intake = intake(&kept_where(&open, true).await);
     let keyed = || with(post("a/1"), "idempotency-key", "k");
     let said = ask(&intake, keyed()).await;
     assert_eq!((said.problem(), said.header("retry-after")), ("not-persisted", "1"));
